@@ -200,7 +200,8 @@ class Runner:
         changes = changes_of(pipe, run, arguments, steps, messages) if has_changes else nullcontext()
         timesteps = checked_timesteps(pipe) if hasattr(pipe, GET_TIMESTEPS) else nullcontext()
         with timesteps, steps.installed(), adapter, changes:
-            self._model.performance.observe_attention()
+            if ip_adapters:
+                self._model.performance.observe_attention()
             return pipe(**arguments)
 
 
@@ -218,7 +219,7 @@ class _SolverCheck:
             InvalidParameterError: The scheduler does not support so few steps.
         """
         scheduler = getattr(pipe, "scheduler", None)
-        if scheduler is None:
+        if not isinstance(scheduler, ConfigMixin):
             return []
         decisive = {name: params[name] for name in DECISIVE if name in params}
         schedule = vars(scheduler).get("set_timesteps")

@@ -16,7 +16,7 @@ from control import PARAMS, PLAIN, runner
 from ip_adapters import save_encoder, save_ip_adapter
 from makers.samples import sample_image
 from octabox.engine.worker.performance.attention import set_attention
-from octabox.engine.worker.performance.attention_report import default_backend, describe_attention
+from octabox.engine.worker.performance.attention_report import AttentionReport, default_backend
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +29,11 @@ def backend() -> Iterator[None]:
 def test_a_transformer_has_the_backend_that_was_set() -> None:
     """By default that of diffusers, else the one of the settings, else that of the process."""
     parts = {"transformer": makers.pipelines()["FluxPipeline"].make().transformer}
-    before = describe_attention(parts)
+    before = AttentionReport(parts).describe()
     set_attention("_native_math", parts, "m", "cpu")
 
     assert {"transformer": "FluxAttnProcessor (native)"} == before
-    assert {"transformer": "FluxAttnProcessor (_native_math)"} == describe_attention(parts)
+    assert {"transformer": "FluxAttnProcessor (_native_math)"} == AttentionReport(parts).describe()
 
 
 def test_the_backend_of_the_process_is_the_default() -> None:
@@ -42,7 +42,7 @@ def test_the_backend_of_the_process_is_the_default() -> None:
     _AttentionBackendRegistry.set_active_backend(AttentionBackendName._NATIVE_FLASH)
 
     assert "_native_flash" == default_backend()
-    assert {"transformer": "FluxAttnProcessor (_native_flash)"} == describe_attention(parts)
+    assert {"transformer": "FluxAttnProcessor (_native_flash)"} == AttentionReport(parts).describe()
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_an_older_unet_has_what_its_processors_call(processor: Any, expected: st
     unet = makers.pipelines()["StableDiffusionPipeline"].make().unet
     unet.set_attn_processor(processor)
 
-    assert {"unet": expected} == describe_attention({"unet": unet})
+    assert {"unet": expected} == AttentionReport({"unet": unet}).describe()
 
 
 def test_a_module_without_processors_is_left_out() -> None:
     """What it calls is not known."""
     unet = makers.pipelines()["StableDiffusionPipeline"].make().unet
 
-    assert {} == describe_attention({"vae": unet.conv_in})
+    assert {} == AttentionReport({"vae": unet.conv_in}).describe()
 
 
 def test_outputs_and_the_status_have_it() -> None:

@@ -25,16 +25,24 @@ CALLS = {
 PLAIN = "matrix products"
 
 
-def describe_attention(denoisers: Mapping[str, torch.nn.Module]) -> dict[str, str]:
-    """Return how each denoiser computes its attention, by name, such as ``AttnProcessor2_0 (native)``.
+class AttentionReport:
+    """Describes how denoisers compute their attention.
 
-    A denoiser whose attention modules have no processors is left out: what they call is not known.
+    Their attention modules are found once, since there are thousands of other modules; the processors of these may change.
 
     Args:
         denoisers: The denoisers by name.
     """
-    found = {name: _describe(module.modules()) for name, module in denoisers.items()}
-    return {name: text for name, text in found.items() if text}
+
+    def __init__(self, denoisers: Mapping[str, torch.nn.Module]) -> None:
+        self._modules = {name: list(filter(_has_processor, each.modules())) for name, each in denoisers.items()}
+
+    def describe(self) -> dict[str, str]:
+        """Return the attention of each denoiser now, by name, such as ``AttnProcessor2_0 (native)``.
+
+        A denoiser whose attention modules have no processors is left out: what they call is not known.
+        """
+        return {name: _describe(modules) for name, modules in self._modules.items() if modules}
 
 
 def default_backend() -> str:
@@ -44,14 +52,16 @@ def default_backend() -> str:
     return str(AttentionBackendName(backend).value)
 
 
+def _has_processor(module: torch.nn.Module) -> bool:
+    return callable(getattr(module, "processor", None))
+
+
 def _describe(modules: Iterable[torch.nn.Module]) -> str:
     """Return the processors of modules with the backend of each, the most frequent first."""
     counts: dict[str, int] = {}
     for module in modules:
-        processor = getattr(module, "processor", None)
-        if callable(processor):
-            text = f"{type(processor).__name__} ({_backend(processor)})"
-            counts[text] = counts.get(text, 0) + 1
+        text = f"{type(module.processor).__name__} ({_backend(module.processor)})"
+        counts[text] = counts.get(text, 0) + 1
     return ", ".join(sorted(counts, key=lambda text: (-counts[text], text)))
 
 

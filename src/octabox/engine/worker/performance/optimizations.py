@@ -11,7 +11,7 @@ import torch
 
 from octabox.config.performance import NO_CACHE
 from octabox.engine.worker.performance.attention import NATIVE, is_lossy, set_attention
-from octabox.engine.worker.performance.attention_report import describe_attention
+from octabox.engine.worker.performance.attention_report import AttentionReport
 from octabox.engine.worker.performance.caches import StepCaches
 from octabox.engine.worker.performance.compiler import Compiler, compile_denoisers
 from octabox.engine.worker.performance.layout import (
@@ -46,8 +46,8 @@ class AppliedPerformance:
     ) -> None:
         self._plan, self._fused, self._caches, self._compiler = plan, list(fused), caches, compiler
         self._notes: list[str] = []
-        self._denoisers = denoisers or {}
-        self._attention = describe_attention(self._denoisers)
+        self._attention_report = AttentionReport(denoisers or {})
+        self._attention = self._attention_report.describe()
 
     @property
     def report(self) -> PerformanceReport:
@@ -84,8 +84,8 @@ class AppliedPerformance:
         return {**attention, "performance": kept}
 
     def observe_attention(self) -> None:
-        """Record the attention of the next call, since IP-Adapters replace processors."""
-        self._attention = describe_attention(self._denoisers)
+        """Record the attention of the next call, of which IP-Adapters replace processors."""
+        self._attention = self._attention_report.describe()
 
     def prepare_adapters(
         self, adapters: Sequence[object], suspended: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -121,7 +121,6 @@ class AppliedPerformance:
             last = replace(progress, preview=None)
             publish(progress)
 
-        self.observe_attention()
         with ExitStack() as stack:
             if self._compiler:
                 stack.enter_context(self._compiler.watch(lambda: publish(replace(last, phase="compiling"))))
