@@ -13,7 +13,8 @@ from local_hub import LocalHub, folder_files
 from octabox import demo
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidParameterError
-from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import make_plan
 from octabox.hub.pulls.pull import pull
 from octabox.service.forms.tokens import TokenCount, count_model_tokens, count_tokens
 
@@ -38,7 +39,10 @@ def test_files_of_older_models(text: str, tmp_path: Path) -> None:
     folder = tmp_path / "model" / "tokenizer"
     model = json.loads((folder / "tokenizer.json").read_text())["model"]
     (folder / "tokenizer.json").unlink()
-    (folder / "vocab.json").write_text(json.dumps(model["vocab"]))
+    # That of CLIP has more than 1 MiB; words without merges are in no text.
+    more = {f"unused{number:040}</w>": len(model["vocab"]) + number for number in range(20_000)}
+    (folder / "vocab.json").write_text(json.dumps({**model["vocab"], **more}))
+    assert (folder / "vocab.json").stat().st_size > 2**20
     merges = [each if isinstance(each, str) else " ".join(each) for each in model["merges"]]
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
 

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 from octabox.config.model import ModelConfig
 from octabox.engine.memory.places import component_path, model_path
 from octabox.errors import OctaboxError
+from octabox.hub.component_files import TEXT_ENCODER, TOKENIZER, read_settings
 from octabox.hub.folder import folder_index, index_components
+from octabox.hub.limits import MAX_JSON_BYTES
 from octabox.prompts.attention import parse_prompt
 from octabox.prompts.names import PLAIN
-from octabox.security.json_files import read_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-#: Prefixes of the component names of tokenizers and of their encoders.
-TOKENIZER, ENCODER = "tokenizer", "text_encoder"
 
 #: The file of a tokenizer of the library ``tokenizers``, and those of the byte-pair encoding of older CLIP models.
 FILE, PAIRS = "tokenizer.json", ("vocab.json", "merges.txt")
@@ -70,11 +68,11 @@ def count_model_tokens(config: ModelConfig, prompt: str, syntax: str = PLAIN) ->
     """
     places: dict[str, Path | None] = {}
     for name, part in config.parts():
-        if part.omit or part.model:
-            source = component_path(part.model) if part.model and not part.omit else None
+        if part.model:
+            source = component_path(part.model)
             places[name] = source / (part.subfolder or "") if source else None
-    omitted = {name for name, part in config.parts() if part.omit}
-    found = count_tokens(model_path(config) or NOWHERE, prompt, syntax, places)
+    omitted = config.omitted()
+    found = count_tokens(model_path(config) or NOWHERE, prompt, syntax, {**places, **omitted})
     return [each for each in found if each.tokenizer not in omitted]
 
 
@@ -118,7 +116,7 @@ def _tokenizers_of(folder: Path, places: Collection[str]) -> Iterator[str]:
 
 def _count(folder: Path, name: str, text: str, places: Mapping[str, Path | None]) -> TokenCount:
     """Return the number of tokens by one tokenizer."""
-    encoder = name.replace(TOKENIZER, ENCODER, 1)
+    encoder = name.replace(TOKENIZER, TEXT_ENCODER, 1)
     place, encoder_place = places.get(name, folder / name), places.get(encoder, folder / encoder)
     tokenizer = None if place is None else _open(place)
     tokens = None if tokenizer is None else len(tokenizer.encode(text).ids)
@@ -152,9 +150,9 @@ def _byte_pairs(folder: Path) -> Tokenizer | None:
     """Return a tokenizer with CLIP's byte-pair encoding; None if the files are of another one."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: PLC0415
 
-    settings = _settings(folder / "tokenizer_config.json")
+    settings = read_settings(folder / "tokenizer_config.json")
     words = {name: _word(settings.get(name)) for name in ("bos_token", "eos_token")}
-    vocabulary = read_json(folder / PAIRS[0])
+    vocabulary = read_settings(folder / PAIRS[0], MAX_JSON_BYTES)  # That of CLIP has about 1 MiB.
     if not all(word in vocabulary for word in words.values()) or not any(each.endswith("</w>") for each in vocabulary):
         return None
     model = models.BPE.from_file(
@@ -174,20 +172,11 @@ def _byte_pairs(folder: Path) -> Tokenizer | None:
 def _limit(tokenizer: Path, encoder: Path) -> int | None:
     """Return how many tokens the text encoder of a tokenizer takes in one call, by their folders."""
     limits = (
-        _settings(tokenizer / "tokenizer_config.json").get("model_max_length"),
-        _settings(encoder / "config.json").get("max_position_embeddings"),
+        read_settings(tokenizer / "tokenizer_config.json").get("model_max_length"),
+        read_settings(encoder / "config.json").get("max_position_embeddings"),
     )
     found = [int(each) for each in limits if isinstance(each, int | float) and 0 < each < NO_LIMIT]
     return min(found, default=None)
-
-
-def _settings(file: Path) -> Mapping[str, Any]:
-    """Return the object of a JSON file; an empty one without the file."""
-    try:
-        found = read_json(file) if file.is_file() else {}
-    except (OctaboxError, OSError, ValueError):
-        return {}
-    return found if isinstance(found, Mapping) else {}
 
 
 def _word(token: Any) -> str:
