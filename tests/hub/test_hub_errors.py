@@ -12,7 +12,8 @@ from huggingface_hub import constants
 from local_hub import LocalHub
 from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, ModelNotFoundError, OctaboxError
 from octabox.hub.hub_errors import hub_error
-from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import make_plan
 from octabox.hub.repository import model_index
 
 FILES = {"model_index.json": b'{"_class_name": "X", "unet": ["diffusers", "Y"]}', "unet/config.json": b"{}"}

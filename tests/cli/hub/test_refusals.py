@@ -21,7 +21,8 @@ from octabox.cli.errors import exit_code, show_error
 from octabox.cli.main import cli
 from octabox.errors import OctaboxError
 from octabox.hub.pulls import plan, transfer
-from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import make_plan
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 FILES = {

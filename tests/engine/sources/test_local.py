@@ -21,6 +21,7 @@ from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsEr
 from octabox.hub.browsing.library import plan_removal, remove_model
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.files_in_use import _held
+from octabox.hub.pulls.needed import PullRequest
 from octabox.types import AdapterChoice
 from trained import HEARTS
 
@@ -136,7 +137,8 @@ def test_a_lora_of_several_files(hub: LocalHub) -> None:
     with pytest.raises(Exception, match=r"has several files: a\.safetensors, b\.safetensors"):
         [*plan_downloads(model)]
     cached = CachedRepo("org/two")
-    from octabox.hub.pulls.plan import PullRequest, make_plan  # noqa: PLC0415
+
+    from octabox.hub.pulls.plan import make_plan  # noqa: PLC0415
 
     plan = make_plan(PullRequest("org/two", file="a.safetensors"))
     cached.prepare(plan.commit)

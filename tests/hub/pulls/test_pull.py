@@ -17,7 +17,8 @@ from local_hub import LocalHub, commit_of, digest_of
 from octabox.errors import DownloadError
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.pulls import plan, transfer
-from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import make_plan
 from octabox.hub.pulls.pull import PullProgress, pull
 from octabox.hub.snapshots import find_snapshot
 

@@ -15,7 +15,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Engine
 from octabox.errors import GatedModelError, GenerationNotFoundError
 from octabox.hub.pulls.links import ModelFolders
-from octabox.hub.pulls.plan import PullRequest
+from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.snapshots import find_snapshot
 from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.hub.pulls import Pulls

@@ -43,7 +43,8 @@ async def _pull(
     from octabox.cli.hub.downloads import run_plan, summarize_plan
     from octabox.config.settings import Settings
     from octabox.hub.pulls.links import ModelFolders, check_name, register_model
-    from octabox.hub.pulls.plan import PullRequest, make_plan
+    from octabox.hub.pulls.needed import PullRequest
+    from octabox.hub.pulls.plan import make_plan
 
     settings = Settings.load({"models": models})
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)

@@ -24,7 +24,7 @@ from octabox.engine.sources.requests import (
 )
 from octabox.hub.files_in_use import hold
 from octabox.hub.pulls.copies import find_copy
-from octabox.hub.pulls.plan import PullRequest
+from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.pull import pull
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub.errors import EntryNotFoundError
 
 from octabox.config.model import ComponentConfig, IPAdapterConfig, ModelConfig
-from octabox.hub.checkpoints.families import match_family
+from octabox.hub.checkpoints.families import holds_denoiser_only, match_family
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import (
     CHECKPOINT_SUFFIXES,
@@ -22,7 +22,8 @@ from octabox.hub.folder import (
 )
 from octabox.hub.hub_errors import hub_error
 from octabox.hub.pulls.copies import find_copy
-from octabox.hub.pulls.plan import PullPlan, PullRequest, make_plan
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import PullPlan, make_plan
 from octabox.hub.repository import model_index
 from octabox.types import AdapterChoice
 
@@ -122,8 +123,7 @@ def config_request(config: ModelConfig) -> PullRequest:
     omit = {name for name, part in config.parts() if part.model or part.omit}
     missing = set(family.missing(shapes)) if family else set()
     parts = tuple(family.parts or ()) if family else ()
-    if family and (family.part or config.model.lower().endswith(".gguf") or len(missing) == len(parts) - 1):
-        # The file has the denoiser alone.
+    if family and holds_denoiser_only(family, shapes, config.model, completed=True):
         missing = names - {family.part or next(iter(parts), "")}
     variant = config.variant
     return PullRequest(

@@ -15,7 +15,8 @@ from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.checkpoints.families import match_family
 from octabox.hub.folder import folder_index, index_file, is_hub_id
 from octabox.hub.pulls.links import kind_of_file
-from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import make_plan
 from octabox.hub.selection import kind_of_repository, select_files
 from octabox.hub.snapshots import missing_files
 from octabox.security.json_files import read_json

@@ -59,6 +59,20 @@ class Family:
         )
 
 
+def holds_denoiser_only(family: Family, shapes: Shapes, file: str, *, completed: bool) -> bool:
+    """Return whether a file holds only the denoiser of a model, so that the other components come from another one.
+
+    Args:
+        family: The family of the file.
+        shapes: Its tensors.
+        file: The file.
+        completed: Whether another model is named that completes it.
+    """
+    if family.part or file.lower().endswith(".gguf"):
+        return True
+    return completed and len(family.missing(shapes)) == len(family.parts or ()) - 1
+
+
 @cache
 def families() -> tuple[Family, ...]:
     """Return all families, in the order in which they are matched."""

@@ -18,8 +18,6 @@ from octabox.hub.pulls.needed import PullRequest, needed_files
 from octabox.hub.repository import repository_index
 from octabox.hub.selection import SINGLE_FILE_KINDS, RepoKind, kind_of_repository, weight_names
 
-__all__ = ["PullPlan", "PullRequest", "make_plan", "partial_size", "read_info", "remote_file"]
-
 #: Bytes that are left free on the disk.
 RESERVE = 64 * 2**20
 

@@ -13,7 +13,8 @@ from typing import Literal
 
 from octabox.errors import DownloadError, GenerationNotFoundError, OctaboxError
 from octabox.hub.pulls.links import ModelFolders, check_name, register_file, register_model
-from octabox.hub.pulls.plan import PullPlan, PullRequest, make_plan
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import PullPlan, make_plan
 from octabox.hub.pulls.pull import PullProgress, pull
 from octabox.hub.pulls.threads import run_in_own_loop
 from octabox.hub.pulls.urls import UrlRequest, file_guard, pull_url

@@ -8,7 +8,8 @@ import pytest
 from fakes import Server
 from local_hub import LocalHub, folder_files
 from octabox import demo
-from octabox.hub.pulls.plan import PullRequest, make_plan
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import make_plan
 from octabox.hub.pulls.pull import pull
 from octabox.memory_state import MemoryState
 from octabox.types import ModelInfo, ModelStatus

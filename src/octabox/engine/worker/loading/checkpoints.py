@@ -27,7 +27,7 @@ from octabox.engine.worker.single_files.pickled_weights import replaced_classes
 from octabox.engine.worker.single_files.stated_scheduler import stated_notes
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints import bundles
-from octabox.hub.checkpoints.families import Family, detect_family, match_family
+from octabox.hub.checkpoints.families import Family, detect_family, holds_denoiser_only, match_family
 from octabox.hub.checkpoints.predictions import SchedulerStatement
 from octabox.hub.checkpoints.tensors import Shapes, read_shapes
 
@@ -54,7 +54,7 @@ def load_checkpoint(
         return _load_by_class(config, pipeline_class, dtype, dtypes)
     if not config.config or (family and family.not_a_model):
         family = detect_family(file)
-    if family and _has_denoiser_only(family, shapes, config):
+    if family and holds_denoiser_only(family, shapes, config.model, completed=bool(config.config)):
         return _load_denoiser(config, pipeline_class, dtype, family.part or next(iter(family.parts or ())))
     if not hasattr(pipeline_class, "from_single_file"):
         hint = "Set `pipeline:` to the class that the file was made for, or convert it to a folder."
@@ -101,13 +101,6 @@ def _load_by_class(
     while pipe.dtype != dtype and (dtype := next(others, pipe.dtype)) != pipe.dtype:
         pipe = pipeline_class.from_single_file(config.model, dtype=dtype)
     return pipe
-
-
-def _has_denoiser_only(family: Family, shapes: Shapes, config: ModelConfig) -> bool:
-    """Return whether a file holds only the denoiser, so that the other components come from another model."""
-    if family.part or config.model.lower().endswith(".gguf"):
-        return True
-    return bool(config.config) and len(family.missing(shapes)) == len(family.parts or ()) - 1
 
 
 def _load_denoiser(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, part: str) -> DiffusionPipeline:

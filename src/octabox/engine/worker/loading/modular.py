@@ -20,7 +20,7 @@ from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.errors import LoadError
 from octabox.hub.cache_layout import repository_of
-from octabox.hub.pulls.plan import PullRequest
+from octabox.hub.pulls.needed import PullRequest
 
 
 def load_modular(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, device: str) -> Any:

@@ -14,7 +14,7 @@ from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.hub.responses import pull_to_json
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.sse import EventStream, encode_event
-from octabox.hub.pulls.plan import PullRequest
+from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.urls import UrlRequest
 from octabox.service.hub.pulls import PullJob
 
