@@ -24,10 +24,11 @@ def test_up_names_the_next_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(nodes, "start_node", start)
     flags = ["--gpus", "2", "--gpu-memory", "24GiB", "--cache-dir", str(tmp_path)]
     result = CliRunner().invoke(cli, ["cluster", "up", *flags])
-    wrong = CliRunner().invoke(cli, ["cluster", "up", "--gpu-memory", "much"])
+    for size in ("much", "cuda:0=24GiB", "24GiB,host=2GiB"):
+        wrong = CliRunner().invoke(cli, ["cluster", "up", "--gpu-memory", size])
+        assert 2 == wrong.exit_code
+        assert f"must be a size such as 24GiB, not '{size}'" in wrong.output
 
-    assert 2 == wrong.exit_code
-    assert "must be a size such as 24GiB, not 'much'" in wrong.output
     assert "octabox cluster up --join 10.0.0.5:6379" in result.output
     assert "octabox serve --engine ray --ray-address 10.0.0.5:6379" in result.output
     assert [NodeOptions(gpus=2, gpu_memory=24 * 2**30)] == started

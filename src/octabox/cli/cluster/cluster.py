@@ -115,10 +115,9 @@ def _parse_size(value: str | None) -> int | None:
     """
     if value is None:
         return None
-    from octabox.config.memory.limits import parse_limits
+    from octabox.config.memory.limits import parse_size
 
     try:
-        (size,) = parse_limits(value).values()
+        return parse_size(value)
     except ValueError:
         raise click.BadParameter(f"must be a size such as 24GiB, not '{value}'.") from None
-    return size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -14,6 +15,9 @@ HOST = "host"
 DEVICES = "devices"
 
 _SIZES = TypeAdapter(ByteSize)
+
+#: The form of a size.
+_SIZE = re.compile(r"[0-9.]+\s*[A-Za-z]*")
 
 
 def parse_limits(value: Any) -> Mapping[str, int]:
@@ -28,8 +32,8 @@ def parse_limits(value: Any) -> Mapping[str, int]:
         if len(value) < len(pairs):
             raise ValueError("must have one size for each place")
     if not isinstance(value, Mapping):
-        return {} if value is None else {DEVICES: _parse_size(value)}
-    return {str(name): _parse_size(size) for name, size in value.items()}
+        return {} if value is None else {DEVICES: parse_size(value)}
+    return {str(name): parse_size(size) for name, size in value.items()}
 
 
 def limit_of(limits: Mapping[str, int], place: str) -> int | None:
@@ -43,9 +47,16 @@ def limit_of(limits: Mapping[str, int], place: str) -> int | None:
     return next((limits[name] for name in names if name in limits), None)
 
 
-def _parse_size(value: Any) -> int:
+def parse_size(value: Any) -> int:
+    """Return the bytes of a size such as ``20GiB``.
+
+    Raises:
+        ValueError: It is not a size above 0.
+    """
+    text = value.strip() if isinstance(value, str) else None
     try:
-        size = int(_SIZES.validate_python(value.strip() if isinstance(value, str) else value))
+        # Pydantic ignores what follows a size.
+        size = -1 if text is not None and not _SIZE.fullmatch(text) else int(_SIZES.validate_python(text or value))
     except ValidationError:
         size = -1
     if size <= 0 or isinstance(value, bool):
