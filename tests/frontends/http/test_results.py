@@ -237,6 +237,9 @@ def test_expired_results_of_other_servers_are_deleted(tmp_path: Path) -> None:
     assert second.find(name) is None
     second.expire()
     assert [fresh] == [file.name for file in store.within("results").files()]
+    os.utime(tmp_path / "store" / "results" / fresh, (time.time() - 61,) * 2)
+    second.expire()
+    assert [fresh] == [file.name for file in store.within("results").files()], "all files are listed at intervals alone"
     first.close()
     second.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from octabox.media.formats import FORMATS, format_of_suffix, suffix_of
 from octabox.security.temporary_folder import TemporaryFolder
 from octabox.storage import FileStore, random_name
 from octabox.types import Artifact
+
+#: Seconds between two searches of a shared store for expired results, which list all of its files.
+SWEEP_INTERVAL = 600.0
 
 #: Maximum total size of results in bytes; the oldest are deleted first.
 MAX_BYTES = 2 * 1024**3
@@ -88,7 +92,7 @@ class Results:
         stored: StoredResults | None = None,
         shared: FileStore | None = None,
     ) -> None:
-        self._ttl, self._max_bytes, self._clock = ttl, max_bytes, clock
+        self._ttl, self._max_bytes, self._clock, self._next_sweep = ttl, max_bytes, clock, -math.inf
         self._stored, self._shared = stored, shared.within("results") if shared else None
         self._folder: TemporaryFolder | None = None
         self._results: dict[str, Result] = {}
@@ -128,7 +132,8 @@ class Results:
         """Delete the results that have expired, in a store those of all servers."""
         with self._lock:
             self._make_room(0)
-        if self._shared:
+        if self._shared and (now := self._clock()) >= self._next_sweep:
+            self._next_sweep = now + SWEEP_INTERVAL
             self._shared.sweep(age=self._ttl)
 
     def drop(self, name: str) -> None:
