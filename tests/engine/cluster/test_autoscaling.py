@@ -13,11 +13,9 @@ from octabox.engine.cluster.autoscaling import (
     ScalingLimits,
     autoscale,
     choose_drained,
-    choose_extra,
     replicas_needed,
 )
-from octabox.engine.cluster.index import ClusterIndex
-from octabox.engine.cluster.state import Device, ModelCosts, Replica, RoutedRequest
+from octabox.engine.cluster.state import ModelCosts, Replica
 
 COSTS = ModelCosts(load_seconds=18, run_seconds=2)
 LIMITS = ScalingLimits(max_replicas=8, hold=60, keep_alive=600)
@@ -89,41 +87,3 @@ def test_replicas_without_work_drain_first() -> None:
 
     assert ["c", "b"] == [each.name for each in choose_drained(replicas, 2)]
     assert ["c", "b", "a"] == [each.name for each in choose_drained(replicas, 9)]
-
-
-@pytest.mark.parametrize(
-    ("unfinished", "rate", "load", "device"),
-    [
-        (1, 0.0, 20.0, None),  # Each request has a replica.
-        (2, 0.0, 20.0, "d1"),  # An idle device without anything.
-        (40, 0.0, 20.0, "d1"),
-        (1, 2.0, 20.0, "d1"),  # The rate needs more than one.
-    ],
-)
-def test_a_replica_more_than_requests_is_loaded_on_an_idle_device(
-    unfinished: int, rate: float, load: float, device: str | None
-) -> None:
-    """A request that has no replica to itself has one loaded for those that come next."""
-    index = ClusterIndex()
-    for name in ("d0", "d1"):
-        index.put_device(Device(name, 100))
-    index.put(Replica("a", "m", "d0", 60))
-    found = choose_extra(index, RoutedRequest("m", 60), unfinished, 0, lambda _: ModelCosts(load, 2, rate=rate))
-
-    assert device == (found and found.device)
-
-
-@pytest.mark.parametrize(("busy_until", "other_rate", "loads"), [(0, 0.0, True), (5, 0.0, False), (0, 1.0, False)])
-def test_a_spare_replica_takes_nothing_from_others(busy_until: float, other_rate: float, loads: bool) -> None:
-    """Neither a device that is busy, nor one where a model would be unloaded that is requested often; a need does."""
-    index = ClusterIndex()
-    index.put_device(Device("d0", 100))
-    index.put_device(Device("d1", 100, busy_until=busy_until))
-    index.put(Replica("a", "m", "d0", 60))
-    index.put(Replica("b", "other", "d1", 60))
-
-    def costs(model: str) -> ModelCosts:
-        return ModelCosts(20, 2, rate=other_rate if model == "other" else 0)
-
-    assert loads == (choose_extra(index, RoutedRequest("m", 60), 2, 0, costs) is not None)
-    assert choose_extra(index, RoutedRequest("m", 60), 40, 0, costs) is not None

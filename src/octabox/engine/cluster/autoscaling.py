@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from octabox.engine.cluster.index import ClusterIndex
-from octabox.engine.cluster.placement import Placement, choose_device
-from octabox.engine.cluster.state import ModelCosts, Replica, RoutedRequest
-
-#: Share of a load that unloading others may cost where a replica is loaded that only shortens waits.
-SPARE_COST = 0.3
+from octabox.engine.cluster.state import ModelCosts, Replica
 
 
 @dataclass(frozen=True)
@@ -110,39 +105,6 @@ def autoscale(load: ModelLoad, limits: ScalingLimits, now: float) -> Scaling:
     if now - since < limits.hold:
         return Scaling(load.replicas, since)
     return Scaling(load.replicas - 1, now)
-
-
-def choose_extra(
-    index: ClusterIndex,
-    request: RoutedRequest,
-    unfinished: int,
-    now: float,
-    costs: Callable[[str], ModelCosts],
-    target_wait: float = 2.0,
-) -> Placement | None:
-    """Return where one more replica of a model is loaded in the background; None if it needs none, or has no place.
-
-    A replica that the queue or the rate needs may be loaded anywhere. Where the model merely has more unfinished requests
-    than replicas, one is loaded only on an idle device, and only where what is unloaded there is worth little: the requests
-    of now do not wait for it, but those that come next find it.
-
-    Args:
-        index: The cluster.
-        request: A request of the model.
-        unfinished: How many requests of the model have not finished.
-        now: The time.
-        costs: Returns what was learned of a model.
-        target_wait: As in `replicas_needed`.
-    """
-    learned, count = costs(request.model), index.count(request.model)
-    needed = replicas_needed(unfinished, learned, target_wait) > count
-    if not needed and unfinished <= count:
-        return None
-    placement = choose_device(index, request.model, request.size, now, costs)
-    if placement is None or needed:
-        return placement
-    spare = placement.wait <= 0 and placement.cost <= SPARE_COST * learned.load_seconds
-    return placement if spare else None
 
 
 def choose_drained(replicas: Iterable[Replica], count: int) -> list[Replica]:
