@@ -86,16 +86,12 @@ def _attention(parts: Parts) -> str:
     """Return how a model computes attention: where it is in memory what it does, else what is configured."""
     from octabox.cli.ps import list_background
 
-    name = parts.models.config(parts.name).name
-    for model in list_background():
-        found = (
-            (((model.get("status") or {}).get("performance") or {}).get("attention") or {})
-            if model["id"] == name
-            else {}
-        )
-        if found:
+    config = parts.models.config(parts.name)
+    loaded = (each.get("status") or {} for each in list_background() if each["id"] == config.name)
+    for status in loaded:
+        if found := (status.get("performance") or {}).get("attention"):
             return ", ".join(f"{denoiser}: {text}" for denoiser, text in found.items())
-    configured = parts.models.config(parts.name).performance.overrides.get("attention")
+    configured = config.performance.overrides.get("attention")
     return f"{configured or 'the default of diffusers'}; `octabox ps` shows that of a model in memory"
 
 
