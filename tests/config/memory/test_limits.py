@@ -27,7 +27,9 @@ def test_a_size_or_sizes_by_place(value: Any, limits: dict[str, int]) -> None:
     assert limits == Settings.load({"max_memory": value}, environ={}).max_memory
 
 
-@pytest.mark.parametrize("value", ["much", "0", "host=", "host=1GiB,host=2GiB", {"host": True}, "-1GiB", "20GiB,30GiB", "20GiB x"])
+@pytest.mark.parametrize(
+    "value", ["much", "0", "host=", "host=1GiB,host=2GiB", {"host": True}, "-1GiB", "20GiB,30GiB", "20GiB x"]
+)
 def test_anything_else_is_refused(value: Any) -> None:
     """The error names the setting, and states what a limit is."""
     with pytest.raises(ConfigError, match=r"`max_memory` must (be a size such as 20GiB|have one size)"):
