@@ -41,7 +41,7 @@ def test_one_of_several_reads_for_all(made_up: Path, caplog: pytest.LogCaptureFi
         found = [*pool.map(lambda _: read_package_metadata("brushes", made_up), range(4))]
 
     assert all(each == found[0] for each in found)
-    assert 1 == caplog.text.count("Reading the source of brushes")
+    assert 1 == caplog.text.count("the source of brushes is being read")
 
 
 def test_a_lock_that_is_not_released_is_not_waited_for_without_limit(

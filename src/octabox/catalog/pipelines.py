@@ -250,7 +250,7 @@ def _cached(path: Path, version: str, package: str, **source: Any) -> PackageMet
     with disk.locked(path):
         found = disk.load_metadata(path, digest)
         if found is None:
-            logger.debug("Reading the source of %s in %s", package, path)
+            logger.info("the source of %s is being read, which is done once for each version: %s", package, path)
             found = _read(package, path, **source)
             disk.save_metadata(path, digest, found)
     return found
