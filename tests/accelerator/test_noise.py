@@ -27,6 +27,23 @@ def test_a_seed_means_the_same_on_every_device() -> None:
     assert torch.equal(draws("cpu"), made.cpu())
 
 
+def test_numbers_by_tensors_of_the_device() -> None:
+    """Numbers that are drawn by tensors, such as the tokens of a text by their probabilities, are those of the host."""
+
+    def tokens(device: str) -> torch.Tensor:
+        generator = torch.Generator("cpu").manual_seed(5)
+        chances = torch.tensor([[0.1, 0.4, 0.5], [0.3, 0.3, 0.4]], device=device)
+        drawn = torch.multinomial(chances, num_samples=2, generator=generator).float()
+        return drawn + torch.empty(2, 2, device=device).uniform_(generator=generator)
+
+    with pytest.raises(RuntimeError, match="generator"):
+        tokens("fake")
+    made = HostNoise().run("AnyPipeline", lambda: tokens("fake"), [])
+
+    assert "fake" == made.device.type
+    assert torch.equal(tokens("cpu"), made.cpu())
+
+
 def test_nothing_is_said_of_a_call_that_is_made_again() -> None:
     """Warnings of the refused call go with it; those of earlier ones and of its repetition stay."""
     warnings = ["earlier"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.catalog.entries import INTERNAL_KINDS, Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.signature import check_value, json_schema, validate
+from octabox.catalog.signature import check_value, json_schema, settable_parameters, validate
 from octabox.errors import (
     InvalidParameterError,
     InvalidRequestError,
@@ -245,14 +246,24 @@ def test_every_pipeline_has_a_schema_that_its_defaults_meet(catalog: Catalog) ->
     for entry in catalog.pipelines.values():
         json_schema(entry)
         for parameter in entry.parameters:
-            if (
-                parameter.literal
-                and not parameter.required
-                and parameter.kind not in ("internal", "callback", "generator")
-            ):
+            if parameter.literal and not parameter.required and parameter.kind not in INTERNAL_KINDS:
                 try:
                     check_value(parameter, parameter.default)
                 except InvalidParameterError as error:
                     failed.append((entry.name, error.message))
 
     assert [] == failed
+
+
+def test_paths_on_the_server(catalog: Catalog) -> None:
+    """No parameter that is a path, by its name or its documentation, is one that a request may set."""
+    settable = [(entry, each) for entry in catalog.pipelines.values() for each in settable_parameters(entry)]
+    paths = [
+        (entry.name, each.name)
+        for entry, each in settable
+        if each.kind in ("text", "any")
+        and re.search("(file|path|dir|folder)$|on disk", f"{each.description} {each.name}")
+    ]
+    assert [] == paths
+    with pytest.raises(UnknownParameterError, match="audio_file is a path on the server, which a request cannot set"):
+        validate(catalog.pipeline("AudioDiffusionPipeline"), {"audio_file": "/etc/hostname"}, {"raw_audio": [b"bytes"]})

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from octabox.catalog.ranges import UNBOUNDED, Range
 from octabox.types import Kind
 
-#: Kinds of parameter values: five with their own JSON type, five for files, two others, and three that only Octabox sets.
+#: Kinds of parameter values: five with their own JSON type, five for files, two others, three that only
+#: Octabox sets, and paths on the server, which no request may set.
 ParameterKind = Literal[
     "text",
     "integer",
@@ -26,6 +27,7 @@ ParameterKind = Literal[
     "generator",
     "callback",
     "internal",
+    "path",
 ]
 
 #: Kinds of media files.
@@ -34,8 +36,8 @@ MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
 #: Kinds whose values may be files: media and arrays.
 FILES: frozenset[str] = MEDIA | {"array"}
 
-#: Kinds that Octabox sets itself.
-INTERNAL_KINDS: frozenset[str] = frozenset({"generator", "callback", "internal"})
+#: Kinds that a request cannot set.
+INTERNAL_KINDS: frozenset[str] = frozenset({"generator", "callback", "internal", "path"})
 
 #: How the progress of a call is observed and how it is cancelled: by callbacks, its progress bar, or a hook on the denoiser.
 ProgressBy = Literal["callback_on_step_end", "callback", "progress_bar", "denoiser"]

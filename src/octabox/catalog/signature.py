@@ -23,6 +23,8 @@ HINTS = {
     "generator": "Set a seed.",
     "callback": "Request progress or a stream.",
     "output_type": "Set the output format.",
+    "internal": "Remove it.",
+    "path": "Send the file by another parameter.",
 }
 
 #: JSON types by the kind of single values.
@@ -183,8 +185,11 @@ def _unknown(
     """Return the error for a parameter that the pipeline does not have, or that Octabox sets."""
     known = [each.name for each in settable_parameters(entry)]
     if parameter is not None:
-        hint = HINTS.get(name) or HINTS.get(parameter.kind, "Remove it.")
-        return UnknownParameterError(f"{name} is set by Octabox.", hint=hint, parameter=name, choices=known)
+        hint = HINTS.get(name) or HINTS[parameter.kind]
+        reason = (
+            "is a path on the server, which a request cannot set" if parameter.kind == "path" else "is set by Octabox"
+        )
+        return UnknownParameterError(f"{name} {reason}.", hint=hint, parameter=name, choices=known)
     tasks = {each.name: sibling.tasks[:1] for sibling in reversed(siblings) for each in settable_parameters(sibling)}
     if tasks.get(name):
         hint = f"It is a parameter of the task {tasks[name][0]}."

@@ -124,6 +124,23 @@ def test_the_scheduler_is_that_of_the_call() -> None:
     assert np.array_equal(plain[0], again[0])
 
 
+@pytest.mark.parametrize("name", [each for each in makers.pipelines() if "Combined" in each or "Cloze" in each])
+def test_the_scheduler_of_inner_pipelines(name: str) -> None:
+    """A pipeline that calls others, which it has created in its constructor, uses the scheduler of the call, for all steps."""
+    runner = tiny(name)
+    pipe = runner.pipelines[0]
+    inner = [each for each in vars(pipe).values() if isinstance(each, DiffusionPipeline)]
+    before = [list(each.components.values()).count(pipe.scheduler) for each in inner]
+    assert any(before)
+    first, choice = pipe.scheduler, SchedulerChoice(type(pipe.scheduler).__name__, {})
+    runner.reset_pipeline(runner.targets[name], call(name, {}, scheduler=choice))
+
+    assert pipe.scheduler is not first
+    assert before == [list(each.components.values()).count(pipe.scheduler) for each in inner]
+    runner.reset_pipeline(runner.targets[name], call(name, {}))
+    assert before == [list(each.components.values()).count(pipe.scheduler) for each in inner]
+
+
 def test_seeds(runner: Runner) -> None:
     """Each run has its seed, alone or with others, also in the metadata."""
     several = run(runner, call(OWN, PARAMS, seeds=(1, 2)))

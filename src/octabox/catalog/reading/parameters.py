@@ -29,6 +29,9 @@ NUMBERS = re.compile(r"latent|embed|attention|feature|hidden|noise|_codes|atom|p
 #: Parameters for the Python output, which Octabox sets.
 INTERNAL = re.compile(r"^return_dict$|^output_type$|^callback_(steps|on_step_end)|callback_on_step_end")
 
+#: Names of texts that are paths on the server: a request could otherwise make a pipeline read or write any file.
+PATH = re.compile(r"(^|_)(file|filename|path|dir|directory|folder)$")
+
 #: Order in which a union is reduced to one kind: the more general kind comes first.
 SCALARS: tuple[ParameterKind, ...] = ("text", "mapping", "number", "integer", "boolean")
 
@@ -41,9 +44,15 @@ def call_parameters(tree: SourceTree, owner: ClassSource, function: Function) ->
             docs = {**parse_arguments(ancestor.doc), **docs}
             break
     found = [_parameter(tree, argument, default, docs) for argument, default in _signature(function)]
+    if function.name != "__init__":
+        found = [replace(each, kind="path") if _is_path(each) else each for each in found]
     kinds = {parameter.kind for parameter in found}
     # With audio and without images, a mask is an array that selects parts of the audio.
     return tuple(_audio_mask(each) if "audio" in kinds and not kinds & {"image", "video"} else each for each in found)
+
+
+def _is_path(parameter: Parameter) -> bool:
+    return parameter.kind in ("text", "any") and PATH.search(parameter.name) is not None
 
 
 def _audio_mask(parameter: Parameter) -> Parameter:

@@ -17,6 +17,7 @@ from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER
 from octabox.catalog.entries import PipelineEntry
 from octabox.engine.protocol import Call, Run
+from octabox.engine.worker.component_types import replace_component
 from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.inputs.arguments import call_arguments
@@ -138,10 +139,10 @@ class Runner:
     def reset_pipeline(self, target: Target, call: Call) -> None:
         """Give the pipeline a new scheduler and new components without weights, such as guiders, which count their calls."""
         for name, component in self._weightless.items():
-            setattr(target.pipe, name, copy.deepcopy(component))
+            replace_component(target.pipe, name, copy.deepcopy(component))
         if self._scheduler is not None:
             scheduler = build_scheduler(self._scheduler, self._scheduler_config, call.scheduler, target.entry)
-            target.pipe.scheduler = scheduler
+            replace_component(target.pipe, "scheduler", scheduler)
         elif call.scheduler is not None:
             message = f"{target.entry.name} has no noise scheduler that {call.scheduler.name} could replace."
             raise InvalidParameterError(message, hint="Leave the scheduler out.", parameter="scheduler")

@@ -102,16 +102,17 @@ class StepCallback:
         self.taken += 1
         self._on_step(self.taken, total, tensors)
 
-    def _total(self) -> int:
-        """Return the number of timesteps of this call."""
-        num_timesteps = getattr(self._pipe, "num_timesteps", None)
+    def _total(self, pipe: object = None) -> int:
+        """Return the number of timesteps of this call, in the pipeline that takes the steps, which may be an inner one."""
+        pipe = self._pipe if pipe is None else pipe
+        num_timesteps = getattr(pipe, "num_timesteps", None)
         if isinstance(num_timesteps, int) and num_timesteps:
             return num_timesteps
-        timesteps = getattr(getattr(self._pipe, "scheduler", None), "timesteps", None)
+        timesteps = getattr(getattr(pipe, "scheduler", None), "timesteps", None)
         return len(timesteps) if timesteps is not None else 0
 
-    def _on_step_end(self, _pipe: object, _step: int, _timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
-        self._report(self._total(), tensors)
+    def _on_step_end(self, pipe: object, _step: int, _timestep: object, tensors: dict[str, Any]) -> dict[str, Any]:
+        self._report(self._total(pipe), tensors)
         return tensors
 
     def _on_legacy_callback(self, _step: int, _timestep: object, latents: object) -> None:

@@ -57,3 +57,14 @@ def test_integers() -> None:
     """An array of integers keeps its dtype, and a scalar its shape."""
     assert torch.int64 == tensor("array", np.zeros((2, 2), np.int64)).dtype
     assert () == tuple(tensor("array", np.array(1.0)).shape)
+
+
+@pytest.mark.parametrize(("annotation", "passed"), [("int", 7), ("int | None", None), ("Optional[int]", None)])
+def test_the_own_seed_of_a_pipeline(annotation: str, passed: int | None) -> None:
+    """It is that of the run, or None if the pipeline then draws from its generator: its default would never vary."""
+    entry = load_catalog().pipeline("StableDiffusionPipeline")
+    own = Parameter(name="seed", annotation=annotation, kind="integer", required=False, default=0)
+    entry = replace(entry, parameters=(*entry.parameters, own))
+
+    assert passed == call_arguments(Pipe(), entry, Run({}, {}, 7))["seed"]
+    assert 3 == call_arguments(Pipe(), entry, Run({"seed": 3}, {}, 7))["seed"]

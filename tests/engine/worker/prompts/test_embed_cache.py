@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.cache_utils import DynamicCache
+from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPast
 
 from octabox.engine.worker.prompts.embed_cache import (
     CallCache,
@@ -55,6 +56,25 @@ def test_an_output_may_be_too_large() -> None:
 
     assert cache.find("a") is None
     assert 1 == cache.misses
+
+
+def test_keys_and_values_of_layers_are_not_stored() -> None:
+    """A text encoder that generates returns them with its hidden states, though a prompt is only encoded."""
+    cache, layers = PromptEmbedCache(), DynamicCache()
+    layers.update(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4), 0)
+    cache.put("a", BaseModelOutputWithPast(last_hidden_state=tensor(1.0), past_key_values=layers))
+    found = cache.find("a")
+
+    assert torch.equal(tensor(1.0), found.last_hidden_state)
+    assert found.past_key_values is None
+
+
+def test_parts_of_an_unknown_type() -> None:
+    """An output with a part that may hold tensors, and that cannot be copied, is not stored."""
+    cache = PromptEmbedCache()
+    cache.put("a", (tensor(1.0), torch.nn.Linear(1, 1)))
+
+    assert cache.find("a") is None
 
 
 def test_clear() -> None:

@@ -94,7 +94,7 @@ def _arrays(value: Any) -> Iterator[np.ndarray]:
     if isinstance(value, Image):
         yield np.asarray(value, np.float64) / MAX_BYTE
     elif isinstance(value, torch.Tensor):
-        yield value.detach().to("cpu", torch.float64).numpy()
+        yield value.detach().cpu().double().numpy()
     elif isinstance(value, np.ndarray):
         yield value.astype(np.float64)
     elif isinstance(value, Mapping):

@@ -41,7 +41,20 @@ def call_arguments(pipe: Any, entry: PipelineEntry, run: Run) -> dict[str, Any]:
         seeds = run.seeds if isinstance(run, JoinedRun) else (run.seed,)
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
         arguments[generator] = generators if isinstance(run, JoinedRun) else generators[0]
-    return arguments
+    return _seed_argument(entry, run) | arguments
+
+
+def _seed_argument(entry: PipelineEntry, run: Run) -> dict[str, Any]:
+    """Return the argument for a pipeline's own parameter of the seed, whose default would give each seed the same output.
+
+    It is None if that makes the pipeline use its generator, whose samples are equal on all devices.
+    """
+    parameter = entry.parameter("seed")
+    if parameter is None or parameter.kind != "integer":
+        return {}
+    has_generator = any(each.kind == "generator" for each in entry.parameters)
+    is_optional = parse_annotation(parameter.annotation).none
+    return {parameter.name: None if has_generator and is_optional else run.seed}
 
 
 def _convert_media(pipe: Any, parameter: Parameter, media: Sequence[Medium]) -> Any:

@@ -123,9 +123,28 @@ class _HostSampling(TorchFunctionMode):
     ) -> Any:
         options = dict(kwargs or {})
         generator, device = options.get("generator"), options.get("device")
-        if generator is None or device is None or torch.device(device).type == generator.device.type:
+        if generator is None:
+            return function(*args, **options)
+        if device is None:
+            return self._of_tensors(function, args, options)
+        if torch.device(device).type == generator.device.type:
             return function(*args, **options)
         return function(*args, **{**options, "device": generator.device}).to(device)
+
+    @staticmethod
+    def _of_tensors(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Sample by tensors, such as probabilities, on the device of the generator, and return the samples on theirs."""
+        host = options["generator"].device
+        tensors = [each for each in (*args, *options.values()) if isinstance(each, torch.Tensor)]
+        if not tensors or tensors[0].device.type == host.type:
+            return function(*args, **options)
+
+        def moved(value: Any) -> Any:
+            return value.to(host) if isinstance(value, torch.Tensor) else value
+
+        samples = function(*map(moved, args), **{name: moved(each) for name, each in options.items()})
+        is_in_place = getattr(function, "__name__", "").endswith("_")
+        return tensors[0].copy_(samples) if is_in_place else samples.to(tensors[0].device)
 
 
 class _ChangedNoise(TorchFunctionMode):
@@ -242,7 +261,7 @@ def slerp(first: torch.Tensor, second: torch.Tensor, strength: float) -> torch.T
         strength: The position between them: 0 is the first, 1 the second.
     """
     # Some devices have no double precision.
-    one, other = (each.to("cpu", torch.float64).flatten() for each in (first, second))
+    one, other = (each.cpu().double().flatten() for each in (first, second))
     angle = torch.arccos((torch.dot(one, other) / (one.norm() * other.norm())).clamp(-1, 1))
     if not torch.isfinite(angle) or angle.sin() < MIN_SINE:
         return first + strength * (second - first)

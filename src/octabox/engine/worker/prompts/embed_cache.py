@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers.cache_utils import Cache
 
 from octabox.engine.worker.prompts.text_encoders import TextEncoder
 
@@ -62,8 +63,10 @@ class PromptEmbedCache:
         return clone_output(entry.output, entry.devices)
 
     def put(self, key: Hashable, output: Any, prompts: frozenset[str] = frozenset()) -> None:
-        """Store a copy of an output that was not found, unless it is larger than the limit."""
+        """Store a copy of an output that was not found, unless it is larger than the limit or has parts of an unknown type."""
         self.misses += 1
+        if not is_storable(output):
+            return
         size = sum(each.nbytes for each in iterate_tensors(output))
         if size > self._max_bytes:
             return
@@ -138,7 +141,17 @@ def clone_output(output: Any, devices: Sequence[torch.device] = ()) -> Any:
     return _clone(output, iter(devices))
 
 
+def is_storable(value: Any) -> bool:
+    """Return whether an output has only parts that `clone_output` copies, and that `iterate_tensors` finds."""
+    if isinstance(value, Mapping | tuple | list):
+        return all(map(is_storable, value.values() if isinstance(value, Mapping) else value))
+    return value is None or isinstance(value, torch.Tensor | Cache | bool | int | float | str)
+
+
 def _clone(value: Any, devices: Iterator[torch.device]) -> Any:
+    # The keys and values of the layers are only for tokens that a model generates next, and large.
+    if isinstance(value, Cache):
+        return None
     if isinstance(value, torch.Tensor):
         return value.to(next(devices, value.device), copy=True)
     if isinstance(value, Mapping):
