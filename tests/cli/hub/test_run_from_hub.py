@@ -22,7 +22,7 @@ def octabox(folder: Path, *words: str, **environment: str) -> subprocess.Complet
     """Run the command in a process of its own."""
     command = [sys.executable, "-m", "octabox", *words]
     env = {**os.environ, **environment}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.slow

@@ -96,7 +96,9 @@ def test_a_component_that_is_not_there_is_named(saved: Path, tmp_path: Path) -> 
     shutil.copytree(saved, folder)
     shutil.rmtree(folder / "vae")
 
-    with pytest.raises(LoadError, match=r"'blocks': vae: There is no folder .*/vae, which modular_model_index.json names") as caught:
+    with pytest.raises(
+        LoadError, match=r"'blocks': vae: There is no folder .*/vae, which modular_model_index.json names"
+    ) as caught:
         load(config(folder), NAME, OPTIONS)
     assert "blocks" == caught.value.model
     assert f"Put a folder vae into {folder}" in caught.value.hint
@@ -118,7 +120,9 @@ def test_damaged_files_are_named(saved: Path, tmp_path: Path, file: str, content
     """With the component, before anything is loaded; `octabox check` finds the same."""
     folder = tmp_path / "models" / "damaged"
     shutil.copytree(saved, folder)
-    (folder / file).unlink() if content is None else (folder / file).write_bytes(content)
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(content)
 
     with pytest.raises(LoadError, match=words) as caught:
         load(config(folder), NAME, OPTIONS)

@@ -88,6 +88,12 @@ def sharded(file: Path, index: object, *, keep: bool = True) -> None:
     file.with_name(f"{file.name}.index.json").write_text(json.dumps(index))
 
 
+def half_a_vocabulary(folder: Path) -> None:
+    """Leave one of two files of a vocabulary."""
+    emptied(folder, CONFIGS["tokenizer"])
+    (folder / "vocab.json").write_text("{}")
+
+
 def unwritten(file: Path) -> None:
     """Cut the end off a file."""
     content = file.read_bytes()
@@ -200,7 +206,7 @@ CASES: dict[str, tuple[str, Damage, str]] = {
     ),
     "a tokenizer with half a vocabulary": (
         "tokenizer",
-        lambda m: (emptied(m / "tokenizer", CONFIGS["tokenizer"]), (m / "tokenizer/vocab.json").write_text("{}")),
+        lambda m: half_a_vocabulary(m / "tokenizer"),
         "tokenizer has no merges.txt, and no tokenizer.json",
     ),
     "half a tokenizer": (

@@ -34,15 +34,16 @@ def named_component(config: ModelConfig, component: str, place: str | Path) -> I
 @contextmanager
 def named_components(config: ModelConfig) -> Iterator[None]:
     """Within the context, do the same for each component that diffusers loads from the folder of a model."""
-    original: Callable[..., Any] = pipeline_utils.load_sub_model
+    module: Any = pipeline_utils
+    original: Callable[..., Any] = module.load_sub_model
 
     def load_sub_model(*args: Any, **options: Any) -> Any:
         name = str(options["name"])
         with named_component(config, name, Path(str(options["cached_folder"])) / name):
             return original(*args, **options)
 
-    pipeline_utils.load_sub_model = load_sub_model
+    module.load_sub_model = load_sub_model
     try:
         yield
     finally:
-        pipeline_utils.load_sub_model = original
+        module.load_sub_model = original
