@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -87,6 +88,9 @@ def folder_files(folder: Path) -> dict[str, bytes]:
 class LocalHub:
     """The Hub.
 
+    Args:
+        certificate: File with a certificate and its key, for TLS.
+
     Attributes:
         repos: Its repositories.
         users: The name of the user of each token.
@@ -100,7 +104,7 @@ class LocalHub:
         hub: Whether it is a Hub at all; otherwise each answer is a page of a proxy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.repos: dict[str, Repo] = {}
         self.users = {"hf_alice": "alice"}
         self.expired = {"hf_expired"}
@@ -111,6 +115,13 @@ class LocalHub:
         self.busy, self.pause, self.hub = 0, 0.0, True
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self._server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            # The threads of the requests shake hands, so that a client that breaks off does not end the server.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = int(self._server.server_address[1])
 
     @property
@@ -123,6 +134,12 @@ class LocalHub:
         fields = {key: about.pop(key) for key in [*about] if key in Repo.__dataclass_fields__}
         self.repos[name] = Repo(name, dict(files), about=about, **fields)
         return self.repos[name]
+
+    def file_url(self, repo: str, path: str) -> str:
+        """Return the address of a file on the other host, where every client may read it."""
+        scheme = "https" if isinstance(self._server.socket, ssl.SSLSocket) else "http"
+        digest = hashlib.sha256(self.repos[repo].files[path]).hexdigest()
+        return f"{scheme}://localhost:{self.port}/cdn/{repo}/{digest}/{path}"
 
     def downloads(self) -> list[str]:
         """Return the requests for files that were not answered by a redirect alone."""

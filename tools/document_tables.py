@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from octabox.config.model import ComponentConfig, IPAdapterConfig, LoraConfig, ModelConfig, RemoteCode, SchedulerConfig
+from octabox.config.model import ComponentConfig, IPAdapterConfig, LoraConfig, ModelConfig, RemoteCode
 from octabox.config.performance import CacheConfig, PerformanceConfig
+from octabox.config.sections.scheduler import SchedulerConfig
 from octabox.config.settings import Settings, flag, variable
 
 ROOT = Path(__file__).parents[1]

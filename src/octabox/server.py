@@ -25,9 +25,11 @@ from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Engine
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.pulls.links import ModelFolders
+from octabox.hub.pulls.urls import file_guard
 from octabox.media.decoding.pool import DecoderPool
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
+from octabox.security.urls import UrlGuard
 from octabox.service.bounds import Limits
 from octabox.service.cascades.generation import CascadeGenerationService
 from octabox.service.cascades.models import CascadeModelService
@@ -97,7 +99,7 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
     engine = base.engine if base else _build_engine(settings, _worker_options(settings), metrics)
     limits = limits_of(settings)
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
-    pulls = base.pulls if base else Pulls(folders, settings.cache_dir / "files")
+    pulls = base.pulls if base else Pulls(folders, settings.cache_dir / "files", file_guard(settings.url_hosts))
     downloads = ModelDownloads(pulls, engine)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None
@@ -117,7 +119,7 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
         models.check_devices_by(engine.accelerators)
     media_limits = _media_limits(settings)
     decoder = base.decoder if base else DecoderPool(media_limits)
-    fetcher = Fetcher(media_limits, timeout=settings.fetch_timeout)
+    fetcher = Fetcher(media_limits, UrlGuard(hosts=settings.url_hosts), settings.fetch_timeout)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
     single = CascadeGenerationService(models, engine, fetcher, limits, decoder, writer, [metrics], downloads)
     generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from octabox.config.model import ModelConfig, RemoteCode, SchedulerConfig
+from octabox.config.model import ModelConfig, RemoteCode
+from octabox.config.sections.scheduler import SchedulerConfig
 
 
 def test_a_name_and_a_source_are_enough() -> None:

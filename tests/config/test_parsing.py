@@ -6,8 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from octabox.config.model import ModelConfig, SchedulerConfig
+from octabox.config.model import ModelConfig
 from octabox.config.parsing import ParsedConfig, fields_at, read_models
+from octabox.config.sections.scheduler import SchedulerConfig
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "models"
 

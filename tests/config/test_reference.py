@@ -7,8 +7,9 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from octabox.config.model import ComponentConfig, IPAdapterConfig, LoraConfig, ModelConfig, RemoteCode, SchedulerConfig
+from octabox.config.model import ComponentConfig, IPAdapterConfig, LoraConfig, ModelConfig, RemoteCode
 from octabox.config.performance import CacheConfig, PerformanceConfig
+from octabox.config.sections.scheduler import SchedulerConfig
 from octabox.config.settings import Settings, flag, variable
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"

@@ -17,9 +17,11 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from local_hub import LocalHub
 from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, ModelNotFoundError, OctaboxError
 from octabox.hub import repository
 from octabox.hub.repository import model_index
+from octabox.security.json_files import MAX_BYTES
 
 Hub = Callable[[Callable[[str], str]], list[str]]
 
@@ -31,7 +33,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
     def answers(answer: Callable[[str], str]) -> list[str]:
         asked: list[str] = []
 
-        def download(repo: str, name: str, *, revision: str | None) -> str:
+        def download(repo: str, name: str, *, revision: str | None, dry_run: bool = False) -> Any:
+            if dry_run:
+                return SimpleNamespace(local_path="", will_download=True, file_size=99)
             asked.append(f"{repo}/{name}@{revision}")
             return answer(name)
 
@@ -64,6 +68,28 @@ def test_a_repository_is_known_by_one_file(hub: Hub, tmp_path: Path) -> None:
 
     assert {"_class_name": "X"} == model_index("owner/name", "v1")
     assert ["owner/name/model_index.json@v1"] == asked
+
+
+@pytest.mark.parametrize("name", ["model_index.json", "modular_model_index.json"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b" " * (MAX_BYTES + 1), "is not downloaded: it has"),
+        (b'{"a":' * 100 + b"1" + b"}" * 100, "nested more than"),
+        (b"[]", "must hold a JSON object, not list"),
+        (b'{"_class_name": 3}', "names no pipeline"),
+        (b'{"_class_name": "X"', "is not valid JSON"),
+    ],
+)
+def test_an_index_that_is_none(local_hub: LocalHub, name: str, content: bytes, words: str) -> None:
+    """One that is too large is not downloaded; the error names the repository and the file."""
+    local_hub.add("org/odd", {name: content})
+
+    with pytest.raises(IncompatibleWeightsError, match=words) as caught:
+        model_index("org/odd")
+
+    assert f"org/odd/{name}" in str(caught.value)
+    assert (len(content) if len(content) <= MAX_BYTES else 0) == local_hub.sent[f"org/odd/{name}"]
 
 
 def test_a_modular_repository_has_another_file(hub: Hub, tmp_path: Path) -> None:

@@ -5,9 +5,33 @@ from __future__ import annotations
 import pytest
 
 from octabox.errors import ForbiddenHostError, ForbiddenOriginError
-from octabox.security.hosts import HostPolicy, hostname, is_loopback
+from octabox.security.hosts import HostPolicy, hostname, is_loopback, split_host
 
 LOCAL = HostPolicy("127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Files.Example.org", ("files.example.org", None)),
+        ("10.0.0.7:8443", ("10.0.0.7", 8443)),
+        ("[fd00::7]:443", ("fd00::7", 443)),
+        ("[fd00::7]", ("fd00::7", None)),
+    ],
+)
+def test_a_host_is_split(text: str, expected: tuple[str, int | None]) -> None:
+    """Into its name in lower case, and its port."""
+    assert expected == split_host(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "*", "*.example.org", "https://a.example", "a.example/x", "u@a.example", "a:99999", "a b", "10.0.0.0/8"],
+)
+def test_what_is_not_a_host(text: str) -> None:
+    """Patterns, networks and URLs are refused, so that nothing is allowed that was not meant."""
+    with pytest.raises(ValueError, match="must be hosts"):
+        split_host(text)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,50 @@ async def test_one_private_address_is_enough() -> None:
         await UrlGuard(resolver).addresses_of("a.example", 80)
 
 
+@pytest.mark.parametrize(
+    ("hosts", "host", "port", "allowed"),
+    [
+        (["localhost:8443"], "localhost", 8443, True),
+        (["localhost:8443"], "LOCALHOST", 8443, True),
+        (["localhost:8443"], "localhost", 443, False),
+        (["localhost"], "localhost", 1, True),
+        (["files.example.org"], "localhost", 443, False),
+        (["[::1]:80"], "::1", 80, True),
+        (["127.0.0.1"], "127.0.0.1", 80, True),
+        (["localhost"], "127.0.0.1", 80, False),
+        (["localhost"], "x.localhost", 80, False),
+    ],
+)
+async def test_hosts_that_the_operator_names(hosts: list[str], host: str, port: int, allowed: bool) -> None:
+    """Their addresses need not be public; a name allows neither its subdomains nor its address under another name."""
+
+    async def resolver(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    guard = UrlGuard(resolver, hosts=hosts)
+    if allowed:
+        assert ["127.0.0.1"] == await guard.addresses_of(host, port)
+        return
+    with pytest.raises(ForbiddenUrlError, match="not on the public internet") as caught:
+        await guard.addresses_of(host, port)
+    assert "`url_hosts`" in caught.value.hint
+
+
+async def test_a_redirect_to_another_private_host_is_refused() -> None:
+    """A host that is allowed cannot lead to one that is not."""
+
+    async def resolver(host: str, port: int) -> list[str]:
+        return ["10.0.0.7" if host == "files.example" else "169.254.169.254"]
+
+    def redirect(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(302, headers={"location": "http://metadata.example/"})
+
+    guard = UrlGuard(resolver, lambda: httpx.MockTransport(redirect), ["files.example"])
+    async with httpx.AsyncClient(transport=guard.transport(), follow_redirects=True) as client:
+        with pytest.raises(ForbiddenUrlError, match=r"metadata\.example"):
+            await client.get("http://files.example/")
+
+
 async def test_a_host_without_address() -> None:
     """A host that cannot be resolved is reported."""
 

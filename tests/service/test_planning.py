@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.config.model import MAX_SEED, ComponentConfig, ModelConfig, SchedulerConfig
+from octabox.config.model import MAX_SEED, ComponentConfig, ModelConfig
+from octabox.config.sections.scheduler import SchedulerConfig
 from octabox.errors import (
     InvalidParameterError,
     InvalidRequestError,

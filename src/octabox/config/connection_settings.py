@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from octabox.config.sections.conditions import only_with
+from octabox.security.hosts import split_host
 
 
 class ConnectionSettings(BaseModel):
@@ -48,8 +49,13 @@ class ConnectionSettings(BaseModel):
         description="Addresses and networks of reverse proxies, such as `10.0.0.0/8`, whose `X-Forwarded-*` headers are used; "
         "`*` is any.",
     )
+    url_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Hosts of private addresses, such as `files.example.org` or `10.0.0.7:8443`, whose URLs are fetched for "
+        "inputs and models, and called as webhooks; by default only those of public addresses.",
+    )
 
-    @field_validator("cors_origins", "allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "allowed_hosts", "trusted_proxies", "url_hosts", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         """Split text at commas, for lists in environment variables."""
@@ -65,6 +71,14 @@ class ConnectionSettings(BaseModel):
                     ipaddress.ip_network(each, strict=False)
                 except ValueError:
                     raise ValueError("must be addresses or networks, such as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("url_hosts")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse anything but hosts: a pattern would include the services of this machine."""
+        for each in value:
+            split_host(each)
         return value
 
     @field_validator("public_url")

@@ -14,6 +14,7 @@ from octabox.config.memory.durations import Duration
 from octabox.config.memory.modes import MemoryMode
 from octabox.config.performance import Batching, Performance, PerformanceConfig, Replicas
 from octabox.config.preset_merge import deep_merge, presets, settings_for
+from octabox.config.sections.scheduler import Scheduled
 from octabox.prompts.names import Syntax
 
 #: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.
@@ -39,15 +40,6 @@ class _Strict(BaseModel):
     """A frozen configuration without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class SchedulerConfig(_Strict):
-    """A noise scheduler: its class or an alias, and settings of its constructor."""
-
-    name: str = Field(description="Class or alias; `octabox schedulers` lists them.")
-    settings: dict[str, Any] = Field(
-        default_factory=dict, description="Settings of its constructor; they may be given next to the name as well."
-    )
 
 
 class ComponentConfig(_Strict):
@@ -143,7 +135,7 @@ class RemoteCode(_Strict):
 ModelName = Annotated[str, Field(min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
 
 
-class ModelConfig(_Strict, Staged):
+class ModelConfig(_Strict, Scheduled, Staged):
     """The configuration of a model."""
 
     name: ModelName = Field(description="Name for clients.")
@@ -176,7 +168,6 @@ class ModelConfig(_Strict, Staged):
         default=None,
         description="Such as cpu, cuda, cuda:1, mps or xpu; accelerator is one of any type. Default: the best available.",
     )
-    scheduler: SchedulerConfig | None = Field(default=None, description="Noise scheduler that replaces the model's.")
     defaults: dict[str, Any] = Field(default_factory=dict, description="Default call parameters of the pipeline.")
     seed: int | None = Field(
         default=None, description="Seed of requests that set none; random by default.", ge=0, le=MAX_SEED
@@ -223,17 +214,6 @@ class ModelConfig(_Strict, Staged):
         if value is not None and value not in presets():
             names = ", ".join(f"'{name}'" for name in presets())
             raise PydanticCustomError("literal_error", "unknown preset", {"expected": names})
-        return value
-
-    @field_validator("scheduler", mode="before")
-    @classmethod
-    def _scheduler_by_name(cls, value: Any) -> Any:
-        """Accept ``euler_a`` for ``{name: euler_a}``, and settings next to the name."""
-        if isinstance(value, str):
-            return {"name": value}
-        if isinstance(value, dict) and "settings" not in value:
-            settings = {key: each for key, each in value.items() if key != "name"}
-            return {key: each for key, each in value.items() if key == "name"} | {"settings": settings}
         return value
 
     @field_validator("components", mode="before")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from zipfile import is_zipfile
 
 from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.checkpoints.tensors import read_safetensors
+from octabox.hub.folder import INDEX_FILES
 from octabox.hub.limits import MAX_JSON_BYTES
 from octabox.hub.selection import select_files
 from octabox.hub.weights import weight_files
-from octabox.security.json_files import MAX_BYTES, read_json
+from octabox.security.filesystem import open_file, read_file
+from octabox.security.json_files import MAX_BYTES, parse_json, read_json
 
 #: Prefixes of the names of tokenizers and of the text encoders that they belong to.
 TOKENIZER, TEXT_ENCODER = "tokenizer", "text_encoder"
@@ -25,6 +29,15 @@ CONFIG_FILES = {"ModelMixin": "config.json", "SchedulerMixin": "scheduler_config
 
 #: Base class of the components of diffusers that have weights.
 WITH_WEIGHTS = "ModelMixin"
+
+#: Ends of the names of the JSON files that the libraries read from the folder of a component.
+JSON_NAMES = ("config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json")
+
+#: What a component of transformers is, by the end of the name of its class; others are models.
+_KINDS: tuple[tuple[Literal["tokenizer", "processor"], re.Pattern[str]], ...] = (
+    ("tokenizer", re.compile(r"Tokenizer(Fast)?$")),
+    ("processor", re.compile(r"(Processor|Extractor)(Fast)?$")),
+)
 
 #: Stems of weight files by library.
 STEMS = {"diffusers": ("diffusion_pytorch_model",), "transformers": ("model", "pytorch_model")}
@@ -56,17 +69,28 @@ class IndexedComponent:
         library: Library of its class.
         cls: Its class.
         bases: The ancestors of a class of diffusers; empty for those of other libraries.
+        index: Name of the index, for messages.
     """
 
     name: str
     library: str
     cls: str
     bases: Collection[str] = ()
+    index: str = INDEX_FILES[0]
 
     @property
     def config_file(self) -> str | None:
         """Name of the configuration file that its class reads; None if that is unknown."""
+        if self.library == "transformers":
+            return {"model": "config.json", "processor": "preprocessor_config.json"}.get(self.kind)
         return next((file for base, file in CONFIG_FILES.items() if base in self.bases), None)
+
+    @property
+    def kind(self) -> Literal["model", "tokenizer", "processor", "scheduler", "other"]:
+        """What it is."""
+        if self.library == "transformers" and self.cls:
+            return next((kind for kind, name in _KINDS if name.search(self.cls)), "model")
+        return "model" if WITH_WEIGHTS in self.bases else "scheduler" if "SchedulerMixin" in self.bases else "other"
 
 
 def find_missing_folders(
@@ -82,7 +106,7 @@ def find_missing_folders(
     for part in components:
         if not (folder / part.name).is_dir():
             omit = f", or leave it out: components: {{{part.name}: null}}" if part.name in optional else ""
-            message = f"{folder} has no folder {part.name}, which its model_index.json names."
+            message = f"{folder} has no folder {part.name}, which its {part.index} names."
             yield FileFault(part.name, message, f"{_DOWNLOAD}{omit}")
 
 
@@ -98,9 +122,16 @@ def find_file_faults(folder: Path, part: IndexedComponent, variant: str | None =
     if not names:
         yield FileFault(part.name, f"{folder} is empty.")
         return
-    if part.config_file and part.config_file not in names:
+    # Some processors have a file of another name.
+    if part.config_file and not any(
+        name == part.config_file or (part.kind == "processor" and name.endswith("config.json")) for name in names
+    ):
         yield FileFault(part.name, f"{folder} has no {part.config_file}.")
-    if not _has_weights(part, names):
+    read = (folder / name for name in sorted(names) if "/" not in name and name.endswith(JSON_NAMES))
+    faults = [FileFault(part.name, reason) for file in read if (reason := find_json_fault(file))]
+    yield from faults
+    # Without a class, the configuration states what the weights are.
+    if not _has_weights(part, names) or (faults and not part.cls):
         return
     stems = STEMS.get(part.library, ())
     weights = [each.path for each in weight_files(folder) if each.path.parent == folder]
@@ -111,10 +142,29 @@ def find_file_faults(folder: Path, part: IndexedComponent, variant: str | None =
     yield from _weight_faults(folder, part, names, variant)
 
 
+def find_json_fault(file: Path) -> str | None:
+    """Return why a file does not hold a JSON object, as a sentence; None if it does.
+
+    Of a vocabulary, which may be large, only the ends are checked.
+    """
+    try:
+        content = read_file(file, MAX_JSON_BYTES)
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}."
+    if len(content) > MAX_BYTES:
+        is_object = (content.lstrip()[:1], content.rstrip()[-1:]) == (b"{", b"}")
+        return None if is_object else f"{file} is not valid JSON, or truncated."
+    try:
+        value = parse_json(content.decode("utf-8"))
+    except ValueError as error:
+        return f"{file} is not valid JSON: {error}."
+    return None if isinstance(value, Mapping) else f"{file} must hold a JSON object, not {type(value).__name__}."
+
+
 def _has_weights(part: IndexedComponent, names: Collection[str]) -> bool:
-    """Return whether a component has weights: a model of diffusers, or one of transformers by its files."""
-    if part.library == "diffusers":
-        return WITH_WEIGHTS in part.bases
+    """Return whether a component has weights: a model of diffusers or transformers; without a class, by its files."""
+    if part.cls or part.library == "diffusers":
+        return part.kind == "model"
     processor = any(name.endswith(("tokenizer_config.json", "processor_config.json", "vocab.json")) for name in names)
     return part.library == "transformers" and "config.json" in names and not processor
 
@@ -126,9 +176,7 @@ def _weight_faults(
     selected = [folder / name for name in select_files(sorted(names), None, variant)]
     for file in selected:
         if file.name.endswith(".json") and ".index" in file.name:
-            shards = set(_mapping(_mapping(read_settings(file)).get("weight_map")).values())
-            for shard in sorted(each for each in shards if not (folder / str(each)).is_file()):
-                yield FileFault(part.name, f"{folder} has no {shard}, which {file.name} names.")
+            yield from _shard_faults(folder, part, file)
     for file in selected:
         if file.suffix == ".safetensors":
             try:
@@ -136,6 +184,31 @@ def _weight_faults(
             except (OctaboxError, OSError) as error:
                 message = error.message if isinstance(error, OctaboxError) else f"{file} cannot be read: {error}."
                 yield FileFault(part.name, message)
+        elif file.suffix == ".bin" and (reason := _find_archive_fault(file)):
+            yield FileFault(part.name, reason)
+
+
+def _shard_faults(folder: Path, part: IndexedComponent, index: Path) -> Iterator[FileFault]:
+    """Yield what is wrong with an index of shards, and the shards that are missing."""
+    if reason := find_json_fault(index):
+        yield FileFault(part.name, reason)
+        return
+    shards = {str(each) for each in _mapping(read_settings(index, MAX_JSON_BYTES).get("weight_map")).values()}
+    if not shards:
+        yield FileFault(part.name, f"{index} lists no tensors under `weight_map`.")
+    for shard in sorted(each for each in shards if not (folder / each).is_file()):
+        yield FileFault(part.name, f"{folder} has no {shard}, which {index.name} names.")
+
+
+def _find_archive_fault(file: Path) -> str | None:
+    """Return why a file with pickled weights is damaged, as a sentence; None if its archive is complete, or it has none."""
+    try:
+        with open_file(file) as stream:
+            start = stream.read(4)
+            is_damaged = not start or (start == b"PK\x03\x04" and not is_zipfile(stream))
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}."
+    return f"{file} is damaged or truncated." if is_damaged else None
 
 
 def find_width_faults(folder: Path, components: Iterable[str]) -> Iterator[FileFault]:

@@ -27,15 +27,30 @@ def check_model_files(source: str) -> None:
     folder = Path(source)
     if not folder.is_dir():
         return
-    for path in sorted([*folder.glob("*.json"), *folder.glob("*/*.json")]):
+    for path in _files(folder, ".json"):
         if path.is_file():
             try:
                 check_json(read_file(path, MAX_JSON_BYTES + 1), MAX_JSON_BYTES)
             except JsonLimitError as error:
                 raise _limit_error(path, str(error)) from error
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")]):
+    for path in _files(folder, ".safetensors"):
         if path.is_file():
             check_header(path)
+
+
+def check_size(name: str, size: int) -> None:
+    """Check the size of a file before it is downloaded, if it is a JSON file.
+
+    Raises:
+        IncompatibleWeightsError: It exceeds the limit.
+    """
+    if name.lower().endswith(".json") and size > MAX_JSON_BYTES:
+        raise _limit_error(name, f"it has more than {MAX_JSON_BYTES} bytes")
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """Return the paths with a suffix in a folder and two levels below, as deep as the parts of adapters are."""
+    return sorted(path for level in ("", "*/", "*/*/") for path in folder.glob(f"{level}*{suffix}"))
 
 
 def check_header(file: Path) -> None:
@@ -56,5 +71,5 @@ def check_header(file: Path) -> None:
             raise _limit_error(file, f"its header exceeds a limit: {error}") from error
 
 
-def _limit_error(path: Path, reason: str) -> IncompatibleWeightsError:
+def _limit_error(path: Path | str, reason: str) -> IncompatibleWeightsError:
     return IncompatibleWeightsError(f"{path} is refused: {reason}, so that it would take too much memory.", hint=_HINT)

@@ -13,7 +13,7 @@ from octabox.hub.folder import INDEX_FILES, folder_index, is_hub_id, read_index
 from octabox.hub.hub_errors import hub_error
 from octabox.hub.hub_messages import HUB_ERRORS, hub_api
 from octabox.hub.snapshots import find_snapshot
-from octabox.security.json_files import read_json
+from octabox.security.json_files import MAX_BYTES, read_json
 
 __all__ = ["is_hub_id", "model_index", "pipeline_tag", "repository_index", "scheduler_config"]
 
@@ -87,6 +87,14 @@ def _fetch(repo: str, name: str, revision: str | None) -> Path | None:
     if (snapshot := find_snapshot(repo, revision)) is not None:
         return snapshot / name if (snapshot / name).exists() else None
     try:
+        found = hf_hub_download(repo, name, revision=revision, dry_run=True)
+        if (place := Path(found.local_path)).exists() and not found.will_download:
+            return place
+        if (found.file_size or 0) > MAX_BYTES:
+            sizes = f"it has {found.file_size} bytes, and a configuration at most {MAX_BYTES}"
+            message = f"{repo}/{name} is not downloaded: {sizes}."
+            hint = "Such a file is not one of a model; choose another repository."
+            raise IncompatibleWeightsError(message, hint=hint, model=repo)
         return Path(hf_hub_download(repo, name, revision=revision))
     except LocalEntryNotFoundError as error:
         raise hub_error(error, repo, revision) from error

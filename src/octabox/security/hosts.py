@@ -81,6 +81,22 @@ def hostname(netloc: str) -> str:
     return (text.partition(":")[0] if text.count(":") <= 1 else text).rstrip(".")
 
 
+def split_host(text: str) -> tuple[str, int | None]:
+    """Return the name and the port of a host such as ``files.example.org`` or ``10.0.0.7:8443``; without a port, None.
+
+    Raises:
+        ValueError: It has another form, such as that of a URL or of a pattern.
+    """
+    try:
+        parts = urlsplit(f"//{text}")
+        name, port = hostname(parts.netloc), parts.port
+    except ValueError:
+        parts, name, port = urlsplit(""), "", None
+    if not name or parts.netloc != text or parts.username is not None or set(name) & set("*% "):
+        raise ValueError("must be hosts, such as files.example.org or 10.0.0.7:8443")
+    return name, port
+
+
 def is_loopback(name: str) -> bool:
     """Return whether a host name or address is a loopback one, whatever the DNS answers (RFC 6761)."""
     if name == "localhost" or name.endswith(".localhost"):

@@ -1,4 +1,4 @@
-"""Protection against server-side request forgery: only URLs of public addresses are fetched.
+"""Protection against server-side request forgery: only URLs of public addresses, and of the operator's hosts, are fetched.
 
 A host is resolved once, all its addresses are checked, and the connection uses a checked address: a second, different answer
 of the DNS has no effect. Ports are not restricted. Proxies of the environment are not used, since they would resolve the name
@@ -8,12 +8,13 @@ again.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from urllib.parse import urlsplit
 
 import httpx
 
 from octabox.errors import ForbiddenUrlError
+from octabox.security.hosts import hostname, split_host
 from octabox.security.resolver import SystemResolver
 
 #: Resolves a host to addresses.
@@ -46,12 +47,17 @@ class UrlGuard:
     Args:
         resolver: Resolves a host to addresses; by default the system's resolver.
         make_transport: Creates the transport that connects to a checked address.
+        hosts: Hosts whose addresses need not be public: names or addresses, each with a port or for all ports.
     """
 
     def __init__(
-        self, resolver: Resolver | None = None, make_transport: MakeTransport = httpx.AsyncHTTPTransport
+        self,
+        resolver: Resolver | None = None,
+        make_transport: MakeTransport = httpx.AsyncHTTPTransport,
+        hosts: Collection[str] = (),
     ) -> None:
         self._resolver, self._make_transport = resolver or SystemResolver(), make_transport
+        self._hosts = frozenset(split_host(host) for host in hosts)
 
     def check_form(self, url: str, parameter: str | None = None) -> None:
         """Refuse a URL that is not http(s), has no host, or includes a password.
@@ -72,11 +78,11 @@ class UrlGuard:
             )
 
     def transport(self) -> httpx.AsyncBaseTransport:
-        """Return a transport that connects to public addresses only."""
+        """Return a transport that connects to public addresses, and to the hosts of this guard, only."""
         return _GuardedTransport(self, self._make_transport())
 
     async def addresses_of(self, host: str, port: int) -> list[str]:
-        """Return the addresses of a host, all of which are public.
+        """Return the addresses of a host, all of which are public, unless it is one of the hosts of this guard.
 
         Raises:
             ForbiddenUrlError: One of them is not public, or there is none.
@@ -85,8 +91,13 @@ class UrlGuard:
             addresses = await self._resolver(host, port)
         except (OSError, UnicodeError) as error:
             raise ForbiddenUrlError(f"The host '{host}' has no address: {error}.") from error
-        if not addresses or not all(is_public(address) for address in addresses):
-            hint = "Private, loopback and link-local addresses are not fetched; send the file itself."
+        name = hostname(host)
+        is_named = not self._hosts.isdisjoint({(name, port), (name, None)})
+        if not addresses or not (is_named or all(is_public(address) for address in addresses)):
+            hint = (
+                "Private, loopback and link-local addresses are not fetched; send the file itself, or let the operator add "
+                f"{name} to the setting `url_hosts`."
+            )
             raise ForbiddenUrlError(f"The host '{host}' is not on the public internet.", hint=hint)
         return addresses
 

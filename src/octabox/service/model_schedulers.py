@@ -140,10 +140,11 @@ def traits_of(model: ServedModel, catalog: Catalog) -> ModelTraits | None:
     if config is None or entry is None:
         return None
     if COMPONENT not in model.config.components and (file := Path(model.config.model)).is_file():
-        requested = model.config.scheduler.settings if model.config.scheduler else {}
         known = [setting.name for setting in entry.settings]
-        config = {**config, **stated_scheduler(file, config, known, requested).settings}
+        stated = stated_scheduler(file, config, known, model.config.scheduler_settings)
+        config = {**config, **stated.settings}
         entry = catalog.schedulers[config["_class_name"]]
+    config = {**config, **model.config.own_scheduler_settings}
     defaults = {setting.name: setting.default for setting in entry.settings if setting.literal and not setting.required}
     return ModelTraits(entry.name, {**defaults, **config}, model.pipeline)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # i
 from safetensors.numpy import save
 
 from octabox.errors import InvalidParameterError, ModelNotFoundError
-from octabox.hub.browsing.removal import plan_any_removal, remove
-from octabox.hub.cache_layout import CachedRepo
+from octabox.hub.browsing.removal import plan_any_removal, plan_removals, remove
+from octabox.hub.cache_layout import CachedRepo, RemoteFile
 from octabox.hub.pulls.links import ModelFolders, register_file
 
 LORA = save({"unet.a.lora_A.weight": np.zeros((4, 8), "float32"), "unet.a.lora_B.weight": np.zeros((8, 4), "float32")})
@@ -46,6 +47,26 @@ class Machine:
         remove(removal)
         return removal.freed
 
+    def remove_all(self, *names: str) -> list[int]:
+        """Remove several models together, and return the bytes that each removal freed."""
+        removals = plan_removals(names, self.folders, self.urls)
+        for each in removals:
+            remove(each)
+        return [each.freed for each in removals]
+
+    def cache(self, repo: str, *files: str) -> None:
+        """Add a repository to the cache, whose files have the names of their stems; all have one commit, as copies have."""
+        cached, commit = CachedRepo(repo), "a" * 40
+        cached.prepare(commit)
+        cached.set_revision(None, commit)
+        for file in files:
+            content = save({f"unet.{file}.lora_A.weight": np.zeros((4, 8), "float32"),
+                            f"unet.{file}.lora_B.weight": np.zeros((8, 4), "float32")})  # fmt: skip
+            remote = RemoteFile(file, len(content), hashlib.sha256(content).hexdigest())
+            cached.blob(remote).write_bytes(content)
+            cached.link(remote, commit)
+            register_file(cached.snapshot(commit) / file, self.folders)
+
     @property
     def names(self) -> dict[str, bool]:
         """The names of the LoRAs, and whether each can be read."""
@@ -68,6 +89,48 @@ def test_a_file_goes_with_its_last_name(machine: Machine) -> None:
     assert len(LORA) == machine.remove("b")
     assert {} == machine.names
     assert not file.parent.exists()
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a"), ("a", "b", "a"), ("a", "a.safetensors", "b")])
+def test_all_names_of_a_file_together(machine: Machine, names: tuple[str, ...]) -> None:
+    """The file is freed once, whatever their order is; one that keeps a name stays."""
+    file, other = machine.download("style.safetensors", "a", "b"), machine.download("other.safetensors", "c", "d")
+
+    assert len(LORA) == sum(machine.remove_all(*names, "c"))
+    assert {"d": True} == machine.names
+    assert (False, True) == (file.exists(), other.exists())
+
+
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [
+        (("org/inks", "blue"), set()),
+        (("blue", "org/inks"), set()),
+        (("blue", "red"), set()),
+        (("org/inks", f"org/inks@{'a' * 40}"), set()),
+        ((f"org/inks@{'a' * 40}",), set()),
+        (("blue", "blue.safetensors"), {"red"}),
+        (("org/ink", "black"), {"blue", "red"}),
+        (("black", "org/ink"), {"blue", "red"}),
+    ],
+)
+def test_a_repository_and_its_files_together(machine: Machine, names: tuple[str, ...], left: set[str]) -> None:
+    """Nothing is deleted or counted twice, whatever their order is."""
+    machine.cache("org/inks", "blue.safetensors", "red.safetensors")
+    machine.cache("org/ink", "black.safetensors")
+    before = _size(Path(constants.HF_HUB_CACHE))
+
+    freed = sum(machine.remove_all(*names))
+
+    assert before - _size(Path(constants.HF_HUB_CACHE)) == freed
+    assert left <= {*machine.names}
+    assert CachedRepo("org/ink").folder.is_dir() != ("org/ink" in names)
+    assert all(machine.names[name] for name in left)
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of the content of all files in a cache."""
+    return sum(each.stat().st_size for each in folder.glob("*/blobs/*"))
 
 
 def test_files_of_the_same_content_are_removed_one_by_one(machine: Machine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from pathlib import Path
 
 import httpx
@@ -40,10 +41,11 @@ def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(302, headers={"location": ODD[path]})
     if path.endswith("none.safetensors"):
         return httpx.Response(404)
-    start = int((request.headers.get("range") or "bytes=0-")[6:-1])
-    status = 206 if start else 200
-    body = CONTENT[start:]
-    return httpx.Response(status, headers={"content-length": str(len(body))}, stream=httpx.ByteStream(body))
+    headers, body, status = {}, CONTENT, 200
+    if (found := re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))) and "whole" not in path:
+        start, end = int(found[1]), int(found[2] or len(CONTENT) - 1)
+        headers, body, status = {"content-range": f"bytes {start}-{end}/{len(CONTENT)}"}, CONTENT[start : end + 1], 206
+    return httpx.Response(status, headers={**headers, "content-length": str(len(body))}, stream=httpx.ByteStream(body))
 
 
 @pytest.fixture
@@ -63,6 +65,17 @@ async def test_a_file_is_fetched_once_and_checked(guard: UrlGuard, tmp_path: Pat
     assert CONTENT == file.read_bytes()
     assert (3000, len(CONTENT)) == (reports[0], reports[-1])
     assert file == await pull_url(UrlRequest(URL, SHA256.upper()), tmp_path, guard=guard)
+
+
+async def test_a_server_without_ranges(guard: UrlGuard, tmp_path: Path) -> None:
+    """The file is downloaded from its start, also after an interruption."""
+    url = "https://files.example/whole/model.safetensors"
+    (tmp_path / SHA256).mkdir()
+    (tmp_path / SHA256 / ".model.safetensors.partial").write_bytes(CONTENT[:3000])
+
+    file = await pull_url(UrlRequest(url, SHA256), tmp_path, guard=guard)
+
+    assert CONTENT == file.read_bytes()
 
 
 @pytest.mark.parametrize(

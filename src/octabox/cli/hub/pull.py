@@ -45,6 +45,7 @@ async def _pull(
     from octabox.hub.pulls.links import ModelFolders, check_name, register_model
     from octabox.hub.pulls.needed import PullRequest
     from octabox.hub.pulls.plan import make_plan
+    from octabox.hub.pulls.urls import UrlRequest
 
     settings = Settings.load({"models": models})
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
@@ -53,7 +54,7 @@ async def _pull(
         unused = next((key for key, value in (("--file", file), ("--variant", variant)) if value), None)
         if unused:
             raise click.UsageError(f"{unused} has no effect with a URL.")
-        await _pull_url(source, sha256, settings.cache_dir / "files", folders, name, as_json=as_json)
+        await _pull_url(UrlRequest(source, sha256), settings, folders, name, as_json=as_json)
         return
     if sha256:
         raise click.UsageError("--sha256 has no effect with a Hub id: the Hub states the checksums of its files.")
@@ -77,17 +78,15 @@ async def _pull(
     )
 
 
-async def _pull_url(
-    url: str, sha256: str | None, folder: Path, folders: Any, name: str | None, *, as_json: bool
-) -> None:
+async def _pull_url(request: Any, settings: Any, folders: Any, name: str | None, *, as_json: bool) -> None:
     """Download a file by its URL, and link it."""
     from octabox.cli.hub.downloads import progress_bar
     from octabox.hub.pulls.links import register_file
-    from octabox.hub.pulls.urls import UrlRequest, pull_url
+    from octabox.hub.pulls.urls import file_guard, pull_url
 
-    request = UrlRequest(url, sha256)
+    folder, guard = settings.cache_dir / "files", file_guard(settings.url_hosts)
     with progress_bar(request.name) as show:
-        file = await pull_url(request, folder, lambda done, total: show(done, total, ""))
+        file = await pull_url(request, folder, lambda done, total: show(done, total, ""), guard)
     found = register_file(file, folders, name)
     result = {"model": request.shown, "kind": found.kind, "bytes": file.stat().st_size, "folder": str(file.parent)}
     _show({**result, "name": found.name, "path": str(found.path)}, as_json=as_json)

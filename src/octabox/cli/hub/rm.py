@@ -23,7 +23,7 @@ def command(names: tuple[str, ...], *, yes: bool, models: Path | None, as_json: 
     from octabox.cli.tables import format_size
     from octabox.config.discovery import discover
     from octabox.config.settings import Settings
-    from octabox.hub.browsing.removal import plan_any_removal, remove
+    from octabox.hub.browsing.removal import plan_removals, remove
     from octabox.hub.pulls.links import ModelFolders
 
     settings = Settings.load({"models": models})
@@ -31,8 +31,7 @@ def command(names: tuple[str, ...], *, yes: bool, models: Path | None, as_json: 
     configurations = discover(settings.models).models
     configured = {config.model: config.name for config in configurations.values()}
     sources = {name: config.model for name, config in configurations.items()}
-    names = tuple(dict.fromkeys(names))
-    removals = [plan_any_removal(name, folders, settings.cache_dir / "files", sources) for name in names]
+    removals = plan_removals(names, folders, settings.cache_dir / "files", sources)
     for each in removals:
         what = f"@{each.revision}" if each.revision else ""
         click.echo(f"{each.name}{what}: frees {format_size(each.freed)}", err=True)

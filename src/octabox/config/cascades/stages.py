@@ -16,6 +16,7 @@ OF_A_STAGE = (
     "revision",
     "variant",
     "scheduler",
+    "prediction_type",
     "components",
     "adapters",
     "ip_adapters",

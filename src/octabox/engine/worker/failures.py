@@ -130,15 +130,22 @@ def to_hardware_error(
     )
 
 
-def to_load_error(error: BaseException, model: ModelConfig) -> OctaboxError:
-    """Return the error for an exception while a model was loaded."""
+def to_load_error(error: BaseException, model: ModelConfig, component: str = "") -> OctaboxError:
+    """Return the error for an exception while a model was loaded.
+
+    Args:
+        error: The exception.
+        model: The configuration of the model.
+        component: The component that was loaded, with its place.
+    """
     logger.debug("loading '%s' failed", model.name, exc_info=error)
-    if found := to_hardware_error(error, model.name, "loading", model.device):
-        return found
+    if hardware := to_hardware_error(error, model.name, "loading", model.device):
+        return hardware
     if isinstance(error, OctaboxError):
         return error
     cls, problem, hint = next(row[1:] for row in LOAD_ERRORS if any(isinstance(each, row[0]) for each in causes(error)))
-    message = f"Model '{model.name}' ({model.model}) {problem}: {library_message(error)}"
+    subject = f"'{model.name}': {component}" if component else f"'{model.name}' ({model.model})"
+    message = f"Model {subject} {problem}: {library_message(error)}"
     return cls(message, hint=hint.format(source=model.model), model=model.name)
 
 

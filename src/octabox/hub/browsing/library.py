@@ -6,7 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def plan_removal(name: str, folders: Iterable[Path] = ()) -> Removal:
             choices = [ref for each in repo.revisions for ref in (*each.refs, each.commit_hash)]
             message = f"{repo_id} has no revision {revision!r} in the cache."
             raise ModelNotFoundError(message, hint=f"It has: {', '.join(choices)}.", model=repo_id, choices=choices)
-    freed = int(cache.delete_revisions(*commits).expected_freed_size)
+    freed = int(_of_one(cache, repo).delete_revisions(*commits).expected_freed_size)
     everything = len(commits) == len(repo.revisions)
     if everything:
         freed += _partial_size(repo.repo_path)
@@ -142,7 +142,9 @@ def remove_model(removal: Removal) -> None:
             # Deletes the parts of interrupted downloads as well.
             shutil.rmtree(repo.folder)
         else:
-            _scan().delete_revisions(*removal.commits).execute()
+            cache = _scan()
+            one = next(each for each in cache.repos if each.repo_id == removal.name and each.repo_type == "model")
+            _of_one(cache, one).delete_revisions(*removal.commits).execute()
     finally:
         os.close(descriptor)
 
@@ -159,6 +161,11 @@ def _scan() -> HFCacheInfo:
         return scan_cache_dir(constants.HF_HUB_CACHE)
     except (CacheNotFound, ValueError):
         return HFCacheInfo(0, frozenset(), frozenset(), [])
+
+
+def _of_one(cache: HFCacheInfo, repo: CachedRepoInfo) -> HFCacheInfo:
+    """Return the cache with one repository: copies of a repository on the Hub may have the same commits."""
+    return replace(cache, repos=frozenset({repo}))
 
 
 def _describe(repo: CachedRepoInfo) -> StoredModel:

@@ -6,7 +6,7 @@ Only what Octabox has downloaded is removed: links into the Hub's cache and to f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from huggingface_hub import constants, scan_cache_dir
@@ -28,13 +28,16 @@ def local_models(folders: ModelFolders) -> list[StoredModel]:
     return [_describe(*each) for each in _entries(folders)]
 
 
-def plan_local_removal(name: str, folders: ModelFolders, url_folder: Path) -> Removal | None:
+def plan_local_removal(
+    name: str, folders: ModelFolders, url_folder: Path, removed: Collection[str] = ()
+) -> Removal | None:
     """Return what the removal of a downloaded file deletes; None if no folder has the name.
 
     Args:
         name: Its name in its folder.
         folders: The folders.
         url_folder: Folder of the files that were downloaded by URL.
+        removed: Links and files that are removed before.
 
     Raises:
         InvalidParameterError: Several files have the name, or it was not downloaded by Octabox.
@@ -47,13 +50,13 @@ def plan_local_removal(name: str, folders: ModelFolders, url_folder: Path) -> Re
         message = f"Several files have the name {name!r}: {places}."
         raise InvalidParameterError(message, hint="Specify the Hub id of its repository.", model=name)
     (place,) = found
-    if place.is_symlink() and not place.exists():
+    if str(place) in removed or (place.is_symlink() and not place.exists()):
         return Removal(name, None, (), 0, (str(place),))
     target = Path(os.path.realpath(place))
     if place.is_symlink() and (repo := repository_of(place)) is not None:
-        return _cached_removal(name, place, target, repo, folders)
+        return _cached_removal(name, place, target, repo, folders, removed)
     if place.is_symlink() and target.parent.parent == Path(os.path.realpath(url_folder)):
-        return _url_removal(name, place, target, folders)
+        return _url_removal(name, place, target, folders, removed)
     message = f"{place} was not downloaded by Octabox, so it is not removed."
     raise InvalidParameterError(message, hint=f"Delete it: rm -r {place}", model=name)
 
@@ -83,18 +86,22 @@ def remove_local(removal: Removal) -> None:
                 os.close(descriptor)
 
 
-def _url_removal(name: str, place: Path, target: Path, folders: ModelFolders) -> Removal:
+def _url_removal(name: str, place: Path, target: Path, folders: ModelFolders, removed: Collection[str]) -> Removal:
     """Return the removal of a file that was downloaded by URL: of the link alone if it has further names."""
-    others = [each for _, _, each in _entries(folders) if each != place and os.path.realpath(each) == str(target)]
+    links = {str(each) for _, _, each in _entries(folders) if os.path.realpath(each) == str(target)}
+    others = links - {str(place), *removed}
     if others:
         return Removal(name, None, (), 0, (str(place),))
     return Removal(name, None, (), target.stat().st_size, (str(place),), (str(target),))
 
 
-def _cached_removal(name: str, place: Path, target: Path, repo: CachedRepo, folders: ModelFolders) -> Removal:
+def _cached_removal(
+    name: str, place: Path, target: Path, repo: CachedRepo, folders: ModelFolders, removed: Collection[str]
+) -> Removal:
     """Return the removal of a file in the cache: of its repository if that has no other weights, else of the file alone."""
     commits = repo.folder / "snapshots"
-    names = {each.relative_to(commits).parts[1:] for each in commits.rglob("*") if each.is_file()}
+    kept = [each for each in commits.rglob("*") if each.is_file() and str(each) not in removed]
+    names = {each.relative_to(commits).parts[1:] for each in kept}
     weights = weight_names("/".join(parts) for parts in names)
     if len(weights) <= 1:
         return plan_removal(repo.repo, (folders.models, folders.loras, folders.embeddings))

@@ -13,6 +13,7 @@ from octabox.errors import DownloadError, nearest
 from octabox.hub.cache_layout import CachedRepo, RemoteFile
 from octabox.hub.hub_errors import hub_error
 from octabox.hub.hub_messages import HUB_ERRORS, RESPONSE_ERRORS, disk_full, hub_api, offline_error
+from octabox.hub.limits import check_size
 from octabox.hub.pulls.copies import find_copy, missing_of
 from octabox.hub.pulls.needed import PullRequest, needed_files
 from octabox.hub.repository import repository_index
@@ -142,6 +143,8 @@ def _plan_online(request: PullRequest) -> PullPlan:
     commit = info.sha
     selected, kind = needed_files(request, files, info.tags or (), lambda: repository_index(request.repo, commit))
     needed = tuple(files[name] for name in selected)
+    for file in needed:
+        check_size(f"{request.repo}/{file.path}", file.size)
     return PullPlan(request, commit, kind, needed, tuple(files.values()), _free_bytes())
 
 

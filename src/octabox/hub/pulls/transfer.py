@@ -119,11 +119,12 @@ class Transfer:
         finally:
             await response.aclose()
 
-    async def open(self, url: str, start: int = 0) -> httpx.Response:
-        """Request a file from a position on, with the headers for each host on the way."""
+    async def open(self, url: str, start: int = 0, end: int | None = None) -> httpx.Response:
+        """Request a file from a position on, to its end or to another position, with the headers for each host on the way."""
         for _ in range(MAX_REDIRECTS + 1):
             headers = {**self._headers(url), "accept-encoding": "identity"}
-            headers |= {"range": f"bytes={start}-"} if start else {}
+            if start or end is not None:
+                headers["range"] = f"bytes={start}-{'' if end is None else end}"
             response = await self._client.send(self._client.build_request("GET", url, headers=headers), stream=True)
             if not response.has_redirect_location:
                 return response

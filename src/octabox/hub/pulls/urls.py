@@ -1,11 +1,11 @@
-"""Download a file by its URL, with its checksum; only from public addresses."""
+"""Download a file by its URL, with its checksum; only from public addresses, and from hosts that the operator names."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -86,10 +86,10 @@ class UrlRequest:
             raise InvalidParameterError(message, hint="Download it yourself, under another name.", parameter="url")
 
 
-def file_guard() -> UrlGuard:
-    """Return what connects to public addresses only, with a new connection for each request."""
+def file_guard(hosts: Collection[str] = ()) -> UrlGuard:
+    """Return what connects to public addresses, and to these hosts, only, with a new connection for each request."""
     limits = httpx.Limits(max_keepalive_connections=0)
-    return UrlGuard(make_transport=lambda: httpx.AsyncHTTPTransport(limits=limits))
+    return UrlGuard(make_transport=lambda: httpx.AsyncHTTPTransport(limits=limits), hosts=hosts)
 
 
 async def pull_url(
@@ -188,18 +188,21 @@ def _check_space(request: UrlRequest, folder: Path, needed: int) -> None:
 
 
 async def _size_of(transfer: Transfer, request: UrlRequest) -> int:
-    """Return the size of the file at a URL.
+    """Return the size of the file at a URL, by a request for its first byte; a server may ignore that it is only for this.
 
     Raises:
         DownloadError: The server does not state it, or does not have the file.
     """
     try:
-        response = await transfer.open(request.url)
+        # Not a HEAD request, since URLs with a signature may be for one method only.
+        response = await transfer.open(request.url, end=0)
         await response.aclose()
     except httpx.HTTPError as error:
         raise hub_error(error, request.shown) from error
-    size = response.headers.get("content-length", "")
-    if response.status_code != 200 or not size.isdecimal():  # noqa: PLR2004 (of HTTP)
+    is_part = response.status_code == 206  # noqa: PLR2004 (of HTTP)
+    size = response.headers.get("content-range", "").rpartition("/")[2] if is_part else ""
+    size = size or response.headers.get("content-length", "")
+    if response.status_code not in {200, 206} or not size.isdecimal():
         reason = (
             f"the server responded with status {response.status_code}" if response.is_error else "its size is unknown"
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from octabox.catalog.components.faults import component_in, find_component_faults
 from octabox.catalog.conditions.ip_adapter import takes_ip_adapter
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
@@ -19,7 +20,7 @@ from octabox.hub.adapters.controls import DENOISERS, find_mismatches
 from octabox.hub.adapters.ip_adapters import check_ip_adapter, resolve_ip_adapter_file
 from octabox.hub.adapters.lora_source import resolve_lora_file
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.hub.component_files import WIDTH, IndexedComponent, find_file_faults, read_settings
+from octabox.hub.component_files import WIDTH, read_settings
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, is_hub_id
 
 #: Tensors of an IP-Adapter whose last dimension is the width of the denoiser's text features.
@@ -76,12 +77,11 @@ def _check_components(entry: Entry, denoiser: Mapping[str, Any], catalog: Catalo
         if not folder.is_dir():
             yield entry.problem(key, f"There is no folder {folder}.", "check `subfolder`")
             continue
-        settings = read_settings(folder / "config.json")
-        cls = str(settings.get("_class_name") or "")
-        bases = catalog.metadata.ancestors.get(cls, ())[1:]
-        component = IndexedComponent(name, "diffusers" if cls else "transformers", cls, bases)
-        for fault in find_file_faults(folder, component):
+        ancestors = catalog.metadata.ancestors
+        component = component_in(folder, name, ancestors)
+        for fault in find_component_faults([(component, folder)], ancestors):
             yield entry.problem(key, fault.message, "check `subfolder`, or download it again")
+        settings = read_settings(folder / "config.json")
         if CONTROL_COMPONENTS.search(name):
             for setting, value, expected in find_mismatches(settings, denoiser):
                 difference = f"its {setting} is {value}, and the model's is {expected}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,12 +79,17 @@ def _sources(config: ModelConfig) -> Iterator[str]:
     yield from (each.model for each in config.ip_adapters)
 
 
-def _stamps(source: str) -> Iterator[tuple[str, int, int]]:
+def _stamps(source: str, levels: int = 2) -> Iterator[tuple[str, int, int]]:
     """Yield the path, the size and the time of modification of a file, or of those of a folder and its subfolders."""
-    folder = Path(source)
-    for path in (folder, *folder.glob("*"), *folder.glob("*/*")) if source else ():
+    try:
+        status = os.stat(source)  # noqa: PTH116 (this walks through thousands of files)
+    except (OSError, ValueError):
+        return
+    yield source, status.st_size, status.st_mtime_ns
+    if levels and stat.S_ISDIR(status.st_mode):
         try:
-            stat = os.stat(path)  # noqa: PTH116 (pathlib raises on odd paths)
-        except (OSError, ValueError):
-            continue
-        yield str(path), stat.st_size, stat.st_mtime_ns
+            names = sorted(os.listdir(source))  # noqa: PTH208 (likewise)
+        except OSError:
+            return
+        for name in names:
+            yield from _stamps(f"{source}{os.sep}{name}", levels - 1)

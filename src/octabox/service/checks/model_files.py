@@ -9,33 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from octabox.catalog.components.faults import PACKAGE, are_related, find_component_faults, indexed_components
+from octabox.catalog.components.modular import find_modular_faults
 from octabox.catalog.dependencies import dependencies_of, is_installed
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.reading.annotations import parse_annotation
 from octabox.config.model import ModelConfig
 from octabox.config.parsing import Entry
-from octabox.config.problems import KeyPath, Problem, did_you_mean
+from octabox.config.problems import KeyPath, Problem
 from octabox.errors import OctaboxError
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.checkpoints.tensors import read_shapes
-from octabox.hub.component_files import (
-    FileFault,
-    IndexedComponent,
-    find_file_faults,
-    find_missing_folders,
-    find_width_faults,
-    read_settings,
-)
+from octabox.hub.component_files import FileFault, IndexedComponent, find_missing_folders, find_width_faults
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file, is_hub_id
 from octabox.hub.limits import check_model_files
 from octabox.hub.weights import weight_files
 from octabox.service.checks.adapters import find_adapter_problems
 from octabox.service.forms.model_sizes import ModelSizes
+from octabox.service.model_schedulers import traits_of
 from octabox.service.served_model import ServedModel
-
-#: Package of the classes that the catalog knows.
-PACKAGE = "diffusers"
 
 #: Resolves a model to its pipeline class.
 Resolve = Callable[[ModelConfig, Catalog], ServedModel]
@@ -65,8 +58,10 @@ def find_model_problems(
     yield from _check_packages(entry, model.pipeline)
     if source.is_file():
         yield from _check_file(entry, model.pipeline)
-    elif index_file(source) is not None and not model.pipeline.modular:
-        yield from _check_folder(entry, model.pipeline, catalog)
+    elif index_file(source) is not None:
+        check = _check_modular if model.pipeline.modular else _check_folder
+        yield from check(entry, model.pipeline, catalog)
+    yield from _check_scheduler_settings(entry, model, catalog)
     yield from _check_sizes(entry, model.pipeline)
     yield from find_adapter_problems(entry, model.pipeline, catalog, adapters)
 
@@ -99,6 +94,15 @@ def _check_sources(entry: Entry) -> Iterator[Problem]:
                 yield _problem_of(entry, key, error)
             else:
                 yield entry.problem(key, f"{source} cannot be read: {error.strerror}.", "fix or remove it")
+
+
+def _check_scheduler_settings(entry: Entry, model: ServedModel, catalog: Catalog) -> Iterator[Problem]:
+    """Check that the model's own scheduler has the settings that the configuration replaces."""
+    settings = entry.config.own_scheduler_settings
+    traits = traits_of(model, catalog) if settings else None
+    for name in settings:
+        if traits is not None and catalog.schedulers[traits.default_class].setting(name) is None:
+            yield entry.problem((name,), f"{traits.default_class} has no setting `{name}`.", "remove it")
 
 
 def _check_sizes(entry: Entry, pipeline: PipelineEntry) -> Iterator[Problem]:
@@ -140,21 +144,27 @@ def _check_folder(entry: Entry, pipeline: PipelineEntry, catalog: Catalog) -> It
     index = index_components(folder_index(folder))
     elsewhere = {name for name, part in config.parts() if part.model or part.omit}
     known = {part.name for part in pipeline.components if part.saved}
-    parts = [
-        IndexedComponent(name, library or "", cls, catalog.metadata.ancestors.get(cls, ())[1:])
-        for name, (library, cls) in index.items()
-        if cls and name in known and name not in elsewhere
-    ]
+    parts = indexed_components(index, known - elsewhere, catalog.metadata.ancestors)
     faults = list(find_missing_folders(folder, parts, known - pipeline.required_components))
     present = [part for part in parts if (folder / part.name).is_dir()]
-    for part in present:
-        faults += find_file_faults(folder / part.name, part, config.variant)
+    places = [(part, folder / part.name) for part in present]
+    faults += find_component_faults(places, catalog.metadata.ancestors, config.variant)
     faults += find_width_faults(folder, [part.name for part in present])
     for fault in (*faults, *_find_absent(entry, pipeline, index)):
         yield _fault_problem(entry, fault)
     yield from _check_variant(entry)
+    faulty = {fault.component for fault in faults}
     for part in present:
-        yield from _check_class(entry, pipeline, part, catalog)
+        if part.name not in faulty:
+            yield from _check_class(entry, pipeline, part, catalog)
+
+
+def _check_modular(entry: Entry, _pipeline: PipelineEntry, catalog: Catalog) -> Iterator[Problem]:
+    """Check the components that the index of a modular model names on this machine."""
+    folder, ancestors = Path(entry.config.model), catalog.metadata.ancestors
+    index, config = folder_index(folder), entry.config
+    for fault in find_modular_faults(folder, index, ancestors, config.variant, config.components):
+        yield _fault_problem(entry, fault)
 
 
 def _find_absent(
@@ -189,34 +199,17 @@ def _check_variant(entry: Entry) -> Iterator[Problem]:
 
 
 def _check_class(entry: Entry, pipeline: PipelineEntry, part: IndexedComponent, catalog: Catalog) -> Iterator[Problem]:
-    """Check the class of a component: it exists, its files are of it, and the pipeline takes it."""
+    """Check that the pipeline takes a component of this class."""
     ancestors = catalog.metadata.ancestors
-    if part.library != PACKAGE:
-        return
-    if part.cls not in ancestors:
-        message = f"There is no class {part.cls!r} in {PACKAGE}, which model_index.json names for {part.name}."
-        hint = did_you_mean(part.cls, ancestors) or f"install the version of {PACKAGE} that the model was saved with"
-        yield entry.problem(("model",), message, hint)
-        return
-    folder = Path(entry.config.model) / part.name
-    saved = str(read_settings(folder / (part.config_file or "config.json")).get("_class_name"))
-    if saved in ancestors and "ModelMixin" in part.bases and not _related(part.cls, saved, catalog):
-        message = f"{folder} holds a {saved}, and model_index.json names {part.cls} for {part.name}."
-        yield entry.problem(("model",), message, "download the model again; its files are of two models")
+    if part.library != PACKAGE or part.cls not in ancestors:
         return
     annotation = next((each.annotation for each in pipeline.components if each.name == part.name), "")
     expected = [name for name in parse_annotation(annotation).leaves if name in ancestors]
     if (
         expected
         and "SchedulerMixin" not in part.bases
-        and not any(_related(part.cls, name, catalog) for name in expected)
+        and not any(are_related(part.cls, name, ancestors) for name in expected)
     ):
         names = " or ".join(sorted(expected))
         message = f"{pipeline.name} takes {names} as its {part.name}, and the model has {part.cls}."
         yield entry.problem(("model",), message, "set `pipeline` to the class that the model was made for", "warning")
-
-
-def _related(name: str, other: str, catalog: Catalog) -> bool:
-    """Return whether one of two classes is the other one or inherits from it."""
-    ancestors = catalog.metadata.ancestors
-    return name == other or other in ancestors[name][1:] or name in ancestors[other][1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from octabox.config.sections.jobs import webhook_key
 from octabox.config.settings import Settings
 from octabox.errors import NotFoundError
+from octabox.security.urls import UrlGuard
 from octabox.service.jobs.queue.acceptor import QueueLimits
 from octabox.service.jobs.queue.job_queue import JobQueue
 from octabox.service.jobs.store.store import JobStore
@@ -42,4 +43,5 @@ def job_queue(
     url = settings.job_store.get_secret_value() if settings.job_store else None
     key = webhook_key(settings.webhook_secret.get_secret_value()) if settings.webhook_secret else b""
     store = JobStore(url, settings.data_dir, open_store(settings.file_store))
-    return JobQueue(generation, store, limits, key, observer=observer, serves=serves)
+    guard = UrlGuard(hosts=settings.url_hosts)
+    return JobQueue(generation, store, limits, key, guard, observer=observer, serves=serves)

@@ -262,6 +262,19 @@ def test_the_image_encoder_must_be_there_and_fit(folder: Path, tmp_path: Path) -
     assert f"of width {WIDTH}, and this one has 20 or 24" in refused(ip_adapters={"model": str(tmp_path)}).message
 
 
+def test_an_image_encoder_without_some_weights_is_refused(folder: Path, tmp_path: Path) -> None:
+    """The library would draw them at random, so that each process would see other things in an image."""
+    save_ip_adapter(tmp_path / "alone.safetensors")
+    save_encoder(tmp_path / "image_encoder")
+    file = tmp_path / "image_encoder/model.safetensors"
+    save_file(dict(sorted(load_file(file).items())[1:]), file, {"format": "pt"})
+
+    error = refused(ip_adapters={"model": str(tmp_path)})
+
+    assert "lack 1 of the" in error.message
+    assert f"{tmp_path}/image_encoder" in error.message
+
+
 def test_a_class_that_takes_no_images_as_prompts_is_refused(folder: Path) -> None:
     """A T2I-Adapter's class has no place for them."""
     with pytest.raises(LoadError, match="object does not support IP-Adapters"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,16 @@ import torch
 
 import makers
 from calling import Watcher, call, run
+from octabox.catalog.pipelines import load_catalog
+from octabox.config.discovery import discover
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError, LoadError
+from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.service.checks.checker import ModelChecker, entries_of
+from octabox.service.selection.resolver import resolve_current
 
 NAME = "ZImageModularPipeline"
 
@@ -85,11 +91,44 @@ def test_a_wrong_name_is_refused_with_the_right_ones(saved: Path) -> None:
 
 
 def test_a_component_that_is_not_there_is_named(saved: Path, tmp_path: Path) -> None:
-    """Diffusers only logs a component that fails to load; here it is an error."""
+    """Diffusers only logs a component that fails to load; here it is an error, which says what to do."""
     folder = tmp_path / "half"
     shutil.copytree(saved, folder)
     shutil.rmtree(folder / "vae")
 
-    with pytest.raises(LoadError, match="vae could not be loaded: ") as caught:
+    with pytest.raises(
+        LoadError, match=r"'blocks': vae: There is no folder .*/vae, which modular_model_index.json names"
+    ) as caught:
         load(config(folder), NAME, OPTIONS)
     assert "blocks" == caught.value.model
+    assert f"Put a folder vae into {folder}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("vae/config.json", b"[]", "vae: .*vae/config.json must hold a JSON object, not list"),
+        ("vae/config.json", b'{"a":' * 100 + b"1" + b"}" * 100, "vae/config.json is refused: it is nested more than"),
+        ("transformer/config.json", b'{"_class_name": "Nope"}', "transformer: There is no class 'Nope' in diffusers"),
+        ("transformer/diffusion_pytorch_model.safetensors", b"", "transformer: .*not a valid safetensors file"),
+        ("tokenizer/tokenizer.json", None, "tokenizer: .*would have no vocabulary"),
+        ("modular_model_index.json", b"[]", "modular_model_index.json must hold a JSON object, not list"),
+        ("modular_model_index.json", b"[" * 100 + b"]" * 100, "modular_model_index.json is refused: it is nested"),
+    ],
+)
+def test_damaged_files_are_named(saved: Path, tmp_path: Path, file: str, content: bytes | None, words: str) -> None:
+    """With the component, before anything is loaded; `octabox check` finds the same."""
+    folder = tmp_path / "models" / "damaged"
+    shutil.copytree(saved, folder)
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(content)
+
+    with pytest.raises(LoadError, match=words) as caught:
+        load(config(folder), NAME, OPTIONS)
+    registry, catalog = discover(folder.parent), load_catalog()
+    checker = ModelChecker(AdapterRegistry(None, None), resolve_current)
+    problems = [*registry.problems, *checker.problems(entries_of(registry), catalog)]
+
+    assert caught.value.hint
+    assert re.search(words.rpartition(": ")[2], " ".join(each.message for each in problems)), problems

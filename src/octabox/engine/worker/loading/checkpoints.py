@@ -13,6 +13,8 @@ from diffusers.loaders import FromSingleFileMixin
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.component_types import component_class
+from octabox.engine.worker.loading.checks.component_errors import named_component
+from octabox.engine.worker.loading.checks.folders import check_component, check_config_folder
 from octabox.engine.worker.loading.completeness import require_all_tensors
 from octabox.engine.worker.loading.components import (
     component_dtype,
@@ -65,7 +67,7 @@ def load_checkpoint(
 
 def checkpoint_notes(config: ModelConfig, stated: SchedulerStatement) -> tuple[str, ...]:
     """Return what a single file states about its scheduler, and assumptions that neither it nor the configuration confirm."""
-    if stated.states_prediction or config.config or config.scheduler:
+    if stated.states_prediction or config.config or config.scheduler_settings or config.scheduler:
         return stated_notes(stated)
     family = match_family(read_shapes(Path(config.model)))
     return (*stated_notes(stated), *((family.note,) if family and family.note else ()))
@@ -113,6 +115,7 @@ def _load_denoiser(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype,
             model=config.name,
         )
     trusted = may_run_code(config, config.config)
+    check_config_folder(config, pipeline_class, part, dtype)
     loaded = _load_configured_components(config, pipeline_class, dtype, config.config)
     loaded[part] = load_file(config, part, pipeline_class, dtype, config.model, config.config)
     other_components = {name: each for name, each in config.components.items() if name != part}
@@ -147,7 +150,9 @@ def _load_all_components(
         for name in missing:
             variant = choose_variant(None, Path(str(config.config)) / name, dtype)
             cls = component_class(pipeline_class, name)
-            loaded[name] = cls.from_pretrained(config.config, subfolder=name, dtype=dtype, variant=variant)
+            check_component(config, name, Path(str(config.config)) / name, variant)
+            with named_component(config, name, f"{config.config}/{name}"):
+                loaded[name] = cls.from_pretrained(config.config, subfolder=name, dtype=dtype, variant=variant)
         for name, part in config.parts():
             if part.quantization and not part.model:
                 loaded[name] = load_file(config, name, pipeline_class, dtype, config.model, config_source)

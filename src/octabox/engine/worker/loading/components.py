@@ -14,6 +14,8 @@ from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.worker.component_types import component_class, group_components
+from octabox.engine.worker.loading.checks.component_errors import named_component
+from octabox.engine.worker.loading.checks.folders import check_component
 from octabox.engine.worker.loading.completeness import require_all_tensors
 from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.quantization import build_quantization_config
@@ -72,17 +74,18 @@ def load_from_pretrained(config: ModelConfig, name: str, cls: Any, dtype: torch.
     """Load a component of this class, or of the class in its folder's `config.json`, from its configured source."""
     part = config.part(name)
     folder = Path(str(part.model)) / (part.subfolder or "")
+    variant = choose_variant(None, folder, component_dtype(part, dtype))
+    check_component(config, name, folder, variant)
     cls = _read_class(folder) or cls
     options: dict[str, Any] = {"subfolder": part.subfolder or ""}
     if issubclass(cls, torch.nn.Module):
-        options["dtype"] = component_dtype(part, dtype)
-        if variant := choose_variant(None, folder, options["dtype"]):
-            options["variant"] = variant
+        options |= {"dtype": component_dtype(part, dtype), **({"variant": variant} if variant else {})}
     if config.disable_mmap and issubclass(cls, ModelMixin):
         options["disable_mmap"] = True
     if part.quantization:
         options["quantization_config"] = build_quantization_config(config, name, cls, dtype)
-    return cls.from_pretrained(str(part.model), **options)
+    with named_component(config, name, folder):
+        return cls.from_pretrained(str(part.model), **options)
 
 
 def _read_class(folder: Path) -> Any:
@@ -131,7 +134,7 @@ def load_file(
         options |= {"config": str(local_config.parent)}
     elif not Path(config_source).is_dir() or (Path(config_source) / subfolder).is_dir():
         options |= {"config": config_source, "subfolder": subfolder}
-    with require_all_tensors(config.name, file), replaced_classes(file):
+    with named_component(config, name, file), require_all_tensors(config.name, file), replaced_classes(file):
         return cls.from_single_file(file, **options)
 
 

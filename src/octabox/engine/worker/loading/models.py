@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline, ModularPipeline
 
-from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.loading import check_packages, import_class, import_component_classes
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
@@ -21,6 +20,8 @@ from octabox.engine.worker.conditions.ip_adapter import IPAdapters, load_ip_adap
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.conditions.textual_inversion import LoadedEmbeddings, load_embeddings
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes, dtype_notes, load_checkpoint
+from octabox.engine.worker.loading.checks.component_errors import named_components
+from octabox.engine.worker.loading.checks.folders import check_limits, check_model_folder
 from octabox.engine.worker.loading.completeness import check_widths, require_all_weights
 from octabox.engine.worker.loading.components import (
     check_packed_weights,
@@ -41,17 +42,9 @@ from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose_dtypes, choose_variant
 from octabox.engine.worker.placement.layerwise_casting import apply_storage
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
-from octabox.engine.worker.single_files.stated_scheduler import apply_stated_scheduler
+from octabox.engine.worker.single_files.stated_scheduler import apply_configured_settings, apply_stated_scheduler
 from octabox.errors import LoadError, NotFoundError, RequestError
-from octabox.hub.component_files import IndexedComponent, find_missing_folders
-from octabox.hub.folder import (
-    CHECKPOINT_SUFFIXES,
-    folder_index,
-    index_components,
-    index_file,
-    is_hub_id,
-)
-from octabox.hub.limits import check_model_files
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file
 
 
 @dataclass(frozen=True)
@@ -100,8 +93,7 @@ def load(
     """
     split_extra_components(config, pipeline)  # It fails before anything is downloaded.
     config = use_local_sources(config, may_run_code)
-    for source in {config.model, config.config, *(part.model for _, part in config.parts())} - {None}:
-        check_model_files(str(source))
+    check_limits(config)
     device = choose_device(config.device or options.device, config.name)
     config, memory_reason = resolve_memory(config, pipeline, device, options, occupied)
     plan = plan_performance(config, options, device)
@@ -111,16 +103,18 @@ def load(
     precision = precision or dtypes.attempts[0]
     dtype = precision.dtype
     check_packed_weights(config, device)
-    _check_complete(config, load_catalog().pipeline(pipeline), pipeline_class)
+    check_model_folder(config, load_catalog().pipeline(pipeline), pipeline_class, dtype)
     base_config, extra_names = split_extra_components(config, pipeline)
-    with require_all_weights(config.name):
+    with require_all_weights(config.name), named_components(config):
         pipe, notes = _load_pipeline(base_config, pipeline_class, precision, dtypes, device)
         extras = load_extra_components(config, pipeline, extra_names, dtype)
+    apply_configured_settings(pipe, config)
     pipe.set_progress_bar_config(disable=True)
     check_widths(config.name, pipe.components)
     embeddings = load_embeddings(pipe, options.embeddings)
     placement = prepare_placement(config, pipeline, device, memory_reason)
-    ip_adapters = load_ip_adapters(pipe, config, dtype, placement)
+    with require_all_weights(config.name):
+        ip_adapters = load_ip_adapters(pipe, config, dtype, placement)
     loras = _load_loras(pipe, config, options.max_adapters, placement)
     check_control_components(config, pipe.components, extras)
     components = {**pipe.components, **extras}
@@ -162,45 +156,6 @@ def _component_class_names(config: ModelConfig) -> list[str] | None:
         return None
     components = index_components(folder_index(folder))
     return [cls for name, (_, cls) in components.items() if cls and name not in config.components]
-
-
-def _check_complete(config: ModelConfig, entry: PipelineEntry, pipeline_class: Any) -> None:
-    """Check that a folder has all components that its index names and that the class requires.
-
-    Raises:
-        LoadError: Components are missing.
-    """
-    folder = Path(config.model)
-    if not folder.exists() and not is_hub_id(config.model):
-        hint = "Set `model` to a folder, a file or a Hub id."
-        raise LoadError(f"Model '{config.name}': {folder} does not exist.", hint=hint, model=config.name)
-    if entry.modular or index_file(folder) is None:
-        return
-    index = index_components(folder_index(folder))
-    configured = {name for name, part in config.parts() if part.model or part.omit}
-    # Others have a default in the constructor, and diffusers neither saves nor loads them.
-    loaded, _ = pipeline_class._get_signature_keys(pipeline_class)  # noqa: SLF001 (what `from_pretrained` loads)
-    candidates = {name for name, (_, cls) in index.items() if cls and name in loaded and name not in configured}
-    parts = [IndexedComponent(name, "", "") for name in sorted(candidates)]
-    optional = candidates - entry.required_components
-    if faults := list(find_missing_folders(folder, parts, optional)):
-        message = f"Model '{config.name}': {' '.join(fault.message for fault in faults)}"
-        hint = f"{faults[0].hint[:1].upper()}{faults[0].hint[1:]}."
-        raise LoadError(message, hint=hint, model=config.name)
-    omitted = sorted(entry.required_components & {*config.omitted()})
-    if omitted:
-        raise LoadError(
-            f"Model '{config.name}': {entry.name} needs {', '.join(omitted)}, which the configuration leaves out.",
-            hint=f"Remove `{omitted[0]}: null` under `components`.",
-            model=config.name,
-        )
-    required = sorted(entry.required_components - {*index, *configured})
-    if required:
-        raise LoadError(
-            f"Model '{config.name}': {entry.name} needs {', '.join(required)}, which {folder} does not have.",
-            hint=f"Write into its configuration: components: {{{required[0]}: {{model: a folder or Hub id}}}}.",
-            model=config.name,
-        )
 
 
 def _load_folder(pipeline_class: Any, config: ModelConfig, dtype: torch.dtype, device: str) -> DiffusionPipeline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import torch
 from diffusers import ModelMixin
 
+from octabox.catalog.components.modular import was_moved
 from octabox.config.model import ModelConfig
 from octabox.engine.sources.local import local_folder
 from octabox.engine.sources.requests import is_remote
 from octabox.engine.worker.library_logging import capture_library_warnings
+from octabox.engine.worker.loading.checks.folders import check_modular_folder, check_places, component_of_class
 from octabox.engine.worker.loading.components import component_dtypes, load_from_pretrained
 from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.device_map import MODEL_CLASSES, can_load_on_device
@@ -20,6 +23,8 @@ from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.errors import LoadError
 from octabox.hub.cache_layout import repository_of
+from octabox.hub.component_files import IndexedComponent
+from octabox.hub.limits import check_model_files
 from octabox.hub.pulls.needed import PullRequest
 
 
@@ -37,9 +42,11 @@ def load_modular(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, d
     """
     trusted = may_run_code(config, config.model)
     revision = {"revision": config.revision} if config.revision else {}
+    check_modular_folder(config)
     pipe = pipeline_class.from_pretrained(config.model, trust_remote_code=trusted, **revision)
     _update_moved_paths(pipe, Path(config.model))
     _use_local_sources(pipe, config)
+    check_places(config, _places(pipe, config), config.variant)
     configured_adapters = dict.fromkeys(name for name, part in config.parts() if part.model)
     for name in configured_adapters:
         if name not in pipe.component_names:
@@ -95,8 +102,7 @@ def _update_moved_paths(pipe: Any, folder: Path) -> None:
     """Replace absolute paths in the index that do not exist any more, since the folder was moved."""
     for name in _pretrained_names(pipe):
         spec = _spec(pipe, name)
-        path = Path(str(spec.pretrained_model_name_or_path))
-        if (folder / name).is_dir() and path.is_absolute() and not path.is_dir():
+        if was_moved(folder, name, str(spec.pretrained_model_name_or_path)):
             spec.pretrained_model_name_or_path = str(folder)
 
 
@@ -115,6 +121,20 @@ def _use_local_sources(pipe: Any, config: ModelConfig) -> None:
             request = PullRequest(source, spec.revision, variant=spec.variant, folders=(subfolder,))
             spec.pretrained_model_name_or_path = str(local_folder(request))
         spec.revision = None
+
+
+def _places(pipe: Any, config: ModelConfig) -> Iterator[tuple[IndexedComponent, Path]]:
+    """Yield the components without a configured source, and their folders, whose files are within the limits.
+
+    Raises:
+        IncompatibleWeightsError: A file exceeds a limit.
+    """
+    for name in _pretrained_names(pipe):
+        if name not in config.components:
+            spec = _spec(pipe, name)
+            source = str(spec.pretrained_model_name_or_path)
+            check_model_files(source)
+            yield component_of_class(name, spec.type_hint), Path(source) / str(spec.subfolder or "").strip("/")
 
 
 def _spec(pipe: Any, name: str) -> Any:

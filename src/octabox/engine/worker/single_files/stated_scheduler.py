@@ -8,6 +8,7 @@ from typing import Any
 
 from octabox.catalog.loading import import_class
 from octabox.config.model import ModelConfig
+from octabox.errors import LoadError
 from octabox.hub.checkpoints.predictions import SchedulerStatement, stated_scheduler
 from octabox.schedulers.compatibility import COMPONENT
 
@@ -22,16 +23,43 @@ def apply_stated_scheduler(pipe: Any, config: ModelConfig) -> SchedulerStatement
     scheduler = getattr(pipe, COMPONENT, None)
     if scheduler is None or COMPONENT in config.components:
         return SchedulerStatement()
-    requested = config.scheduler.settings if config.scheduler else {}
     current = dict(scheduler.config)
     known = inspect.signature(type(scheduler).__init__).parameters
-    stated = stated_scheduler(Path(config.model), current, known, requested)
+    stated = stated_scheduler(Path(config.model), current, known, config.scheduler_settings)
     settings = dict(stated.settings)
     name = settings.pop("_class_name", None)
     if name or any(current.get(key) != value for key, value in settings.items()):
         cls: Any = import_class(name) if name else type(scheduler)
         pipe.register_modules(scheduler=cls.from_config(current, **settings))
     return stated
+
+
+def apply_configured_settings(pipe: Any, config: ModelConfig) -> None:
+    """Change the scheduler of a pipeline by the settings in the configuration of the model.
+
+    Args:
+        pipe: The loaded pipeline.
+        config: The model's configuration.
+
+    Raises:
+        LoadError: The pipeline has no noise scheduler, or the scheduler lacks a setting.
+    """
+    settings = config.own_scheduler_settings
+    scheduler = getattr(pipe, COMPONENT, None)
+    if not settings:
+        return
+    known = inspect.signature(type(scheduler).__init__).parameters if scheduler is not None else {}
+    if lacking := sorted(settings.keys() - set(known)):
+        subject = (
+            f"{type(scheduler).__name__} has no setting"
+            if scheduler is not None
+            else f"{type(pipe).__name__} has no scheduler for"
+        )
+        raise LoadError(
+            f"Model '{config.name}': {subject} `{lacking[0]}`.", hint=f"Remove `{lacking[0]}`.", model=config.name
+        )
+    cls: Any = type(scheduler)
+    pipe.scheduler = cls.from_config(dict(scheduler.config), **settings)
 
 
 def stated_notes(stated: SchedulerStatement) -> tuple[str, ...]:

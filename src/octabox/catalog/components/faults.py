@@ -1,0 +1,126 @@
+"""Find what prevents the components of a model from being loaded, by their files and the classes of the installed libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from octabox.catalog.components.transformers_source import is_known_class, vocabulary_files
+from octabox.catalog.dependencies import is_installed
+from octabox.errors import nearest
+from octabox.hub.component_files import FileFault, IndexedComponent, find_file_faults, read_settings
+
+#: Package of the classes that the catalog knows.
+PACKAGE = "diffusers"
+
+#: Packages whose models and processors are components.
+LIBRARIES = (PACKAGE, "transformers")
+
+#: Argument of a tokenizer for the file that has everything.
+_COMPLETE = "tokenizer_file"
+
+#: Ancestors of each class of diffusers and of plugins, after the module that defines it.
+Ancestors = Mapping[str, Sequence[str]]
+
+
+def indexed_components(
+    index: Mapping[str, tuple[str | None, str | None]], names: Collection[str], ancestors: Ancestors
+) -> list[IndexedComponent]:
+    """Return components that the index of a model names.
+
+    Args:
+        index: Library and class of each component in the index.
+        names: Names of the components to return, as far as the index has them.
+        ancestors: All classes of diffusers.
+    """
+    return [
+        IndexedComponent(name, library or "", cls, ancestors.get(cls, ())[1:])
+        for name, (library, cls) in index.items()
+        if cls and name in names
+    ]
+
+
+def component_in(folder: Path, name: str, ancestors: Ancestors) -> IndexedComponent:
+    """Return the component in a folder that no index names: its class is that of its configuration, if it states one."""
+    stated = read_settings(folder / "config.json").get("_class_name")
+    if isinstance(stated, str) and stated in ancestors:
+        return IndexedComponent(name, PACKAGE, stated, ancestors[stated][1:])
+    return IndexedComponent(name, "transformers" if stated is None else PACKAGE, "")
+
+
+def find_component_faults(
+    places: Iterable[tuple[IndexedComponent, Path]], ancestors: Ancestors, variant: str | None = None
+) -> Iterator[FileFault]:
+    """Yield what is missing, damaged or of another class among the files of components.
+
+    Args:
+        places: The components with their folders.
+        ancestors: All classes of diffusers.
+        variant: Variant of the weights to look for.
+    """
+    for part, folder in places:
+        if folder.is_dir():
+            faults = list(_index_faults(folder, part, ancestors)) or list(find_file_faults(folder, part, variant))
+            yield from faults or (*_config_faults(folder, part, ancestors), *_tokenizer_faults(folder, part))
+
+
+def _index_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) -> Iterator[FileFault]:
+    """Yield the library or the class of the index that does not exist."""
+    known = part.cls in ancestors
+    if not part.cls or (known and part.library not in LIBRARIES):
+        return
+    place = f"which {part.index} names for {part.name}"
+    if part.library == "transformers":
+        known = is_known_class(part)
+    elif part.library != PACKAGE and not any(
+        name[0].startswith(f"{PACKAGE}.pipelines.{part.library}") for name in ancestors.values()
+    ):
+        if not (folder / f"{part.library}.py").is_file() and not is_installed(part.library):
+            message = f"There is no library {part.library!r}, {place}."
+            yield FileFault(part.name, message, f"it may be one of {' and '.join(LIBRARIES)}; fix {part.index}")
+        return
+    if not known:
+        library = part.library if part.library in LIBRARIES else PACKAGE
+        like = nearest(part.cls, ancestors) if library == PACKAGE else ()
+        hint = f"did you mean {' or '.join(like)}?" if like else f"install the version of {library} that has it"
+        yield FileFault(part.name, f"There is no class {part.cls!r} in {library}, {place}.", hint)
+
+
+def _config_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) -> Iterator[FileFault]:
+    """Yield the class in the configuration of a component of diffusers that does not exist, or is another one."""
+    file = folder / (part.config_file or "config.json")
+    settings = read_settings(file)
+    stated = settings.get("_class_name")
+    # A class of custom code is allowed, or refused, with its repository.
+    if part.library != PACKAGE or stated is None or "auto_map" in settings:
+        return
+    if not isinstance(stated, str) or stated not in ancestors:
+        like = nearest(str(stated), ancestors)
+        hint = f"did you mean {' or '.join(like)}?" if like else f"install the version of {PACKAGE} that has it"
+        yield FileFault(part.name, f"There is no class {stated!r} in {PACKAGE}, which {file} names.", hint)
+    elif part.kind == "model" and not are_related(part.cls, stated, ancestors):
+        message = f"{folder} holds a {stated}, and {part.index} names {part.cls} for {part.name}."
+        hint = (
+            f"download the model again, or set `components: {{{part.name}: {{model: {folder}}}}}` to load the {stated}"
+        )
+        yield FileFault(part.name, message, hint)
+
+
+def _tokenizer_faults(folder: Path, part: IndexedComponent) -> Iterator[FileFault]:
+    """Yield the vocabulary files that a tokenizer lacks, without which some have a few tokens only."""
+    if part.library != "transformers" or part.kind != "tokenizer":
+        return
+    names = {each.name for each in folder.iterdir()}
+    files = dict(vocabulary_files(part.cls))
+    complete = files.pop(_COMPLETE, "tokenizer.json")
+    missing = sorted(name for name in files.values() if name not in names)
+    # Other formats of vocabularies are converted.
+    if not missing or complete in names or any(name.endswith((".model", "tekken.json")) for name in names):
+        return
+    message = f"{folder} has no {' and no '.join(missing)}, and no {complete}: {part.cls} would have no vocabulary."
+    yield FileFault(part.name, message)
+
+
+def are_related(name: str, other: str, ancestors: Ancestors) -> bool:
+    """Return whether one of two classes is the other one or inherits from it."""
+    return name == other or other in ancestors[name][1:] or name in ancestors[other][1:]
