@@ -240,10 +240,12 @@ class BatchReport:
     Args:
         limits: By class and size; those that are missing run singly.
         reasons: Why a class runs singly, by class.
+        ceilings: The most that may, since larger batches have failed, by class and size.
     """
 
     limits: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    ceilings: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
