@@ -82,11 +82,7 @@ class RunBatch:
 
 @dataclass(frozen=True)
 class Sleep:
-    """To an idle worker: move the weights to the host, so that the device has room for another model.
-
-    Args:
-        number: Number of the request among those to this worker, which its answer states.
-    """
+    """To an idle worker: move the weights to the host; the answer states the number, which is that of this request."""
 
     number: int = 0
 
@@ -240,7 +236,7 @@ class BatchReport:
     Args:
         limits: By class and size; those that are missing run singly.
         reasons: Why a class runs singly, by class.
-        ceilings: The most that may, since larger batches have failed, by class and size.
+        ceilings: The most by class and size, where larger batches have failed.
     """
 
     limits: Mapping[str, int] = field(default_factory=dict)
