@@ -49,7 +49,7 @@ def test_a_setting_without_effect_is_reported(flags: dict[str, Any], words: list
     assert "secret" not in warning
 
 
-def settings_read_by(engine: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def settings_read_by(engine: Any, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Return the settings that an engine reads where it is built, of itself or of its workers."""
     found: set[str] = set()
 

@@ -78,7 +78,7 @@ def test_a_lost_device_takes_its_replicas_along() -> None:
     assert replica is not None
 
     assert [name] == [each.name for each in cluster.index.remove_device(replica.device)]
-    assert [] == cluster.index.free_replicas("a") == cluster.index.waits("a", 9, 0)
+    assert ([], []) == (cluster.index.free_replicas("a"), cluster.index.waits("a", 9, 0))
     assert (0, 0) == (cluster.index.count("a"), cluster.index.count_on_node("a", "n0"))
     assert [] == cluster.index.remove_device("unknown")
 

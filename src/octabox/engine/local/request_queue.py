@@ -117,7 +117,8 @@ class RequestQueue:
     def _create_replica(self, number: int, occupied: Callable[[], Collection[str]]) -> LocalReplica:
         name = self.name if number == 1 else f"{self.name} (replica {number})"
         supervisor = self._create_supervisor(name, occupied)
-        supervisor.connect(self._requeue, self._on_taken)
+        # The first replica is made before the set of them is known here.
+        supervisor.connect(self._requeue, lambda request: self._replicas.scale(request))  # noqa: PLW0108
         replica = LocalReplica(
             supervisor,
             self._waiting,

@@ -124,7 +124,8 @@ async def test_as_many_replicas_are_loaded_as_are_configured() -> None:
     workers = FakeWorkers()
     engine = engine_of(workers)
     await Client(engine, anywhere(replicas=2)).task
-    await asyncio.sleep(0.05)
+    for _ in range(2):
+        await workers.next_started()
     assert 2 == len(workers.started)
 
     workers = FakeWorkers(runs=False)

@@ -37,7 +37,7 @@ class Held:
 def device_of(free: dict[str, int], *held: Any, size: int = 10, **limits: int) -> str | None:
     """Return the device of a model."""
     place = find_place(free, held, size, limits)
-    return place and place.device
+    return None if place is None else place.device
 
 
 def test_an_idle_device_with_the_most_free_memory_is_first() -> None:
@@ -50,7 +50,8 @@ def test_an_idle_device_with_the_most_free_memory_is_first() -> None:
 def test_what_is_worth_least_makes_room() -> None:
     """A short wait is better than unloading what is worth more; what is in use or pinned is never unloaded."""
     cheap, dear = Held("cheap", "a", 10, 2.0), Held("dear", "b", 10, 9.0)
-    place = find_place({"a": 0, "b": 0}, [cheap, dear], 10, {})
+    models: Any = [cheap, dear]
+    place = find_place({"a": 0, "b": 0}, models, 10, {})
 
     assert place is not None
     assert ("a", ("cheap",), 2.0) == (place.device, place.evicted, place.cost)
