@@ -1,6 +1,7 @@
 """A model of a cluster, by discrete events: devices run one request or batch at a time, and hold models by their bytes.
 
-The policy decides where each request runs; everything else is the same for all policies, and so is the traffic of a seed.
+The policy decides where and when each request runs; everything else is the same for all policies, and so is the traffic of
+a seed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Protocol
 
 from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.index import ClusterIndex
-from octabox.engine.cluster.state import Device, ModelCosts, Replica, RoutedRequest
+from octabox.engine.cluster.state import Device, ModelCosts, Replica
 
 GIB = 2**30
 
@@ -52,7 +53,7 @@ class Model:
 
 @dataclass(eq=False)
 class Request:
-    """A request, and the device and replica that it was sent to."""
+    """A request, and the replica that it was sent to."""
 
     arrived: float
     model: Model
@@ -63,15 +64,15 @@ class Request:
     #: What it is expected to take.
     expected: float = 0.0
 
-    def routed(self) -> RoutedRequest:
-        """Return it in the form that decisions are made about."""
-        adapters = frozenset({self.adapter} if self.adapter else ())
-        return RoutedRequest(self.model.name, self.model.size, adapters, self.batch_key)
+    @property
+    def adapters(self) -> frozenset[str]:
+        """The adapters that it applies."""
+        return frozenset({self.adapter} if self.adapter else ())
 
 
 @dataclass
 class SimulatedDevice:
-    """A device: what waits for it, and what it runs."""
+    """A device: what was sent to it, and what it runs."""
 
     name: str
     node: str
@@ -94,15 +95,18 @@ class Choice:
 
 
 class Policy(Protocol):
-    """Decides where requests run."""
+    """Decides where and when requests run, and when replicas are loaded."""
 
     name: str
 
-    def route(self, cluster: Cluster, request: Request) -> Choice | None:
-        """Return where a request runs; None lets it wait until something has finished."""
+    def arrive(self, cluster: Cluster, request: Request) -> None:
+        """Take a request that has arrived, or whose device was lost."""
 
-    def scale(self, cluster: Cluster, model: Model) -> Choice | None:
-        """Return where one more replica of a model is loaded; None where it needs none."""
+    def take(self, cluster: Cluster, device: SimulatedDevice) -> list[Request]:
+        """Take the requests that an idle device runs next, as one batch; none lets it be idle."""
+
+    def freed(self, cluster: Cluster) -> None:
+        """Use what has become free: a device has finished something, was repaired, or has loaded a replica."""
 
 
 def zipf_models(count: int, rng: random.Random) -> tuple[list[Model], list[float]]:
@@ -145,15 +149,15 @@ class Cluster:
     """
 
     def __init__(self, policy: Policy, devices: int, end: float, seed: int) -> None:
-        self.now, self._policy, self._end = 0.0, policy, end
+        self.now, self.end, self._policy = 0.0, end, policy
         self.index = ClusterIndex()
         self.devices: dict[str, SimulatedDevice] = {}
         self.demand: dict[str, LearnedDemand] = {}
-        self.unfinished: Counter[str] = Counter()
         self.last_used: dict[str, float] = {}
         self.waits: list[float] = []
         self.loads, self.requests = 0, 0
-        self._held: deque[Request] = deque()
+        #: How many replicas of each model are being loaded.
+        self.loading: Counter[str] = Counter()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
         for number in range(devices):
@@ -168,10 +172,8 @@ class Cluster:
         for request in requests:
             self._advance(request.arrived)
             self._learn_arrival(request)
-            self._send(request)
-            if extra := self._policy.scale(self, request.model):
-                self._load(request.model, extra)
-        self._advance(self._end)
+            self._policy.arrive(self, request)
+        self._advance(self.end)
 
     def costs(self, model: str) -> ModelCosts:
         """Return what was learned of a model."""
@@ -180,7 +182,71 @@ class Cluster:
     @property
     def use(self) -> float:
         """The share of the devices' time in which they ran requests."""
-        return sum(each.busy_seconds for each in self.devices.values()) / (self._end * len(self.devices))
+        return sum(each.busy_seconds for each in self.devices.values()) / (self.end * len(self.devices))
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Do something at a time."""
+        heapq.heappush(self._events, (when, next(self._number), action))
+
+    def send(self, request: Request, name: str) -> None:
+        """Send a request to a replica, whose device runs it after what it was sent before."""
+        replica = self.index.replica(name)
+        assert replica is not None
+        device = self.devices[replica.device]
+        joins = any((each.replica, each.batch_key) == (name, request.batch_key) for each in device.queue)
+        request.replica = name
+        request.expected = self.demand[request.model.name].costs.run_seconds * (BATCH_SHARE if joins else 1)
+        device.queue.append(request)
+        device.expected += request.expected
+        self.last_used[name] = self.now
+        self.change(name, 1)
+        self._put_device(device)
+        self.start_next(device)
+
+    def change(self, name: str, requests: int) -> None:
+        """Add requests to those that a replica has, or subtract them."""
+        if replica := self.index.replica(name):
+            self.index.put(replace(replica, waiting=replica.waiting + requests))
+
+    def load(self, model: Model, choice: Choice) -> str:
+        """Load a replica, and return its name."""
+        for evicted in choice.evicted:
+            replica = self.index.replica(evicted)
+            assert replica is not None
+            assert replica.evictable, "a replica in use was evicted"
+            self.unload(evicted)
+        assert self.index.free_bytes(choice.device) >= model.size, "a device has too few bytes"
+        name, device = f"{model.name}@{choice.device}#{self.loads}", self.devices[choice.device]
+        ready = self.now + model.load_seconds
+        self.index.put(Replica(name, model.name, choice.device, model.size, busy_until=ready, loading=True))
+        self.loads += 1
+        self.loading[model.name] += 1
+        self.last_used[name] = self.now
+        self.at(ready, lambda: self._loaded(device, name, model))
+        return name
+
+    def unload(self, name: str) -> None:
+        """Remove a replica."""
+        self.index.remove(name)
+        self.last_used.pop(name, None)
+
+    def start_next(self, device: SimulatedDevice) -> None:
+        """Let a device that is idle run what the policy takes for it."""
+        if device.running or not device.up or not (batch := self._policy.take(self, device)):
+            return
+        first, device.running = batch[0], batch
+        for request in batch:
+            if request.arrived >= WARM_UP * self.end:
+                self.waits.append(self.now - request.arrived)
+        replica = self.index.replica(first.replica)
+        assert replica is not None
+        seconds = max(each.seconds for each in batch) * (1 + BATCH_SHARE * (len(batch) - 1))
+        if not first.adapters <= replica.adapters:
+            seconds += ADAPTER_SECONDS
+            self.index.put(replace(replica, adapters=replica.adapters | first.adapters))
+        life = device.life
+        self._put_device(device)
+        self.at(self.now + seconds, lambda: self._finished(device, seconds, life))
 
     def _advance(self, until: float) -> None:
         while self._events and self._events[0][0] <= until:
@@ -188,121 +254,47 @@ class Cluster:
             action()
         self.now = until
 
-    def _at(self, when: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (when, next(self._number), action))
-
     def _learn_arrival(self, request: Request) -> None:
         model = request.model
         before = self.demand.get(model.name)
         if before is None:
             # The size is known before the first load; how long a request takes is not.
-            assumed = ModelCosts(model.load_seconds, 10.0, ADAPTER_SECONDS)
-            before = LearnedDemand(assumed)
+            before = LearnedDemand(ModelCosts(model.load_seconds, 10.0))
         self.demand[model.name] = before.with_arrival(self.now)
-        self.unfinished[model.name] += 1
         self.requests += 1
-
-    def _send(self, request: Request) -> None:
-        """Send a request where the policy says, or hold it."""
-        choice = self._policy.route(self, request)
-        if choice is None:
-            self._held.append(request)
-            return
-        name = choice.replica or self._load(request.model, choice)
-        replica = self.index.replica(name)
-        assert replica is not None
-        device = self.devices[replica.device]
-        joins = request.batch_key in replica.batch_keys
-        request.replica = name
-        request.expected = self.demand[request.model.name].costs.run_seconds * (BATCH_SHARE if joins else 1)
-        device.queue.append(request)
-        device.expected += request.expected
-        self.last_used[name] = self.now
-        self._update(device, replica, waiting=replica.waiting + 1)
-        self._start_next(device)
-
-    def _load(self, model: Model, choice: Choice) -> str:
-        """Load a replica, and return its name."""
-        for evicted in choice.evicted:
-            replica = self.index.replica(evicted)
-            assert replica is not None
-            assert replica.evictable, "a replica in use was evicted"
-            self.index.remove(evicted)
-            self.last_used.pop(evicted, None)
-        assert self.index.free_bytes(choice.device) >= model.size, "a device has too few bytes"
-        name, device = f"{model.name}@{choice.device}#{self.loads}", self.devices[choice.device]
-        ready = self.now + model.load_seconds
-        self.index.put(Replica(name, model.name, choice.device, model.size, busy_until=ready, loading=True))
-        self.loads += 1
-        self.last_used[name] = self.now
-        self._at(ready, lambda: self._loaded(device, name, model))
-        return name
 
     def _loaded(self, device: SimulatedDevice, name: str, model: Model) -> None:
         if replica := self.index.replica(name):
             self.index.put(replace(replica, loading=False))
+            self.loading[model.name] -= 1
             self.demand[model.name] = self.demand[model.name].with_load(model.load_seconds)
-            self._start_next(device)
-            self._retry_held()
-
-    def _start_next(self, device: SimulatedDevice) -> None:
-        """Run the first request whose replica is loaded, with those that may share a batch with it."""
-        if device.running or not device.up:
-            return
-        loaded = {each.name for each in self.index.on_device(device.name) if not each.loading}
-        first = next((each for each in device.queue if each.replica in loaded), None)
-        if first is None:
-            return
-        same = (each for each in device.queue if (each.replica, each.batch_key) == (first.replica, first.batch_key))
-        batch = device.running = list(itertools.islice(same, MAX_BATCH))
-        for request in batch:
-            device.queue.remove(request)
-            if request.arrived >= WARM_UP * self._end:
-                self.waits.append(self.now - request.arrived)
-        replica = self.index.replica(first.replica)
-        assert replica is not None
-        seconds = max(each.seconds for each in batch) * (1 + BATCH_SHARE * (len(batch) - 1))
-        if first.adapter and first.adapter not in replica.adapters:
-            seconds += ADAPTER_SECONDS
-            replica = replace(replica, adapters=replica.adapters | {first.adapter})
-        life = device.life
-        self._update(device, replica)
-        self._at(self.now + seconds, lambda: self._finished(device, seconds, life))
+            self.start_next(device)
+            self._policy.freed(self)
 
     def _finished(self, device: SimulatedDevice, seconds: float, life: int) -> None:
         if device.life != life:
             return
         batch, device.running = device.running, []
         device.busy_seconds += seconds
-        model, replica = batch[0].model.name, self.index.replica(batch[0].replica)
-        assert replica is not None
-        self.unfinished[model] -= len(batch)
+        model, name = batch[0].model.name, batch[0].replica
         self.demand[model] = self.demand[model].with_run(seconds / len(batch))
+        self.last_used[name] = self.now
         device.expected = sum(each.expected for each in device.queue)
-        self._update(device, replica, waiting=replica.waiting - len(batch))
-        self._start_next(device)
-        self._retry_held()
-
-    def _retry_held(self) -> None:
-        for _ in range(len(self._held)):
-            self._send(self._held.popleft())
-
-    def _update(self, device: SimulatedDevice, replica: Replica, waiting: int | None = None) -> None:
-        """Describe a replica and its device to the policy, by what they are expected to take."""
-        counts = Counter(each.batch_key for each in device.queue if each.replica == replica.name)
-        keys = frozenset(key for key, count in counts.items() if count < MAX_BATCH)
-        count = replica.waiting if waiting is None else waiting
-        self.index.put(replace(replica, batch_keys=keys, waiting=count))
         self._put_device(device)
+        self.change(name, -len(batch))
+        self.start_next(device)
+        self._policy.freed(self)
 
     def _put_device(self, device: SimulatedDevice) -> None:
-        self.index.put_device(Device(device.name, DEVICE_BYTES, device.node, self.now + device.expected))
+        """Describe a device to the policy, by what its work is expected to take."""
+        until, working = self.now + device.expected, bool(device.running)
+        self.index.put_device(Device(device.name, DEVICE_BYTES, device.node, until, working))
 
     def _schedule_failures(self, rng: random.Random) -> None:
         nodes = sorted({each.node for each in self.devices.values()})
         for node in nodes:
-            if (when := rng.expovariate(1 / NODE_LIFE)) < self._end:
-                self._at(when, lambda node=node: self._fail(node))  # type: ignore[misc]
+            if (when := rng.expovariate(1 / NODE_LIFE)) < self.end:
+                self.at(when, lambda node=node: self._fail(node))  # type: ignore[misc]
 
     def _fail(self, node: str) -> None:
         """Take a node down: its replicas are lost, and its requests are sent again."""
@@ -313,13 +305,13 @@ class Cluster:
             device.queue.clear()
             device.running, device.expected, device.up = [], 0.0, False
             device.life += 1
-            self.index.remove_device(device.name)
-        self._at(self.now + REPAIR_SECONDS, lambda: self._repair(failed))
+            self.loading.subtract(each.model for each in self.index.remove_device(device.name) if each.loading)
+        self.at(self.now + REPAIR_SECONDS, lambda: self._repair(failed))
         for request in lost:
-            self._send(request)
+            self._policy.arrive(self, request)
 
     def _repair(self, devices: list[SimulatedDevice]) -> None:
         for device in devices:
             device.up = True
             self._put_device(device)
-        self._retry_held()
+        self._policy.freed(self)

@@ -1,51 +1,197 @@
 """Where requests run in the simulation: by Octabox, and by the baselines.
 
-The baselines use the replicas that are there where their rule allows it, and unload what was not used for the longest time.
+The baselines send each request to a replica when it arrives, as a router does, and unload what was not used for the longest
+time.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections import deque
 from collections.abc import Callable, Iterable
 
-from octabox.engine.cluster.autoscaling import replicas_needed
-from octabox.engine.cluster.eviction import plan_eviction
-from octabox.engine.cluster.index import ClusterIndex
-from octabox.engine.cluster.placement import Placement, choose_device
-from octabox.engine.cluster.routing import choose_replica
-from octabox.engine.cluster.state import ModelCosts, Replica, RoutedRequest
-from simulated_cluster import Choice, Cluster, Model, Request
+from octabox.engine.cluster.autoscaling import IDLE_SECONDS, LOOK, ModelLoad, ScalingLimits, value_of_another
+from octabox.engine.cluster.eviction import keep_value, plan_eviction
+from octabox.engine.cluster.placement import choose_device
+from octabox.engine.cluster.routing import choose_warm
+from octabox.engine.cluster.state import Replica
+from simulated_cluster import BATCH_SHARE, MAX_BATCH, Choice, Cluster, Model, Request, SimulatedDevice
 
-#: Share of a load that unloading others may cost where a replica is loaded that only shortens waits.
-SPARE_COST = 0.3
+#: A model may have a replica on each device.
+LIMITS = ScalingLimits(max_replicas=10**6)
+
+#: How many of the models that have no place are tried where something has become free.
+RETRIED = 4
 
 
 class Octabox:
-    """All of `octabox.engine.cluster`, and spare replicas; the engines let Ray or the free memory choose a device."""
+    """The queue of each model, whose replicas take its requests; all decisions are those of `octabox.engine.cluster`."""
 
     name = "octabox"
 
-    def route(self, cluster: Cluster, request: Request) -> Choice | None:
-        """Return where a request runs."""
-        route = choose_replica(cluster.index, request.routed(), cluster.now, cluster.costs)
-        if route is None:
-            return None
-        if route.placement is None:
-            return Choice(route.replica)
-        return Choice(None, route.placement.device, route.placement.evicted)
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[Request]] = {}
+        self._unplaced: dict[str, Model] = {}
+        self._watched: set[str] = set()
+        self._timers: set[str] = set()
+        #: The models whose queue counts among the requests of each of their replicas.
+        self._marked: set[str] = set()
 
-    def scale(self, cluster: Cluster, model: Model) -> Choice | None:
-        """Return where one more replica of a model is loaded, where its requests need it."""
-        request, unfinished = RoutedRequest(model.name, model.size), cluster.unfinished[model.name]
-        placement = choose_extra(cluster.index, request, unfinished, cluster.now, cluster.costs)
-        return Choice(None, placement.device, placement.evicted) if placement else None
+    def arrive(self, cluster: Cluster, request: Request) -> None:
+        """Let a free replica take a request, or let it wait, and load a replica where that is worth it."""
+        queue = self._queues.setdefault(request.model.name, deque())
+        lost = request.arrived < cluster.now
+        (queue.appendleft if lost else queue.append)(request)
+        if len(queue) == 1 and (name := choose_warm(cluster.index, request.model.name, request.adapters)):
+            replica = cluster.index.replica(name)
+            assert replica is not None
+            cluster.start_next(cluster.devices[replica.device])
+        self._mark(cluster, request.model)
+        self._scale(cluster, request.model)
+        if queue:
+            self._set_timer(cluster, request.model)
+
+    def take(self, cluster: Cluster, device: SimulatedDevice) -> list[Request]:
+        """Take the first request of the model on the device that waits for the longest time, and its batch."""
+        loaded = [each for each in cluster.index.on_device(device.name) if not each.loading]
+        waiting = [(queue[0].arrived, each) for each in loaded if (queue := self._queues.get(each.model))]
+        if not waiting:
+            return []
+        _, replica = min(waiting, key=lambda pair: (pair[0], pair[1].name))
+        queue = self._queues[replica.model]
+        same = (each for each in queue if each.batch_key == queue[0].batch_key)
+        batch = list(itertools.islice(same, MAX_BATCH))
+        for request in batch:
+            queue.remove(request)
+            request.replica = replica.name
+        self._mark(cluster, batch[0].model)
+        cluster.change(replica.name, len(batch))
+        cluster.last_used[replica.name] = cluster.now
+        self._watch(cluster, replica.name, IDLE_SECONDS)
+        run_seconds = cluster.demand[replica.model].costs.run_seconds
+        device.expected = run_seconds * (1 + BATCH_SHARE * (len(batch) - 1))
+        return batch
+
+    def freed(self, cluster: Cluster) -> None:
+        """Load the models that had no place."""
+        for model in list(itertools.islice(self._unplaced.values(), RETRIED)):
+            self._scale(cluster, model)
+
+    def _scale(self, cluster: Cluster, model: Model) -> None:
+        """Load one more replica of a model, if that is worth what it costs others."""
+        index, name, now, queue = cluster.index, model.name, cluster.now, self._queues[model.name]
+        load = ModelLoad(
+            index.count(name),
+            len(queue),
+            cluster.costs(name),
+            index.waits(name, LOOK, now) if queue else (),
+            now - queue[0].arrived if queue else 0.0,
+            loading=cluster.loading[name] > 0,
+        )
+        self._unplaced.pop(name, None)
+        value = value_of_another(load, LIMITS)
+        if value is None:
+            return
+        placement = choose_device(index, name, model.size, now, keep_values(cluster), load.costs.load_seconds)
+        if placement is None or placement.seconds > value:
+            if not load.replicas:
+                self._unplaced[name] = model
+            return
+        loaded = cluster.load(model, Choice(None, placement.device, placement.evicted))
+        if name in self._marked:
+            cluster.change(loaded, 1)
+
+    def _watch(self, cluster: Cluster, name: str, seconds: float) -> None:
+        """Unload a replica after a while without requests, if there are others."""
+        if name in self._watched:
+            return
+
+        def check() -> None:
+            self._watched.discard(name)
+            replica = cluster.index.replica(name)
+            if replica is None or cluster.index.count(replica.model) == 1:
+                return
+            left = IDLE_SECONDS - (cluster.now - cluster.last_used[name])
+            if replica.evictable and left <= 0:
+                cluster.unload(name)
+            else:
+                self._watch(cluster, name, max(left, 1.0))
+
+        self._watched.add(name)
+        cluster.at(cluster.now + seconds, check)
+
+    def _mark(self, cluster: Cluster, model: Model) -> None:
+        """Count the queue, if there is one, among the requests of each replica of a model, so that none is unloaded."""
+        waits = bool(self._queues[model.name])
+        if waits == (model.name in self._marked):
+            return
+        (self._marked.add if waits else self._marked.discard)(model.name)
+        for each in cluster.index.of_model(model.name):
+            cluster.change(each.name, 1 if waits else -1)
+
+    def _set_timer(self, cluster: Cluster, model: Model) -> None:
+        """Decide again once a request has waited for as long as a load takes."""
+        if model.name in self._timers:
+            return
+
+        def check() -> None:
+            self._timers.discard(model.name)
+            if self._queues[model.name]:
+                self._scale(cluster, model)
+                self._set_timer(cluster, model)
+
+        self._timers.add(model.name)
+        cluster.at(cluster.now + cluster.costs(model.name).load_seconds, check)
+
+
+def keep_values(cluster: Cluster) -> Callable[[Replica], float]:
+    """Return what tells the seconds that unloading a replica is expected to cost, for one decision."""
+    known: dict[str, float] = {}
+
+    def value(replica: Replica) -> float:
+        model = replica.model
+        if model not in known:
+            known[model] = keep_value(cluster.costs(model), cluster.index.count(model))
+        return known[model]
+
+    return value
 
 
 class _Baseline:
-    """What the baselines have in common: no replica is loaded before a request needs it."""
+    """What the baselines have in common: each request is sent when it arrives, and devices run what they were sent."""
 
-    def scale(self, cluster: Cluster, model: Model) -> Choice | None:
-        """Return None."""
+    def __init__(self) -> None:
+        self._held: deque[Request] = deque()
+
+    def arrive(self, cluster: Cluster, request: Request) -> None:
+        """Send a request where the rule says, or hold it until something has become free."""
+        choice = self.route(cluster, request)
+        if choice is None:
+            self._held.append(request)
+        else:
+            cluster.send(request, choice.replica or cluster.load(request.model, choice))
+
+    def take(self, cluster: Cluster, device: SimulatedDevice) -> list[Request]:
+        """Take the first request whose replica is loaded, with those that may share a batch with it."""
+        loaded = {each.name for each in cluster.index.on_device(device.name) if not each.loading}
+        first = next((each for each in device.queue if each.replica in loaded), None)
+        if first is None:
+            return []
+        same = (each for each in device.queue if (each.replica, each.batch_key) == (first.replica, first.batch_key))
+        batch = list(itertools.islice(same, MAX_BATCH))
+        for request in batch:
+            device.queue.remove(request)
+        return batch
+
+    def freed(self, cluster: Cluster) -> None:
+        """Send what was held."""
+        for _ in range(len(self._held)):
+            self.arrive(cluster, self._held.popleft())
+
+    def route(self, cluster: Cluster, request: Request) -> Choice | None:
+        """Return where a request runs; None holds it."""
+        raise NotImplementedError
 
     def _loaded(self, cluster: Cluster, request: Request, devices: Iterable[str]) -> Choice | None:
         """Return a replica on the first of these devices that has one or room for one."""
@@ -91,6 +237,7 @@ class Random(_Baseline):
     name = "random"
 
     def __init__(self) -> None:
+        super().__init__()
         self._rng = random.Random(0)
 
     def route(self, cluster: Cluster, request: Request) -> Choice | None:
@@ -122,36 +269,3 @@ class Lru(_Baseline):
 
 
 POLICIES = (Octabox, LeastLoaded, Random, Lru)
-
-
-def choose_extra(
-    index: ClusterIndex,
-    request: RoutedRequest,
-    unfinished: int,
-    now: float,
-    costs: Callable[[str], ModelCosts],
-    target_wait: float = 2.0,
-) -> Placement | None:
-    """Return where one more replica of a model is loaded in the background; None if it needs none, or has no place.
-
-    A replica that the queue or the rate needs may be loaded anywhere. Where the model merely has more unfinished requests
-    than replicas, one is loaded only on an idle device, and only where what is unloaded there is worth little: the requests
-    of now do not wait for it, but those that come next find it.
-
-    Args:
-        index: The cluster.
-        request: A request of the model.
-        unfinished: How many requests of the model have not finished.
-        now: The time.
-        costs: Returns what was learned of a model.
-        target_wait: As in `replicas_needed`.
-    """
-    learned, count = costs(request.model), index.count(request.model)
-    needed = replicas_needed(unfinished, learned, target_wait) > count
-    if not needed and unfinished <= count:
-        return None
-    placement = choose_device(index, request.model, request.size, now, costs)
-    if placement is None or needed:
-        return placement
-    spare = placement.wait <= 0 and placement.cost <= SPARE_COST * learned.load_seconds
-    return placement if spare else None

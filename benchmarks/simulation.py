@@ -12,10 +12,12 @@ import random
 import statistics
 import time
 
+from octabox.engine.cluster.autoscaling import LOOK, ModelLoad, ScalingLimits, value_of_another
+from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.index import ClusterIndex
 from octabox.engine.cluster.placement import choose_device
-from octabox.engine.cluster.routing import choose_replica
-from octabox.engine.cluster.state import Device, ModelCosts, Replica, RoutedRequest
+from octabox.engine.cluster.routing import choose_warm
+from octabox.engine.cluster.state import Device, ModelCosts, Replica
 from simulated_cluster import DEVICE_BYTES, GIB, NODE_DEVICES, Cluster, traffic, zipf_models
 from simulated_policies import POLICIES
 
@@ -61,23 +63,29 @@ def simulate(policy: type, options: argparse.Namespace, seed: int) -> str:
 
 
 def decision_times(devices: int, repeats: int = 500) -> list[float]:
-    """Return p50 and p99 of a decision for a loaded model, of one for a new replica, and of an update, in seconds."""
+    """Return p50 and p99 of a decision for a request, of one for a new replica, and of an update, in seconds."""
     rng = random.Random(devices)
     index, replicas = filled_index(devices, rng)
 
     def costs(model: str) -> ModelCosts:
-        return ModelCosts(20, 5, 1, 1 / (1 + int(model)))
+        return ModelCosts(20, 5, 1 / (1 + int(model)))
+
+    def value(replica: Replica) -> float:
+        return keep_value(costs(replica.model), index.count(replica.model))
 
     warm, cold, update = [], [], []
     for number in range(repeats):
         replica = rng.choice(replicas)
         began = time.thread_time()
-        choose_replica(index, RoutedRequest(replica.model, replica.size, batch_key="square"), 0, costs)
+        choose_warm(index, replica.model, frozenset({"style"}))
+        load = ModelLoad(index.count(replica.model), 3, costs(replica.model), index.waits(replica.model, LOOK, 0))
+        value_of_another(load, ScalingLimits(max_replicas=devices))
         chosen = time.thread_time()
-        choose_device(index, str(number % (devices // 2 + 1)), 20 * GIB, 0, costs)
+        choose_device(index, str(number % (devices // 2 + 1)), 20 * GIB, 0, value, 20)
         placed = time.thread_time()
         index.put(replica)
-        index.put_device(Device(replica.device, DEVICE_BYTES, index.device(replica.device).node, rng.uniform(-9, 9)))
+        until = rng.uniform(-9, 9)
+        index.put_device(Device(replica.device, DEVICE_BYTES, index.device(replica.device).node, until, until > 0))
         warm.append(chosen - began)
         cold.append(placed - chosen)
         update.append(time.thread_time() - placed)
@@ -89,7 +97,8 @@ def filled_index(devices: int, rng: random.Random) -> tuple[ClusterIndex, list[R
     index, replicas = ClusterIndex(), []
     for number in range(devices):
         name = f"d{number:05}"
-        index.put_device(Device(name, DEVICE_BYTES, f"n{number // NODE_DEVICES}", rng.uniform(-10, 30)))
+        until = rng.uniform(-10, 30)
+        index.put_device(Device(name, DEVICE_BYTES, f"n{number // NODE_DEVICES}", until, until > 0))
         for slot in range(4):
             model = str(int(devices / 2 * rng.random() ** 3))
             replica = Replica(f"{name}/{slot}", model, name, 20 * GIB, rng.uniform(-10, 30), rng.randrange(2))

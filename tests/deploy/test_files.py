@@ -23,6 +23,11 @@ DEPLOY = ROOT / "deploy"
 DOCKERFILE = DEPLOY / "Dockerfile"
 VARIABLES = {variable(name) for name in Settings.model_fields}
 
+#: Numbers of users and groups in Dockerfiles, compositions of containers and manifests; 0 installs packages.
+USER_IDS = re.compile(
+    r"""(?:--(?:uid|gid)[ =]|^USER |\b(?:fsGroup|runAsUser|runAsGroup|user):\s*)["']?([1-9]\d*)""", re.MULTILINE
+)
+
 
 def octabox_variables(text: str) -> set[str]:
     """Return the variables of Octabox that a text sets."""
@@ -63,6 +68,29 @@ def test_the_image_runs_as_a_user_with_volumes_and_a_health_check() -> None:
     assert {"PYTHON_VERSION", "TORCH_INDEX", "EXTRAS"} == {
         step.text.partition("=")[0] for step in steps if step.name == "ARG"
     }
+
+
+def test_all_files_have_one_user() -> None:
+    """The volumes of a pod belong to the user that its image runs as."""
+    texts = {file.relative_to(DEPLOY): file.read_text(encoding="utf-8") for file in DEPLOY.rglob("*") if file.is_file()}
+    found = {str(file): set(USER_IDS.findall(text)) for file, text in texts.items() if USER_IDS.search(text)}
+    (user,) = found["Dockerfile"]
+
+    assert {"Dockerfile", "kubernetes/Dockerfile", "kubernetes/raycluster.yaml"} <= set(found)
+    assert {name: {user} for name in found} == found
+
+
+def test_the_dockerfiles_that_the_documentation_builds_exist() -> None:
+    """Each `docker build --file` names a file of the repository."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *DEPLOY.rglob("Dockerfile")]
+    named = {
+        name
+        for page in pages
+        for name in re.findall(r"docker build .*(?:--file|-f) ([\w/.]+)", page.read_text(encoding="utf-8"))
+    }
+
+    assert named
+    assert [] == [name for name in named if not (ROOT / name).is_file()]
 
 
 @pytest.mark.slow

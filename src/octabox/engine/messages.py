@@ -82,11 +82,7 @@ class RunBatch:
 
 @dataclass(frozen=True)
 class Sleep:
-    """To an idle worker: move the weights to the host, so that the device has room for another model.
-
-    Args:
-        number: Number of the request among those to this worker, which its answer states.
-    """
+    """To an idle worker: move the weights to the host; the answer states the number, which is that of this request."""
 
     number: int = 0
 
@@ -240,10 +236,12 @@ class BatchReport:
     Args:
         limits: By class and size; those that are missing run singly.
         reasons: Why a class runs singly, by class.
+        ceilings: The most by class and size, where larger batches have failed.
     """
 
     limits: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    ceilings: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

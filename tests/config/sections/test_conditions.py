@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from octabox import server
 from octabox.config.sections.cluster import ClusterSettings
 from octabox.config.sections.conditions import conditions_of, find_ineffective
 from octabox.config.settings import Settings
+from octabox.engine.messages import WorkerOptions
+from octabox.engine.ray.engine import RayEngine
 from octabox.server import build
+from octabox.telemetry.metrics import Metrics
+
+SOURCE = Path(server.__file__).parent
+
+#: Files that build the engines.
+BUILDERS = {"server.py", "cluster_engine.py"}
 
 
 def ineffective(settings: Settings) -> list[str]:
@@ -39,9 +49,48 @@ def test_a_setting_without_effect_is_reported(flags: dict[str, Any], words: list
     assert "secret" not in warning
 
 
+def settings_read_by(engine: Any, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return the settings that an engine reads where it is built, of itself or of its workers."""
+    found: set[str] = set()
+
+    class NotedSettings(Settings):
+        def __getattribute__(self, name: str) -> Any:
+            if name in Settings.model_fields:
+                found.add(name)
+            return super().__getattribute__(name)
+
+    class NotedOptions(WorkerOptions):
+        def __getattribute__(self, name: str) -> Any:
+            if name in WorkerOptions.__dataclass_fields__ and sys._getframe(1).f_globals["__name__"] != "dataclasses":
+                found.add(name)
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr(RayEngine, "connect", lambda _: None)
+    server._build_engine(NotedSettings(engine=engine), NotedOptions(), Metrics())
+    return found
+
+
+def test_each_setting_that_one_engine_does_not_read_declares_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is added: it has a warning with the other engine, unless other parts of the server read it too."""
+    local, ray = (settings_read_by(engine, monkeypatch) for engine in ("local", "ray"))
+    only_one = {
+        name: engine for engine, own, other in (("local", local, ray), ("ray", ray, local)) for name in own - other
+    }
+    others = "".join(file.read_text(encoding="utf-8") for file in SOURCE.rglob("*.py") if file.name not in BUILDERS)
+    undeclared = [
+        name
+        for name, engine in only_one.items()
+        if conditions_of(Settings.model_fields[name]) != {"engine": engine} and f"settings.{name}" not in others
+    ]
+
+    assert {"queue_size", "max_memory", "device"} <= local & ray
+    assert {"ray_address", "max_replicas", "cluster_grows"} <= set(only_one)
+    assert [] == undeclared
+
+
 def test_settings_with_an_effect_have_no_warning() -> None:
     """Nor have defaults, also where they are set."""
-    for engine in ("local", "ray"):  # Workers of a cluster keep this limit, too.
+    for engine in ("local", "ray"):
         assert [] == ineffective(Settings.load({"max_memory": "20GiB", "engine": engine}, environ={}))
     assert [] == ineffective(Settings.load({"engine": "ray", "max_replicas": 2, "cluster_grows": True}, environ={}))
     assert [] == ineffective(Settings.load({"max_replicas": 0, "cluster_grows": False}, environ={}))

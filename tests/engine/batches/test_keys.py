@@ -89,10 +89,17 @@ def test_the_limit_is_learned_by_size_and_bounded_by_pixels() -> None:
     learned = {size_key(small, ENTRY): 4, size_key(large, ENTRY): 4}
 
     assert f"{PIPELINE} 128x128" == size_key(small, ENTRY)
-    assert 4 == batch_limit(of(small), ENTRY, learned)
-    assert 1 == batch_limit(of(small), ENTRY, {})
-    assert MAX_PIXELS // 4096**2 == batch_limit(of(large), ENTRY, learned) < 4
-    assert MAX_MEMBERS == batch_limit(of(small, batching="always"), ENTRY, {})
+    assert 4 == batch_limit(of(small), ENTRY, learned, {})
+    assert 1 == batch_limit(of(small), ENTRY, {}, {})
+    assert MAX_PIXELS // 4096**2 == batch_limit(of(large), ENTRY, learned, {}) < 4
+    assert MAX_MEMBERS == batch_limit(of(small, batching="always"), ENTRY, {}, {})
+
+
+def test_a_limit_after_a_failure_holds_for_batches_that_are_always_made() -> None:
+    """Whatever the device is: a batch of eight that failed is not made again, nor a larger one."""
+    small = Run(PARAMS)
+
+    assert 4 == batch_limit(of(small, batching="always"), ENTRY, {}, {size_key(small, ENTRY): 4})
 
 
 def test_frames_count() -> None:

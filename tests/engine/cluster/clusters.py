@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.index import ClusterIndex
-from octabox.engine.cluster.routing import Route, choose_replica
-from octabox.engine.cluster.state import Device, ModelCosts, Replica, RoutedRequest
+from octabox.engine.cluster.placement import Placement, choose_device
+from octabox.engine.cluster.routing import choose_warm
+from octabox.engine.cluster.state import Device, ModelCosts, Replica
 
 #: Bytes of each device, and devices of a node.
 TOTAL, NODE = 100, 2
@@ -15,7 +17,7 @@ TOTAL, NODE = 100, 2
 def costs_of(model: str) -> ModelCosts:
     """Return the costs of a model, which differ by its name."""
     number = len(model)
-    return ModelCosts(load_seconds=5.0 * number, run_seconds=2.0, adapter_seconds=1.0, rate=1 / (10 * number))
+    return ModelCosts(load_seconds=5.0 * number, run_seconds=2.0, rate=1 / (10 * number))
 
 
 @dataclass
@@ -28,7 +30,7 @@ class SmallCluster:
 
     devices: int
     index: ClusterIndex = field(default_factory=ClusterIndex)
-    running: list[tuple[str, float]] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
     pinned: set[str] = field(default_factory=set)
     now: float = 0.0
 
@@ -41,40 +43,52 @@ class SmallCluster:
         """Return one of the devices, as it is at first."""
         return Device(f"d{number}", TOTAL, node=f"n{number // NODE}")
 
-    def send(self, request: RoutedRequest) -> Route | None:
-        """Route a request, and carry out the decision; a decision that is not allowed raises AssertionError."""
-        route = choose_replica(self.index, request, self.now, costs_of)
-        if route is None:
+    def send(self, model: str, size: int) -> str | Placement | None:
+        """Run a request on a free replica, else on a new one; a decision that is not allowed raises AssertionError.
+
+        Returns:
+            The name of the free replica, or where a new one was loaded; None if neither is possible.
+        """
+        name = choose_warm(self.index, model)
+        placement = None if name else choose_device(self.index, model, size, self.now, self._value, 5.0)
+        if placement:
+            name = self._load(model, size, placement)
+        if name is None:
             return None
-        name = route.replica
-        if route.placement is not None:
-            name = self._load(request, route)
-        replica = self.index.replica(name or "")
+        replica = self.index.replica(name)
         assert replica is not None
-        assert not replica.draining
-        self.index.put(replace(replica, waiting=replica.waiting + 1, busy_until=route.start + 2, loading=False))
-        self.running.append((replica.name, route.start + 2))
-        return route
+        assert placement or replica.free, "a replica that is not free was chosen"
+        self.index.put(replace(replica, waiting=replica.waiting + 1, loading=False))
+        self._work(replica.device, working=True)
+        self.running.append(name)
+        return placement or name
 
     def finish(self) -> None:
         """Let the oldest request finish."""
         if self.running:
-            name, end = self.running.pop(0)
-            self.now = max(self.now, end)
+            name = self.running.pop(0)
+            self.now += 2
             if replica := self.index.replica(name):
                 self.index.put(replace(replica, waiting=replica.waiting - 1))
+                others = [each for each in self.index.on_device(replica.device) if each.waiting]
+                self._work(replica.device, working=bool(others))
 
     def lose(self, number: int) -> None:
         """Lose a device, and get an empty one for it."""
         lost = {each.name for each in self.index.remove_device(f"d{number}")}
-        self.running = [each for each in self.running if each[0] not in lost]
+        self.running = [each for each in self.running if each not in lost]
         self.index.put_device(self.device(number))
 
-    def _load(self, request: RoutedRequest, route: Route) -> str:
-        """Load a replica where the route says."""
-        placement = route.placement
-        assert placement is not None
-        assert not self.index.holds(placement.device, request.model), "a second replica of a model is on a device"
+    def _value(self, replica: Replica) -> float:
+        return keep_value(costs_of(replica.model), self.index.count(replica.model))
+
+    def _work(self, device: str, *, working: bool) -> None:
+        until = self.now + 2 * working
+        self.index.put_device(replace(self.index.device(device), busy_until=until, working=working))
+
+    def _load(self, model: str, size: int, placement: Placement) -> str:
+        """Load a replica where the placement says."""
+        assert not self.index.holds(placement.device, model), "a second replica of a model is on a device"
         for name in placement.evicted:
             evicted = self.index.replica(name)
             assert evicted is not None
@@ -82,8 +96,7 @@ class SmallCluster:
             assert not evicted.waiting, "a replica in use was evicted"
             assert not evicted.pinned, "a pinned replica was evicted"
             self.index.remove(name)
-        assert self.index.free_bytes(placement.device) >= request.size, "a device has too few bytes"
-        name = f"{request.model}@{placement.device}"
-        pinned = request.model in self.pinned
-        self.index.put(Replica(name, request.model, placement.device, request.size, loading=True, pinned=pinned))
+        assert self.index.free_bytes(placement.device) >= size, "a device has too few bytes"
+        name = f"{model}@{placement.device}"
+        self.index.put(Replica(name, model, placement.device, size, loading=True, pinned=model in self.pinned))
         return name

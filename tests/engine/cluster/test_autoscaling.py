@@ -1,7 +1,9 @@
-"""How many replicas a model has."""
+"""When a model gets another replica."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,71 +11,109 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octabox.engine.cluster.autoscaling import (
+    MIN_LOAD_SECONDS,
+    SPARE_SHARE,
     ModelLoad,
     ScalingLimits,
-    autoscale,
     choose_drained,
-    replicas_needed,
+    expected_wait,
+    value_of_another,
 )
+from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.state import ModelCosts, Replica
 
 COSTS = ModelCosts(load_seconds=18, run_seconds=2)
-LIMITS = ScalingLimits(max_replicas=8, hold=60, keep_alive=600)
+LIMITS = ScalingLimits(max_replicas=8)
+
+
+def value(
+    replicas: int, waiting: int, ready: Sequence[float] = (), limits: ScalingLimits = LIMITS, **fields: float
+) -> float | None:
+    """Return what one more replica is worth."""
+    costs = replace(COSTS, **{name: fields.pop(name) for name in ("rate", "load_seconds") if name in fields})
+    load = ModelLoad(replicas, waiting, costs, ready, **fields)  # type: ignore[arg-type]
+    return value_of_another(load, limits)
 
 
 @pytest.mark.parametrize(
-    ("waiting", "load_seconds", "replicas"),
-    [(0, 18, 0), (1, 18, 1), (10, 18, 1), (11, 18, 2), (100, 18, 10), (8, 0, 4), (8, 2, 4), (8, 30, 1)],
+    ("ready", "waiting", "wait"),
+    [((), 1, 0), ((5,), 0, 0), ((5,), 1, 5), ((5,), 3, 9), ((5, 6), 3, 7), ((0, 0), 2, 0), ((1, 30), 4, 7)],
 )
-def test_the_queue_needs_replicas_where_it_takes_longer_than_a_load(
-    waiting: int, load_seconds: float, replicas: int
-) -> None:
-    """A queue that is finished before a new replica is loaded needs none."""
-    assert replicas == replicas_needed(waiting, ModelCosts(load_seconds, 2), target_wait=2)
+def test_the_wait_is_that_of_the_last_request(ready: tuple[float, ...], waiting: int, wait: float) -> None:
+    """Each replica takes the next one as soon as it is free."""
+    assert wait == expected_wait(ModelLoad(len(ready), waiting, COSTS, ready))
+
+
+def test_a_part_of_many_stands_for_all() -> None:
+    """Where only the first replicas are known, and where many requests wait, the wait is about the same."""
+    known = expected_wait(ModelLoad(40, 40, COSTS, [2.0] * 16))
+    many = expected_wait(ModelLoad(4, 400, COSTS, [2.0] * 4))
+
+    assert known == pytest.approx(2.0)
+    assert many == pytest.approx(200, rel=0.05)
+
+
+def test_the_first_replica_is_worth_anything() -> None:
+    """For a request; without one it is worth nothing, whatever the rate is."""
+    assert math.inf == value(0, 1)
+    assert value(0, 0, rate=1) is None
+
+
+def test_another_replica_is_worth_what_it_shortens_the_wait_by() -> None:
+    """The wait of the last request, less the load; one that is over before that is worth no more than a spare one."""
+    assert 28 - 18 == value(1, 12, [6])
+    assert 0 == value(1, 4, [6])
+    assert 28 - MIN_LOAD_SECONDS == value(1, 12, [6], load_seconds=0)
+
+
+def test_a_wait_as_long_as_a_load_counts_whatever_is_expected() -> None:
+    """As for a request that takes far longer than others; where a replica is being loaded, that one will take it."""
+    assert 12 == value(1, 1, [1], oldest=30)
+    assert 0 == value(2, 1, [1, 18], oldest=30, loading=True)
+
+
+def test_a_spare_replica_is_worth_a_share_of_keeping_it() -> None:
+    """Where a request waits, and others come often; where none waits, those that are there are enough."""
+    costs = replace(COSTS, rate=0.3)
+    spare = value(1, 1, [1], rate=0.3)
+
+    assert SPARE_SHARE * keep_value(costs, 2) == spare
+    assert value_of_another(ModelLoad(2, 0, COSTS), LIMITS) is None
 
 
 def test_a_rate_needs_its_mean_and_a_reserve() -> None:
     """Four concurrent requests at the mean need six replicas."""
-    assert 6 == replicas_needed(0, replace(COSTS, rate=2), target_wait=2)
+    costs = replace(COSTS, rate=2)
+
+    assert [True, False] == [value_of_another(ModelLoad(n, 0, costs), LIMITS) is not None for n in (5, 6)]
 
 
 @pytest.mark.parametrize(
-    ("replicas", "waiting", "last_used", "expected"),
-    [
-        (0, 0, 0, 0),
-        (0, 1, 100, 1),
-        (1, 0, 100, 1),
-        (1, 0, -500, 0),  # Not used for its keep_alive.
-        (1, 50, 100, 5),
-        (1, 1000, 100, 8),
-    ],
+    ("limits", "replicas", "worth"),
+    [((0, 2), 1, True), ((0, 2), 2, False), ((3, 3), 2, True), ((3, 3), 3, False), ((3, 1), 2, True)],
 )
-def test_a_model_is_scaled_from_zero_and_back(replicas: int, waiting: int, last_used: float, expected: int) -> None:
-    """A request loads the first replica, the queue others within the limit, and `keep_alive` unloads the last one."""
-    assert expected == autoscale(ModelLoad(replicas, waiting, COSTS, last_used), LIMITS, 100).replicas
+def test_a_number_is_within_the_limits(limits: tuple[int, int], replicas: int, worth: bool) -> None:
+    """A configured number is reached without a queue; more than allowed are never loaded."""
+    waiting = 0 if limits[0] else 100
+    found = value(replicas, waiting, [1.0] * replicas, ScalingLimits(*limits))
+
+    assert worth == (found is not None)
+    assert found in (None, 0.0) or not limits[0]
 
 
-def test_fewer_replicas_are_kept_only_after_a_while() -> None:
-    """One at a time is unloaded, each after fewer have sufficed for `hold`; a queue in between starts the time again."""
-    load = ModelLoad(4, 0, COSTS, last_used=100)
-    first = autoscale(load, LIMITS, 100)
-    held = autoscale(replace(load, fewer_since=first.fewer_since), LIMITS, 159)
-    fewer = autoscale(replace(load, fewer_since=held.fewer_since), LIMITS, 160)
-    again = autoscale(replace(load, waiting=60, fewer_since=held.fewer_since), LIMITS, 160)
+@given(
+    st.integers(0, 9), st.integers(0, 200), st.floats(0, 9), st.lists(st.floats(0, 99), max_size=9), st.floats(0, 99)
+)
+def test_more_requests_never_make_a_replica_worth_less(
+    replicas: int, waiting: int, rate: float, ready: list[float], oldest: float
+) -> None:
+    """Nothing is worth less than nothing, and what waits is never left without a replica."""
+    ready = ready[:replicas]
+    fewer, more = (value(replicas, count, ready, rate=rate, oldest=oldest) for count in (waiting, waiting + 1))
 
-    assert [4, 4, 3] == [first.replicas, held.replicas, fewer.replicas]
-    assert (6, None) == (again.replicas, again.fewer_since)
-
-
-@given(st.integers(0, 9), st.integers(0, 200), st.floats(0, 9), st.floats(0, 900), st.integers(0, 3))
-def test_a_number_is_within_the_limits(replicas: int, waiting: int, rate: float, now: float, lowest: int) -> None:
-    """There are never more than allowed or fewer than required, and what waits is never left without a replica."""
-    limits = replace(LIMITS, min_replicas=lowest)
-    scaling = autoscale(ModelLoad(replicas, waiting, replace(COSTS, rate=rate), 0), limits, now)
-
-    assert min(lowest, replicas) <= scaling.replicas <= max(limits.max_replicas, replicas)
-    assert scaling.replicas >= replicas - 1
-    assert scaling.replicas or not waiting
+    assert fewer is None or fewer >= 0
+    assert more is None or more >= (fewer or 0)
+    assert replicas or more == math.inf
 
 
 def test_replicas_without_work_drain_first() -> None:

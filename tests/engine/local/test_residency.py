@@ -16,6 +16,7 @@ from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.eviction import keep_value
+from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.replicas.local_replica import LocalReplica
@@ -48,6 +49,7 @@ class FakeModel:
         self.resident, self.load_seconds, self.pinned, self.expires = device is not None, 1.0, False, None
         self.memory: dict[str, int] = {}
         self.asleep = False
+        self.busy_seconds = 0.0 if idle else 1.0
 
     async def sleep(self) -> bool:
         """Move the weights to the host."""
@@ -79,11 +81,11 @@ class FakeDevices:
 
     @asynccontextmanager
     async def assigned(
-        self, model: ModelConfig, requested: str | None, in_use: Collection[str], excluded: Collection[str] = ()
+        self, model: ModelConfig, requested: str | None, residents: Collection[Any], excluded: Collection[str] = ()
     ) -> AsyncIterator[str | None]:
         """Note what was asked for."""
         del model
-        self.requests.append((requested, list(in_use)))
+        self.requests.append((requested, [each.device for each in residents]))
         await asyncio.sleep(0)
         yield requested or next((each for each in self.names if each not in excluded), self.names[0])
 
@@ -96,10 +98,13 @@ class FakeDevices:
         """Return the other devices, unless one was named."""
         return [] if requested else [each for each in self.names if each not in excluded]
 
-    async def has_room(self, requested: str | None, size: int, excluded: Collection[str]) -> bool:
-        """Return whether a device is left."""
+    async def find_place(
+        self, requested: str | None, size: int, residents: Collection[Any], excluded: Collection[str]
+    ) -> Placement | None:
+        """Return a device that is left, whose use costs a second for each model in memory."""
         del size
-        return bool(await self.alternatives(requested, excluded))
+        left = await self.alternatives(requested, excluded)
+        return Placement(left[0], cost=float(len(residents))) if left else None
 
     async def free(self, device: str) -> int | None:
         """Return what is free; not known unless a test sets it."""
@@ -573,7 +578,7 @@ async def test_a_model_that_wakes_up_needs_no_more_of_the_host(monkeypatch: pyte
 async def test_a_model_that_sleeps_leaves_a_device_that_others_keep(
     configured: str | None, pinned: bool, made: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where its configuration allows another device, it is loaded there, with a warning; else it sleeps on."""
+    """Where its configuration allows another device, it is loaded there, with a warning if that is for good."""
     other, new = holding("other", 10, 10, pinned=pinned, idle=False), holding("new", 5, 0)
     new.memory, new.asleep = {"host": 10}, True
     devices = FakeDevices("cuda:0", "cuda:1")
@@ -586,11 +591,66 @@ async def test_a_model_that_sleeps_leaves_a_device_that_others_keep(
             await load
         assert new.asleep
     else:
-        (warning,) = await load
-        assert "is loaded on another device than cuda:0: " in warning
+        assert [pinned] * pinned == ["is loaded on another device than cuda:0: " in each for each in await load]
 
     assert ([] if made is None else [("new", made)]) == loads.made
     assert "cuda:0" == devices.requests[0][0]
+
+
+def sleeping_beside_a_busy_one(
+    monkeypatch: pytest.MonkeyPatch, load_seconds: float
+) -> tuple[FakeModel, Residency, Loads]:
+    """Return a busy model on the device of one that sleeps, where another device is free, and what loads the latter."""
+    busy, new = holding("busy", 10, 10, idle=False), holding("new", 5, 0, load_seconds=load_seconds)
+    new.memory, new.asleep = {"host": 10}, True
+    limits, devices = {"cuda:0": 10, "cuda:1": 10}, FakeDevices("cuda:0", "cuda:1")
+    residency, loads = budgeted(limits, {}, monkeypatch, busy, new, devices=devices, timeout=10 * LIMIT)
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    return busy, residency, loads
+
+
+async def test_a_model_that_sleeps_waits_for_its_device_no_longer_than_its_load_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then it is loaded on another one, however long `load_timeout` is."""
+    _, residency, loads = sleeping_beside_a_busy_one(monkeypatch, load_seconds=0.1)
+    load = asyncio.create_task(residency.load("new", configuration("new", device=None), loads))
+    await asyncio.sleep(0.05)
+    assert [] == loads.made
+
+    assert () == await asyncio.wait_for(load, LIMIT)
+    assert [("new", "cuda:1")] == loads.made
+
+
+async def test_a_model_that_sleeps_wakes_up_where_its_device_becomes_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy is faster than a load."""
+    busy, residency, loads = sleeping_beside_a_busy_one(monkeypatch, load_seconds=LIMIT)
+    load = asyncio.create_task(residency.load("new", configuration("new", device=None), loads))
+    await asyncio.sleep(0.05)
+    busy.idle = True
+    residency.notify_freed()
+
+    assert () == await asyncio.wait_for(load, LIMIT)
+    assert [("new", "cuda:0")] == loads.made
+
+
+async def test_a_load_uses_the_first_device_that_becomes_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where models in use hold all of them, it waits for any, and fails at the end of its time."""
+    first, second = holding("first", 10, 10, idle=False), FakeModel("second", 10, "cuda:1", idle=False)
+    second.memory = {"cuda:1": 10}
+    limits, devices = {"cuda:0": 10, "cuda:1": 10}, FakeDevices("cuda:0", "cuda:1")
+    residency, loads = budgeted(limits, {}, monkeypatch, first, second, devices=devices, timeout=0.3)
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    with pytest.raises(OutOfMemoryError, match="did not become idle in time"):
+        await residency.load("new", configuration("new", device=None), loads)
+    load = asyncio.create_task(residency.load("new", configuration("new", device=None), loads))
+    await asyncio.sleep(0.05)
+    second.idle = True
+    residency.notify_freed()
+
+    assert () == await asyncio.wait_for(load, LIMIT)
+    assert [("new", "cuda:1")] == loads.made
+    assert ["first", "new"] == resident(loads)
 
 
 async def test_an_engine_loads_a_model_that_cannot_wake_up_on_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -742,5 +802,7 @@ async def test_a_replica_is_not_loaded_on_the_device_of_another_one() -> None:
     await residency.load("new", configuration("new", device=None), loads, PIPELINE, ["cuda:0"])
 
     assert [("new", "cuda:1")] == loads.made
-    assert await residency.placement.has_room(configuration("new", device=None), 1, ["cuda:0"])
-    assert not await residency.placement.has_room(configuration("new", device=None), 1, ["cuda:0", "cuda:1"])
+    model = configuration("new", device=None)
+    found = [await residency.placement.has_room(model, 1, ["cuda:0"], value) for value in (0.9, 1.0)]
+    assert [False, True] == found  # The model in memory makes it cost a second.
+    assert not await residency.placement.has_room(model, 1, ["cuda:0", "cuda:1"], 9.0)

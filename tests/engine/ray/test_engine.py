@@ -17,7 +17,6 @@ from PIL import Image
 from clusters import add_node, running_cluster
 from embedded import Calls, finish
 from octabox.config.model import ModelConfig
-from octabox.engine.cluster.autoscaling import Scaling
 from octabox.engine.local.replicas import replica_set
 from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.messages import WorkerOptions
@@ -48,7 +47,9 @@ async def cluster() -> AsyncIterator[Any]:
 async def engine(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RayEngine]:
     """Return an engine that loads a replica on each node as soon as a call waits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replica_set, "autoscale", lambda _load, limits, _now: Scaling(limits.max_replicas))
+        patch.setattr(
+            replica_set, "value_of_another", lambda load, limits: 0.0 if load.replicas < limits.max_replicas else None
+        )
         patch.setattr(replica_set, "PAUSE", 1.0)
         options = WorkerOptions(threads=1, device="cpu")
         store = str(tmp_path_factory.mktemp("store"))

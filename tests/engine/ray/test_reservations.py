@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fake_worker import Client, FakeWorker, FakeWorkers, call, settle
+from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
+from octabox.engine.ray import reservations
 from octabox.engine.ray.engine import RayEngine
-from octabox.engine.ray.reservations import Reservations
+from octabox.engine.ray.node_placement import HeldPlace
+from octabox.engine.ray.reservations import NODE_LABEL, Reservations
 from octabox.errors import ServerStoppingError, WorkerDiedError
 
 
@@ -25,9 +29,9 @@ class Places(Reservations):
         super().__init__("cpu", 1.0, grows=False)
         self.left = count
 
-    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str]) -> bool:
+    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str], value: float) -> bool:
         """Return whether there is room for one more replica."""
-        del model, size, excluded
+        del model, size, excluded, value
         return self.left > 0
 
 
@@ -103,7 +107,7 @@ async def test_replicas_have_limits(options: dict[str, Any], count: int) -> None
 async def test_a_replica_that_is_lost_loses_no_call() -> None:
     """A call that it had not begun, and one that it had, run on another replica; the second one has a warning."""
     workers = FakeWorkers(runs=False)
-    engine, clients, first = await busy_engine(workers, 2)
+    engine, clients, first = await busy_engine(workers, 2, Places(1))
     first.exit(WorkerDiedError("The node was lost.", lost=True))
     other = await workers.next_started()
     for _ in clients:
@@ -142,3 +146,91 @@ async def test_a_call_sets_how_long_its_model_stays() -> None:
     assert left is not None
     assert 0 < left <= 100
     await engine.close()
+
+
+class Group:
+    """A placement group of a cluster that is not there.
+
+    Args:
+        bundles: What it reserves.
+        strategy: How its parts are spread.
+        bundle_label_selector: The node that it must be on.
+    """
+
+    def __init__(
+        self, bundles: list[dict[str, float]], strategy: str, bundle_label_selector: list[dict[str, str]] | None = None
+    ) -> None:
+        assert "SPREAD" == strategy
+        (self.resources,) = bundles
+        self.node = (bundle_label_selector or [{NODE_LABEL: "any"}])[0][NODE_LABEL]
+
+    def wait(self, _seconds: float) -> bool:
+        """Return whether the node is still there."""
+        return self.node != "lost"
+
+
+class Replicas:
+    """Replicas in memory, each on a node with one CPU."""
+
+    def __init__(self, **values: float) -> None:
+        self.values, self.evicted = values, list[str]()
+
+    def resident(self) -> dict[str, Any]:
+        """Return them, all of which are idle."""
+        return {
+            name: SimpleNamespace(name=name, keep_value=value, idle=True, pinned=False, last_used=0.0, memory={})
+            for name, value in self.values.items()
+        }
+
+    async def evict(self, name: str) -> None:
+        """Note what is unloaded."""
+        self.evicted.append(name)
+
+
+def places_on(
+    monkeypatch: pytest.MonkeyPatch, replicas: Replicas, free: dict[str, dict[str, float]], **held: str
+) -> Reservations:
+    """Return the places of a cluster with these free resources, on whose nodes the replicas are."""
+    nodes = [{"Alive": True, "Resources": {"CPU": 1.0}}]
+    monkeypatch.setattr(reservations, "placement_group", Group)
+    monkeypatch.setattr(reservations, "all_nodes", lambda: nodes)
+    monkeypatch.setattr(reservations, "available_by_node", lambda: free)
+    monkeypatch.setattr(reservations, "node_of_group", lambda group: group.node)
+    monkeypatch.setattr(reservations, "remove_placement_group", lambda _: None)
+    found = Reservations("cpu", 1.0, grows=False, replicas=replicas)
+    found._held |= {name: HeldPlace(name, node, {"CPU": 1.0}) for name, node in held.items()}
+    return found
+
+
+async def test_a_replica_is_placed_where_it_costs_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What leaves memory is on the node that was chosen, and nothing else does; the place is known until it is given up."""
+    replicas = Replicas(dear=9.0, cheap=1.0)
+    places = places_on(monkeypatch, replicas, {"a": {}, "b": {}}, dear="a", cheap="b")
+    reserved = await places.reserve("new", configuration("new"))
+
+    assert ["cheap"] == replicas.evicted
+    assert HeldPlace("new", "b", {"CPU": 1.0}) == places._held["new"]
+    await reserved.release()
+    assert "new" not in places._held
+
+
+async def test_another_replica_has_a_place_where_that_costs_no_more_than_it_is_worth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is free costs nothing; nothing is unloaded to find that out."""
+    replicas = Replicas(one=3.0)
+    places, model = places_on(monkeypatch, replicas, {"a": {}}, one="a"), configuration("new")
+    found = [await places.has_room(model, 0, (), value) for value in (2.9, 3.0)]
+    monkeypatch.setattr(reservations, "available_by_node", lambda: {"a": {"CPU": 1.0}})
+
+    assert [False, True] == found
+    assert await places.has_room(model, 0, (), 0.0)
+    assert [] == replicas.evicted
+
+
+async def test_a_node_that_is_lost_meanwhile_is_replaced_by_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place is reserved anew, wherever there is one."""
+    places = places_on(monkeypatch, Replicas(), {"lost": {"CPU": 1.0}})
+    await places.reserve("new", configuration("new"))
+
+    assert "any" == places._held["new"].node

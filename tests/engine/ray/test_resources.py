@@ -75,6 +75,14 @@ def test_small_models_share_an_accelerator(needed: int | None, totals: list[int]
     assert {"GPU": share} == replica_resources("cuda", 5, nodes, needed)
 
 
+@pytest.mark.parametrize(("limit", "share"), [(None, 0.25), (12 * GIB, 0.5), (40 * GIB, 0.25), (3 * GIB, 1.0)])
+def test_a_limit_makes_an_accelerator_smaller(limit: int | None, share: float) -> None:
+    """The replicas that share it use no more bytes together than `max_memory` allows."""
+    nodes = [{"GPU": 2.0, ACCELERATOR_BYTES: 24.0 * GIB}]
+
+    assert {"GPU": share} == replica_resources("cuda", 5, nodes, 6 * GIB, limit)
+
+
 @pytest.mark.parametrize("weights", [1, 4 * GIB, 20 * GIB])
 def test_shares_of_replicas_never_exceed_the_device(weights: int) -> None:
     """As many replicas as have room by their shares have room by their bytes."""

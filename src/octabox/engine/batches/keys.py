@@ -95,18 +95,18 @@ def size_limit(run: Run, entry: PipelineEntry) -> int:
     return max(1, min(MAX_MEMBERS, MAX_PIXELS // pixels(run, entry)))
 
 
-def batch_limit(call: Call, entry: PipelineEntry, learned: Mapping[str, int]) -> int:
+def batch_limit(call: Call, entry: PipelineEntry, learned: Mapping[str, int], ceilings: Mapping[str, int]) -> int:
     """Return how many runs of the size of a call may run together.
 
     Args:
         call: The call.
         entry: The pipeline that it calls.
         learned: How many are known to be faster together, by class and size.
+        ceilings: The most that may, since larger batches have failed, by class and size.
     """
     run = call.runs[0]
-    if call.model.batching == "always":
-        return size_limit(run, entry)
-    return min(learned.get(size_key(run, entry), 1), size_limit(run, entry))
+    key, most = size_key(run, entry), size_limit(run, entry)
+    return min(most, ceilings.get(key, most) if call.model.batching == "always" else learned.get(key, 1))
 
 
 def _image(media: tuple[Any, ...]) -> Image | None:

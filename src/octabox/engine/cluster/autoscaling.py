@@ -1,12 +1,26 @@
-"""How many replicas a model has."""
+"""When a model gets another replica, and which of several it can do without."""
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.state import ModelCosts, Replica
+
+#: How many replicas of a model, and how many of its waiting requests, a decision looks at; it takes the others for similar.
+LOOK = 16
+
+#: Share of what one more replica is worth that loading it may cost other models, where no request waits for it.
+SPARE_SHARE = 0.3
+
+#: Seconds without requests after which a replica is unloaded where others keep the model in memory.
+IDLE_SECONDS = 300.0
+
+#: Seconds that a request may wait where a load takes no longer.
+MIN_LOAD_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -14,18 +28,12 @@ class ScalingLimits:
     """What a model may have.
 
     Args:
-        min_replicas: The fewest replicas; with 0 all are unloaded after `keep_alive`.
+        min_replicas: The fewest replicas once it has requests.
         max_replicas: The most replicas.
-        target_wait: Seconds that the last of the waiting requests may wait where a load takes no longer.
-        hold: Seconds for which fewer replicas must have sufficed before one is unloaded.
-        keep_alive: Seconds without requests after which the last replica is unloaded.
     """
 
     min_replicas: int = 0
     max_replicas: int = 1
-    target_wait: float = 2.0
-    hold: float = 300.0
-    keep_alive: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -34,77 +42,67 @@ class ModelLoad:
 
     Args:
         replicas: How many replicas it has, those that are being loaded included.
-        waiting: How many requests have not finished.
+        waiting: How many requests wait, since no replica is free.
         costs: What was learned of it.
-        last_used: When it had its last request.
-        fewer_since: Since when fewer replicas suffice, as the last `Scaling` states it.
+        ready: Seconds until each replica is free; only of the first ones, where there are many.
+        oldest: Seconds for which the first of the waiting requests has waited.
+        loading: Whether a replica is being loaded.
     """
 
     replicas: int
     waiting: int
     costs: ModelCosts
-    last_used: float = 0.0
-    fewer_since: float | None = None
+    ready: Sequence[float] = ()
+    oldest: float = 0.0
+    loading: bool = False
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """How many replicas a model should have.
+def value_of_another(load: ModelLoad, limits: ScalingLimits) -> float | None:
+    """Return what one more replica is worth: the seconds that loading it may cost others; None if none is to be loaded.
 
-    Args:
-        replicas: How many.
-        fewer_since: Since when fewer suffice; None where they do not.
-    """
-
-    replicas: int
-    fewer_since: float | None = None
-
-
-def replicas_needed(waiting: int, costs: ModelCosts, target_wait: float) -> int:
-    """Return how many replicas the requests of a model need, whatever its limits are.
-
-    The queue counts only where the replicas that are there take longer for it than a load does: a new one would be of no
-    use before. The learned rate needs its mean of concurrent requests, and a reserve for its fluctuation.
+    The first one is worth anything. Another one is worth what it shortens the wait of the last request by. As the times of
+    requests are not known for sure, a request that has waited for as long as a load takes has its wait counted instead. Where
+    a request waits, or the rate of requests needs more, it is also worth a share of what keeping it would be.
 
     Args:
-        waiting: How many requests have not finished.
-        costs: What was learned of the model.
-        target_wait: Seconds that the last request may wait where a load takes no longer.
-    """
-    run = max(costs.run_seconds, 1e-3)
-    by_queue = waiting * run / (run + max(target_wait, costs.load_seconds))
-    mean = costs.rate * run
-    by_rate = mean + math.sqrt(mean)
-    return max(math.ceil(by_queue), math.ceil(by_rate))
-
-
-def autoscale(load: ModelLoad, limits: ScalingLimits, now: float) -> Scaling:
-    """Return how many replicas a model should have.
-
-    More are added where they are needed. One at a time is removed, and only where fewer have sufficed for a while; the last
-    one after `keep_alive`.
-
-    Args:
-        load: What it has to do.
+        load: What the model has to do.
         limits: What it may have.
-        now: The time.
     """
-    needed = replicas_needed(load.waiting, load.costs, limits.target_wait)
-    expired = not load.waiting and now - load.last_used >= limits.keep_alive
-    lowest = max(limits.min_replicas, 0 if expired or not load.replicas else 1)
-    target = min(
-        max(needed if load.waiting or not expired else 0, lowest), max(limits.max_replicas, limits.min_replicas)
-    )
-    if not load.replicas and not load.waiting:
-        target = limits.min_replicas  # What was unloaded is loaded again for a request, not for its rate.
-    if target >= load.replicas:
-        return Scaling(target)
-    since = now if load.fewer_since is None else load.fewer_since
-    if expired and load.replicas == 1:
-        return Scaling(target)
-    if now - since < limits.hold:
-        return Scaling(load.replicas, since)
-    return Scaling(load.replicas - 1, now)
+    count, costs = load.replicas, load.costs
+    if count >= max(limits.max_replicas, limits.min_replicas):
+        return None
+    if not count:
+        return math.inf if load.waiting else None
+    wait = expected_wait(load)
+    if not load.loading:
+        wait = max(wait, load.oldest)
+    shortened = wait - max(costs.load_seconds, MIN_LOAD_SECONDS)
+    values = [shortened] if load.waiting and shortened > 0 else []
+    mean = costs.rate * costs.run_seconds
+    if load.waiting or math.ceil(mean + math.sqrt(mean)) > count:
+        values.append(SPARE_SHARE * keep_value(costs, count + 1))
+    if count < limits.min_replicas:
+        values.append(0.0)  # For a configured number, nothing of value is unloaded.
+    return max(values, default=None)
+
+
+def expected_wait(load: ModelLoad) -> float:
+    """Return the seconds until the last of the waiting requests is expected to start on the replicas that there are.
+
+    Args:
+        load: What the model has to do.
+    """
+    ready = list(load.ready)
+    if not ready or not load.waiting:
+        return 0.0
+    heapq.heapify(ready)
+    # What is known of some replicas stands for all, and so do the first requests.
+    waiting = max(1, round(load.waiting * len(ready) / max(load.replicas, len(ready))))
+    start = 0.0
+    for _ in range(min(waiting, LOOK)):
+        start = heapq.heappop(ready)
+        heapq.heappush(ready, start + load.costs.run_seconds)
+    return start + max(0, waiting - LOOK) * load.costs.run_seconds / len(ready)
 
 
 def choose_drained(replicas: Iterable[Replica], count: int) -> list[Replica]:

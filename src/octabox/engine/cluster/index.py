@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from octabox.engine.cluster.capacity import CapacityIndex
-from octabox.engine.cluster.ranking import Ranking
+from octabox.engine.cluster.replica_rankings import ReplicaRankings
 from octabox.engine.cluster.state import Device, Replica
+
+#: What the rank of a device that runs something is greater by.
+WORKING = 1e12
 
 
 @dataclass
@@ -34,8 +39,7 @@ class ClusterIndex:
     def __init__(self) -> None:
         self._slots: dict[str, _Slot] = {}
         self._replicas: dict[str, Replica] = {}
-        self._of_model: defaultdict[str, Ranking] = defaultdict(Ranking)
-        self._of_trait: defaultdict[tuple[str, str], Ranking] = defaultdict(Ranking)
+        self._rankings = ReplicaRankings()
         self._nodes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._counts: Counter[str] = Counter()
         self._free, self._reclaimable = CapacityIndex(), CapacityIndex()
@@ -45,8 +49,8 @@ class ClusterIndex:
         slot = self._slots.get(device.name)
         if slot is None:
             slot = self._slots[device.name] = _Slot(device)
-        moved, slot.device = slot.device.busy_until != device.busy_until, device
-        if moved:
+        before, slot.device = slot.device, device
+        if (before.busy_until, before.working) != (device.busy_until, device.working):
             for replica in slot.replicas.values():
                 self._rank(replica)
         self._measure(slot)
@@ -72,8 +76,8 @@ class ClusterIndex:
         if before is None:
             self._nodes[replica.model][slot.device.node] += 1
             self._counts[replica.model] += 1
-        elif before.adapters != replica.adapters or before.batch_keys != replica.batch_keys:
-            self._unrank(before)
+        elif before.adapters != replica.adapters:
+            self._rankings.discard(before)
         self._replicas[replica.name] = slot.replicas[replica.name] = replica
         self._rank(replica)
         if before is None or (before.size, before.evictable) != (replica.size, replica.evictable):
@@ -89,7 +93,7 @@ class ClusterIndex:
         slot = self._slots[replica.device]
         del slot.replicas[name]
         slot.count(replica, -1)
-        self._unrank(replica)
+        self._rankings.discard(replica)
         self._nodes[replica.model][slot.device.node] -= 1
         self._counts[replica.model] -= 1
         self._measure(slot)
@@ -108,8 +112,7 @@ class ClusterIndex:
 
     def of_model(self, model: str) -> list[Replica]:
         """Return all replicas of a model, those that drain excepted; their number is the cost."""
-        names = self._of_model[model].firsts(self.count(model)) if model in self._of_model else []
-        return [self._replicas[name] for name in names]
+        return [self._replicas[name] for name in self._rankings.firsts(model, self.count(model))]
 
     def holds(self, device: str, model: str) -> bool:
         """Return whether a device holds a replica of a model."""
@@ -132,11 +135,24 @@ class ClusterIndex:
         """Return when a replica will have finished what it has, and its device what was there before."""
         return max(replica.busy_until, self._slots[replica.device].device.busy_until)
 
-    def warm(self, model: str, traits: tuple[str, ...] = ()) -> list[Replica]:
-        """Return the replica of a model that is free first, and the first with each of these adapters or batch keys."""
-        rankings = [self._of_model.get(model), *(self._of_trait.get((model, trait)) for trait in traits)]
-        names = dict.fromkeys(each.first() for each in rankings if each is not None)
-        return [self._replicas[name] for name in names if name is not None]
+    def wait_of(self, replica: Replica, now: float) -> float:
+        """Return the seconds until a replica is expected to be free."""
+        device = self._slots[replica.device].device
+        busy = replica.busy_until if replica.loading else -math.inf
+        return max(_remaining(busy, now), _remaining(device.busy_until, now) if device.working else 0.0)
+
+    def device_wait(self, name: str, now: float) -> float:
+        """Return the seconds until a device is expected to have finished what it has."""
+        device = self._slots[name].device
+        return _remaining(device.busy_until, now) if device.working else max(0.0, device.busy_until - now)
+
+    def waits(self, model: str, count: int, now: float) -> list[float]:
+        """Return the seconds until each of the first replicas of a model, so many at most, is expected to be free."""
+        return [self.wait_of(self._replicas[name], now) for name in self._rankings.firsts(model, count)]
+
+    def free_replicas(self, model: str, adapters: Iterable[str] = ()) -> list[Replica]:
+        """Return the replica of a model that has been free for the longest time, and the first with each adapter."""
+        return [self._replicas[name] for name in self._rankings.free(model, adapters)]
 
     @property
     def roomy(self) -> CapacityIndex:
@@ -149,25 +165,14 @@ class ClusterIndex:
         return self._reclaimable
 
     def _rank(self, replica: Replica) -> None:
-        """Rank a replica by when it is free, among those of its model and of what it has loaded."""
-        if replica.draining:
-            self._unrank(replica)
-            return
-        at = self.free_at(replica)
-        self._of_model[replica.model].set(replica.name, at)
-        for trait in replica.adapters | replica.batch_keys:
-            self._of_trait[replica.model, trait].set(replica.name, at)
-
-    def _unrank(self, replica: Replica) -> None:
-        self._of_model[replica.model].discard(replica.name)
-        for trait in replica.adapters | replica.batch_keys:
-            self._of_trait[replica.model, trait].discard(replica.name)
-            if not self._of_trait[replica.model, trait]:
-                del self._of_trait[replica.model, trait]
+        """Rank a replica by when it is free, among those of its model and, while it is free, of its adapters."""
+        self._rankings.set(replica, self.free_at(replica), idle=not self._slots[replica.device].device.working)
 
     def _measure(self, slot: _Slot) -> None:
         """Index what a device has free, and what it would have."""
         name, at = slot.device.name, slot.device.busy_until
+        if slot.device.working:
+            at += WORKING  # One that is overdue, too, is after all that are idle.
         if slot.device.draining:
             self._free.discard(name)
             self._reclaimable.discard(name)
@@ -175,3 +180,8 @@ class ClusterIndex:
         free = slot.device.total - slot.held
         self._free.set(name, free, at)
         self._reclaimable.set(name, free + slot.evictable, at)
+
+
+def _remaining(until: float, now: float) -> float:
+    """Return the seconds that work is expected to take yet; what is overdue is taken to be so for as long again."""
+    return 0.0 if math.isinf(until) else abs(until - now)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from octabox.engine.cluster.capacity import CapacityIndex
-from octabox.engine.cluster.eviction import keep_value, plan_eviction
+from octabox.engine.cluster.eviction import plan_eviction
 from octabox.engine.cluster.index import ClusterIndex
-from octabox.engine.cluster.state import ModelCosts, Replica
+from octabox.engine.cluster.state import Replica
 
 #: How many devices of each class of sizes are compared.
 CANDIDATES = 2
@@ -36,13 +36,19 @@ class Placement:
     cost: float = 0.0
     wait: float = 0.0
 
+    @property
+    def seconds(self) -> float:
+        """What it costs, with the wait."""
+        return self.cost + self.wait
+
 
 def choose_device(
     index: ClusterIndex,
     model: str,
     size: int,
     now: float,
-    costs: Callable[[str], ModelCosts],
+    value: Callable[[Replica], float],
+    load_seconds: float,
     excluded: Collection[str] = (),
 ) -> Placement | None:
     """Return where to load a new replica of a model; None if nothing that may be unloaded makes room for it.
@@ -55,10 +61,11 @@ def choose_device(
         model: Key of the model.
         size: Bytes that the replica will hold.
         now: The time.
-        costs: Returns what was learned of a model.
+        value: Returns the seconds that unloading a replica is expected to cost.
+        load_seconds: What a load of the model takes.
         excluded: Devices that must not be used.
     """
-    search = _Search(index, model, size, now, costs, excluded)
+    search = _Search(index, model, size, now, value, load_seconds, excluded)
     found = search.best(index.roomy)
     if found is None or found.wait > 0:
         # A device that is idle, but full, may be better than one that has room, but is busy.
@@ -75,12 +82,12 @@ class _Search:
         model: str,
         size: int,
         now: float,
-        costs: Callable[[str], ModelCosts],
+        value: Callable[[Replica], float],
+        load_seconds: float,
         excluded: Collection[str],
     ) -> None:
-        self._index, self._model, self._size, self._now, self._costs = index, model, size, now, costs
-        self._excluded = excluded
-        self._values: dict[str, float] = {}
+        self._index, self._model, self._size, self._now, self._value = index, model, size, now, value
+        self._lost_together, self._excluded = SPREAD * load_seconds, excluded
 
     def best(self, devices: CapacityIndex, other: Placement | None = None) -> Placement | None:
         """Return the best of the first devices of each class that the model may be on, and another one."""
@@ -99,19 +106,12 @@ class _Search:
         if evicted is None:
             return None
         cost = sum(self._value(each) for each in evicted)
-        wait = max(0.0, index.device(name).busy_until - self._now)
+        wait = index.device_wait(name, self._now)
         return Placement(name, tuple(each.name for each in evicted), cost, wait)
 
     def _rank(self, placement: Placement) -> tuple[float, float, str]:
         """Return the rank of a device, the best first; of equal ones, the device that was idle longest."""
         device = self._index.device(placement.device)
         same_node = self._index.count_on_node(self._model, device.node)
-        lost_together = SPREAD * self._costs(self._model).load_seconds * same_node
-        return (placement.cost + placement.wait + lost_together, device.busy_until, placement.device)
-
-    def _value(self, replica: Replica) -> float:
-        """Return what unloading a replica costs."""
-        model = replica.model
-        if model not in self._values:
-            self._values[model] = keep_value(self._costs(model), self._index.count(model))
-        return self._values[model]
+        rank = placement.seconds + self._lost_together * same_node
+        return (rank, device.busy_until, placement.device)

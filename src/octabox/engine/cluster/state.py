@@ -1,4 +1,4 @@
-"""Devices, replicas and requests, as far as it matters where a request runs. Times are seconds of the caller's clock."""
+"""Devices, replicas and what is learned of models, as far as it matters where requests run. Times are seconds of some clock."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class Device:
         total: Bytes that replicas may hold on it.
         node: The machine that it fails with.
         busy_until: When it will have finished the work that it has; for an idle device, when it finished the last.
+        working: Whether it runs something.
         draining: Whether it takes no new replicas.
     """
 
@@ -21,6 +22,7 @@ class Device:
     total: int
     node: str = ""
     busy_until: float = 0.0
+    working: bool = False
     draining: bool = False
 
 
@@ -34,9 +36,8 @@ class Replica:
         device: Name of its device.
         size: Bytes that it holds there.
         busy_until: When it will have finished the requests that it has, or its load.
-        waiting: How many requests it has: those that run, and those that wait.
+        waiting: How many requests it has: those that run, and those that wait for it.
         adapters: Adapters that it has loaded.
-        batch_keys: Keys of the batches that it has not started, and that have room.
         loading: Whether it is being loaded.
         draining: Whether it takes no new requests, since it is to be unloaded.
         pinned: Whether it is never unloaded for another one.
@@ -49,7 +50,6 @@ class Replica:
     busy_until: float = 0.0
     waiting: int = 0
     adapters: frozenset[str] = frozenset()
-    batch_keys: frozenset[str] = frozenset()
     loading: bool = False
     draining: bool = False
     pinned: bool = False
@@ -59,6 +59,11 @@ class Replica:
         """Whether it may be unloaded for another one: it is not in use, not being loaded, and not pinned."""
         return not (self.waiting or self.loading or self.pinned)
 
+    @property
+    def free(self) -> bool:
+        """Whether it takes a request now, as far as its device is idle."""
+        return not (self.waiting or self.loading or self.draining)
+
 
 @dataclass(frozen=True)
 class ModelCosts:
@@ -67,28 +72,9 @@ class ModelCosts:
     Args:
         load_seconds: What a load takes.
         run_seconds: What a request takes.
-        adapter_seconds: What it takes to load an adapter into a replica.
         rate: Requests for each second.
     """
 
     load_seconds: float = 30.0
     run_seconds: float = 1.0
-    adapter_seconds: float = 0.0
     rate: float = 0.0
-
-
-@dataclass(frozen=True)
-class RoutedRequest:
-    """A request that needs a replica.
-
-    Args:
-        model: Key of what it needs loaded.
-        size: Bytes of a new replica.
-        adapters: Adapters that it needs.
-        batch_key: What it has in common with the requests that it may share a batch with; None shares none.
-    """
-
-    model: str
-    size: int = 0
-    adapters: frozenset[str] = frozenset()
-    batch_key: str | None = None

@@ -7,18 +7,18 @@ import logging
 import math
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from octabox.config.model import ACCELERATOR, ModelConfig
-from octabox.engine.cluster.index import ClusterIndex
-from octabox.engine.cluster.placement import choose_device
-from octabox.engine.cluster.state import Device, ModelCosts
+from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import ProcessEndedError, ask_process, in_daemon_thread
+from octabox.engine.local.resident.places import find_place
+from octabox.engine.local.resident.room import ResidentModel
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.engine.worker.entry import survey, survey_free
 
@@ -43,10 +43,13 @@ class DevicePool:
     Args:
         processes: Makes that process; where it is forked and finds accelerators that it cannot use, all are spawned.
         timeout: Seconds to wait for it, its start included, since the fork server may not answer.
+        limits: Bytes that models may use, by place.
     """
 
-    def __init__(self, processes: ProcessStarter, timeout: float = 1800.0) -> None:
-        self._processes, self._timeout = processes, timeout
+    def __init__(
+        self, processes: ProcessStarter, timeout: float = 1800.0, limits: Mapping[str, int] | None = None
+    ) -> None:
+        self._processes, self._timeout, self._limits = processes, timeout, limits or {}
         self._known: Survey | None = None
         self._lock = asyncio.Lock()
         self._loading: Counter[str] = Counter()
@@ -54,14 +57,18 @@ class DevicePool:
 
     @asynccontextmanager
     async def assigned(
-        self, model: ModelConfig, requested: str | None, in_use: Collection[str], excluded: Collection[str] = ()
+        self,
+        model: ModelConfig,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        excluded: Collection[str] = (),
     ) -> AsyncIterator[str | None]:
         """Choose a device for a model, and count the model in that device's memory within the context.
 
         Args:
             model: The model.
             requested: Requested device, such as ``cuda:1``; a type without an index is any device of the type.
-            in_use: Devices of the models in memory.
+            residents: The other models in memory.
             excluded: Devices that it must not be on, while there is another one.
 
         Yields:
@@ -69,7 +76,7 @@ class DevicePool:
         """
         async with self._lock:
             size = await _size_in_time(model)
-            device = await self._choose(requested, in_use, size, excluded)
+            device = await self._choose(requested, residents, size, excluded)
             self._take(device, size, 1)
         try:
             yield device
@@ -92,32 +99,31 @@ class DevicePool:
         """Return the devices that a requested one may be, without these."""
         return [each.name for each in await self._find(requested) if each.name not in excluded]
 
-    async def has_room(self, requested: str | None, size: int, excluded: Collection[str]) -> bool:
-        """Return whether a device that a requested one may be has so many bytes free.
-
-        Args:
-            requested: Requested device.
-            size: Bytes.
-            excluded: Devices that do not count.
-        """
+    async def find_place(
+        self, requested: str | None, size: int, residents: Collection[ResidentModel], excluded: Collection[str]
+    ) -> Placement | None:
+        """Return the device that a requested one may be where so many bytes cost least; None if none can have them free."""
         found = [each for each in await self._find(requested) if each.name not in excluded]
-        return self._place(found, (), size) is not None
+        return self._place(found, residents, size)
 
     async def _choose(
-        self, requested: str | None, in_use: Collection[str], size: int | None, excluded: Collection[str]
+        self,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        size: int | None,
+        excluded: Collection[str],
     ) -> str | None:
-        """Return the device for a model: one with room for it, that with the most free memory."""
+        """Return the device where a model costs least; where none can have room for it, that with the most free memory."""
         if requested is not None and requested.partition(":")[0] == "cpu":
             return "cpu"
         found = await self._find(requested)
         devices = [each for each in found if each.name not in excluded] or found
         if not devices:
             none = requested is None and self._known is not None and not self._known.problem
-            return (
-                "cpu" if none else requested
-            )  # The worker refuses a device that does not exist, and lists those that do.
-        roomy = self._place(devices, in_use, size or 0)
-        return roomy or max(devices, key=self._free).name
+            # The worker refuses a device that does not exist, and lists those that do.
+            return "cpu" if none else requested
+        place = self._place(devices, residents, size or 0)
+        return place.device if place else max(devices, key=self._free).name
 
     async def _find(self, requested: str | None) -> list[DeviceMemory]:
         """Return the accelerators that a requested device may be; none where it is one itself, or cannot be looked for."""
@@ -129,15 +135,12 @@ class DevicePool:
             return []
         return [each for each in found.devices if requested in (None, ACCELERATOR, each.name.partition(":")[0])]
 
-    def _place(self, devices: Iterable[DeviceMemory], in_use: Collection[str], size: int) -> str | None:
-        """Return which of the devices a model of a size is loaded on; None if none has room without an unload."""
-        index, taken = ClusterIndex(), Counter(in_use)
-        for each in devices:
-            free = min(self._free(each), UNKNOWN_FREE)
-            # None of them waits, so that the rank decides: the most free memory, then the fewest models.
-            index.put_device(Device(each.name, max(0, int(free)), busy_until=taken[each.name] - free / 2**20))
-        placement = choose_device(index, "", size, math.inf, lambda _model: ModelCosts())
-        return placement.device if placement else None
+    def _place(
+        self, devices: Iterable[DeviceMemory], residents: Collection[ResidentModel], size: int
+    ) -> Placement | None:
+        """Return which of the devices a model of a size is loaded on; None if none can have room for it."""
+        free = {each.name: max(0, int(min(self._free(each), UNKNOWN_FREE))) for each in devices}
+        return find_place(free, residents, size, self._limits)
 
     def _free(self, device: DeviceMemory) -> float:
         """Return how many bytes of a device will be free once the models being loaded are on it."""

@@ -54,7 +54,7 @@ class LocalEngine(QueueEngine):
         self._options, self._queue_size = options or WorkerOptions(), queue_size
         self._load_timeout, self._start_worker = load_timeout, start_worker
         self._processes = processes or ProcessStarter()
-        self._devices = devices = DevicePool(self._processes, load_timeout)
+        self._devices = devices = DevicePool(self._processes, load_timeout, self._options.max_memory)
         budget = MemoryBudget(self._options.max_memory)
         residency = Residency(
             devices,

@@ -121,7 +121,8 @@ class ModelWorker:
         """Return how many runs may share a batch with those of a call, by what the process has learned."""
         if not self.batches.limits and call.model.batching != "always":
             return 1
-        return batch_limit(call, load_catalog().pipeline(call.runs_as), self.batches.limits)
+        entry = load_catalog().pipeline(call.runs_as)
+        return batch_limit(call, entry, self.batches.limits, self.batches.ceilings)
 
     def status(self, *, waiting: int, busy: bool) -> ModelStatus | None:
         """Return the status of the model, with what its queue adds; None until the process is started."""

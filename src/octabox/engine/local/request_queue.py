@@ -50,7 +50,9 @@ class RequestQueue:
         self.name, self.retention = name, retention
         self._create_supervisor, self._residency = create, residency
         self._waiting, self._worth = WaitingList(name, limit), ModelWorth()
-        self._replicas = ReplicaSet(self._create_replica, room or residency.placement, maximum or MAX_REPLICAS)
+        self._replicas = ReplicaSet(
+            self._create_replica, room or residency.placement, self._waiting, self._worth.costs, maximum or MAX_REPLICAS
+        )
 
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
@@ -115,7 +117,8 @@ class RequestQueue:
     def _create_replica(self, number: int, occupied: Callable[[], Collection[str]]) -> LocalReplica:
         name = self.name if number == 1 else f"{self.name} (replica {number})"
         supervisor = self._create_supervisor(name, occupied)
-        supervisor.connect(self._requeue, self._scale)
+        # The first replica is made before the set of them is known here.
+        supervisor.connect(self._requeue, lambda request: self._replicas.scale(request))  # noqa: PLW0108
         replica = LocalReplica(
             supervisor,
             self._waiting,
@@ -134,7 +137,7 @@ class RequestQueue:
         insert(request)
         self._publish_positions()
         self._replicas.wake(request)
-        self._scale(request)
+        self._replicas.scale(request)
 
     def _requeue(self, requests: Sequence[QueuedRequest]) -> None:
         """Take back requests whose worker has ended."""
@@ -153,10 +156,7 @@ class RequestQueue:
     def _on_taken(self, request: QueuedRequest) -> None:
         """Report the new positions, and add a replica where the requests that are left need it."""
         self._publish_positions()
-        self._scale(request)
-
-    def _scale(self, request: QueuedRequest) -> None:
-        self._replicas.scale(request, len(self._waiting))
+        self._replicas.scale(request)
 
     def _on_idle(self, unloaded: bool) -> None:
         """Forget what requests have set for a model that was unloaded; let a replica serve what still waits."""

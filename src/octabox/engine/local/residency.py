@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -11,11 +10,12 @@ from functools import partial
 from octabox.config.memory.limits import HOST
 from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.budget import MemoryBudget
-from octabox.engine.local.resident.device_loads import DeviceLoads
+from octabox.engine.local.resident.device_loads import Attempt, DeviceLoads
 from octabox.engine.local.resident.eviction import Evictions, select_for
 from octabox.engine.local.resident.resident_models import ResidentModels
 from octabox.engine.local.resident.room import (
     Devices,
+    InUseError,
     MemoryRoom,
     all_pinned,
     describe,
@@ -23,8 +23,9 @@ from octabox.engine.local.resident.room import (
     no_room,
     select_evicted,
     too_large,
+    wait_for_room,
 )
-from octabox.errors import CapacityError, OutOfMemoryError
+from octabox.errors import OutOfMemoryError
 
 logger = logging.getLogger("octabox.engine")
 
@@ -63,7 +64,11 @@ class Residency(ResidentModels):
         self._max_resident, self._timeout = max_resident, timeout
         #: Loads models on devices.
         self.placement = DeviceLoads(
-            devices, device, lambda: bool(max_resident) and len(self._occupants()) >= max_resident
+            devices,
+            device,
+            lambda: bool(max_resident) and len(self._occupants()) >= max_resident,
+            lambda: [each for each in self._models.values() if each.resident],
+            lambda: self._freed,
         )
         self.on_out_of_memory = on_out_of_memory
         self._room = MemoryRoom(devices, budget, dtype)
@@ -97,26 +102,20 @@ class Residency(ResidentModels):
         end = None if self._timeout is None else time.monotonic() + self._timeout
         await self._make_room(name, end)
         self._admitted.add(name)
-        in_use = [other.device for other in self._others(name) if other.device]
+        load_placed = partial(self._load_placed, name, load, pipeline)
+        sleeps_on, patience = self._sleeps_on(name), self._models[name].load_seconds
         try:
-            load_placed = partial(self._load_placed, name, load, pipeline, end)
-            sleeps_on = self._sleeps_on(name)
-            return await self.placement.load(name, model, in_use, occupied, load_placed, sleeps_on)
+            return await self.placement.load(Attempt(name, model, load_placed, occupied, end, sleeps_on, patience))
         finally:
             self._admitted.discard(name)
             self._needs.pop(name, None)
             self.notify_freed()
 
     async def _load_placed(
-        self,
-        name: str,
-        load: Callable[[ModelConfig], Awaitable[None]],
-        pipeline: str,
-        end: float | None,
-        placed: ModelConfig,
+        self, name: str, load: Callable[[ModelConfig], Awaitable[None]], pipeline: str, placed: ModelConfig
     ) -> None:
         """Load a model on its device; where memory runs out, once again after an idle model there was unloaded."""
-        await self._make_memory(name, placed, pipeline, end)
+        await self._make_memory(name, placed, pipeline)
         try:
             await load(placed)
         except OutOfMemoryError as error:
@@ -144,9 +143,9 @@ class Residency(ResidentModels):
             elif all(each.pinned for each in resident):
                 raise all_pinned(name, f"{len(resident)} models")
             else:
-                await _wait(self._freed, end, no_room(name, self._max_resident))
+                await wait_for_room(self._freed, end, no_room(name, self._max_resident))
 
-    async def _make_memory(self, name: str, model: ModelConfig, pipeline: str, end: float | None) -> None:
+    async def _make_memory(self, name: str, model: ModelConfig, pipeline: str) -> None:
         """Unload models until the memory suffices for one more.
 
         Where only what is free is exceeded, or the model can be offloaded, it is loaded without enough memory once no idle
@@ -154,7 +153,8 @@ class Residency(ResidentModels):
 
         Raises:
             OutOfMemoryError: The model alone exceeds a limit.
-            CapacityError: None became idle in time, or all are pinned.
+            CapacityError: All are pinned.
+            InUseError: Models in use hold the memory.
         """
         need = await self._room.need(model, pipeline)
         if model.device is not None and model.device == self._sleeps_on(name):
@@ -177,13 +177,5 @@ class Residency(ResidentModels):
             elif all(each.pinned for each in others if self._uses(each, required.place)):
                 raise all_pinned(name, "models that hold its memory")
             else:
-                await _wait(self._freed, end, no_memory(name, required))
+                raise InUseError(no_memory(name, required), required.place)
         self._needs[name] = need
-
-
-async def _wait(freed: asyncio.Event, end: float | None, error: CapacityError) -> None:
-    """Wait until a model becomes idle or leaves memory; raise the error at the end of the time."""
-    try:
-        await asyncio.wait_for(freed.wait(), None if end is None else end - time.monotonic())
-    except asyncio.TimeoutError:
-        raise error from None

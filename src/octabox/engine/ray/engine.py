@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 
@@ -16,32 +17,28 @@ from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.ray.connection import connect, disconnect
+from octabox.engine.ray.node_options import node_options
 from octabox.engine.ray.ray_worker import RayWorker
-from octabox.engine.ray.reservations import Reservation, Reservations
+from octabox.engine.ray.reservations import Reservations
 from octabox.engine.ray.residency import ClusterDevices, ClusterResidency
 from octabox.engine.ray.stored_messages import MessageStore
 from octabox.storage import open_store
+
+logger = logging.getLogger("octabox.engine")
 
 #: Part of the timeout of a load that waiting for a place may take, so that the error states what was missing.
 PLACE_SHARE = 0.9
 
 
-def reserving(
-    start_worker: Callable[..., Awaitable[Worker]], reservations: Reservations, residency: ClusterResidency, name: str
-) -> StartWorker:
+def reserving(start_worker: Callable[..., Awaitable[Worker]], reservations: Reservations, name: str) -> StartWorker:
     """Return what starts the workers of a replica, each in a place that is reserved for it by unloading idle ones.
 
     Args:
         start_worker: Starts a worker; its first argument reserves the place.
         reservations: Reserves places.
-        residency: Unloads idle replicas.
         name: Name of the replica.
     """
-
-    async def reserve(model: ModelConfig) -> Reservation:
-        return await reservations.reserve(model, partial(residency.evict_idle, name))
-
-    return partial(start_worker, reserve)
+    return partial(start_worker, partial(reservations.reserve, name))
 
 
 class RayEngine(QueueEngine):
@@ -80,7 +77,10 @@ class RayEngine(QueueEngine):
         start_worker: Callable[..., Awaitable[Worker]] | None = None,
         reservations: Reservations | None = None,
     ) -> None:
-        self._options, self._address = options or WorkerOptions(), address
+        self._options, warnings = node_options(options or WorkerOptions())
+        for warning in warnings:
+            logger.warning("%s", warning)
+        self._address = address
         self._queue_size, self._max_replicas, self._load_timeout = queue_size, max_replicas, load_timeout
         self._cluster = ClusterResidency(
             ClusterDevices(),
@@ -94,7 +94,12 @@ class RayEngine(QueueEngine):
         )
         timeout = PLACE_SHARE * load_timeout
         self._reservations = reservations or Reservations(
-            self._options.device, timeout, grows=grows, dtype=self._options.dtype
+            self._options.device,
+            timeout,
+            grows=grows,
+            dtype=self._options.dtype,
+            limits=self._options.max_memory,
+            replicas=self._cluster,
         )
         store = open_store(file_store)
         self._messages = MessageStore(store) if store else None
@@ -134,7 +139,7 @@ class RayEngine(QueueEngine):
                 self._options,
                 self._residency,
                 self._processes,
-                reserving(self._start_worker, self._reservations, self._cluster, key),
+                reserving(self._start_worker, self._reservations, key),
                 self._load_timeout,
                 key,
                 occupied,

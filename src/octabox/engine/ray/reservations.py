@@ -6,15 +6,26 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from octabox.config.model import ACCELERATOR, ModelConfig
+from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.devices import size_on_disk
+from octabox.engine.local.resident.room import ResidentModel
 from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.ray.connection import all_nodes, available_by_node
+from octabox.engine.ray.node_options import accelerator_limit
+from octabox.engine.ray.node_placement import HeldPlace, choose_node
 from octabox.engine.ray.resources import (
     Resources,
     describe_resources,
@@ -30,8 +41,11 @@ logger = logging.getLogger("octabox.engine")
 #: Seconds between two attempts to free a place for a replica that waits for one.
 POLL = 0.5
 
-#: Seconds in which a place that is free, or becomes free by an unload, is reserved, before a model is unloaded for it.
+#: Seconds in which a place that is free, or becomes free by an unload, is reserved, before another one is looked for.
 FREE_TIMEOUT = 10.0
+
+#: Label that Ray gives each node: its id.
+NODE_LABEL = "ray.io/node-id"
 
 
 class Reservation:
@@ -40,10 +54,13 @@ class Reservation:
     Args:
         group: Its placement group.
         resources: What it reserves.
+        on_release: Called when it is given up.
     """
 
-    def __init__(self, group: PlacementGroup, resources: Resources) -> None:
-        self._group, self.resources = group, resources
+    def __init__(
+        self, group: PlacementGroup, resources: Resources, on_release: Callable[[], None] = lambda: None
+    ) -> None:
+        self._group, self.resources, self._on_release = group, resources, on_release
 
     @property
     def strategy(self) -> PlacementGroupSchedulingStrategy:
@@ -54,10 +71,36 @@ class Reservation:
         """Wait until a node has the place; return whether one has."""
         return bool(await asyncio.to_thread(self._group.wait, seconds))
 
+    async def node(self) -> str:
+        """Return the id of the node that has the place."""
+        return await asyncio.to_thread(node_of_group, self._group)
+
     async def release(self) -> None:
         """Give the place up."""
+        self._on_release()
         with contextlib.suppress(Exception):  # The cluster may be gone.
             await asyncio.to_thread(remove_placement_group, self._group)
+
+
+class Replicas(Protocol):
+    """The replicas in memory on a cluster."""
+
+    def resident(self) -> dict[str, ResidentModel]:
+        """Return them by their names."""
+
+    async def evict(self, name: str) -> None:
+        """Unload a replica for another one, unless it has come into use."""
+
+
+class NoReplicas:
+    """The replicas of a cluster that has none."""
+
+    def resident(self) -> dict[str, ResidentModel]:
+        """Return none."""
+        return {}
+
+    async def evict(self, name: str) -> None:
+        """Do nothing."""
 
 
 class Reservations:
@@ -68,17 +111,31 @@ class Reservations:
         timeout: Seconds that a replica waits for a place.
         grows: Whether an autoscaler adds nodes.
         dtype: Dtype of models that configure none.
+        limits: Bytes that models may use, by type of device.
+        replicas: The replicas in memory, of which idle ones make room.
     """
 
-    def __init__(self, device: str | None, timeout: float, *, grows: bool, dtype: str = "auto") -> None:
+    def __init__(
+        self,
+        device: str | None,
+        timeout: float,
+        *,
+        grows: bool,
+        dtype: str = "auto",
+        limits: Mapping[str, int] | None = None,
+        replicas: Replicas | None = None,
+    ) -> None:
         self._device, self._timeout, self._grows, self._dtype = device, timeout, grows, dtype
+        self._limits, self._replicas = limits or {}, replicas or NoReplicas()
+        self._held: dict[str, HeldPlace] = {}
+        self._placing = asyncio.Lock()  # A place that is free is not for two.
 
-    async def reserve(self, model: ModelConfig, evict: Callable[[], Awaitable[bool]]) -> Reservation:
-        """Reserve a place for a model; idle models leave memory until there is one.
+    async def reserve(self, name: str, model: ModelConfig) -> Reservation:
+        """Reserve a place for a replica on the node where it costs least; idle replicas leave memory for it.
 
         Args:
+            name: Name of the replica.
             model: The model.
-            evict: Unloads an idle model; returns whether there was one.
 
         Raises:
             CapacityError: There is no place in time, or no node could ever hold the model.
@@ -86,43 +143,35 @@ class Reservations:
         resources = await self.resources(model)
         self._check_possible(model, resources)
         end = time.monotonic() + self._timeout
-        # The strategy is what spreads several replicas over the nodes: each group has a single bundle.
-        is_free = has_room(resources, (await asyncio.to_thread(available_by_node)).values())
-        group = await asyncio.to_thread(placement_group, [dict(resources)], "SPREAD")
-        reservation = Reservation(group, resources)
-        try:
-            # A place that is free takes a moment to be reserved, for which no model is to be unloaded.
-            seconds = FREE_TIMEOUT if is_free else POLL
-            while not (placed := await reservation.wait(seconds)):
-                evicted = await evict()
-                if not evicted and time.monotonic() >= end:
-                    break
-                seconds = FREE_TIMEOUT if evicted else POLL
-        except BaseException:
-            await asyncio.shield(reservation.release())
-            raise
-        if not placed:
-            await reservation.release()
-            raise _no_place(model, resources, f"in {self._timeout:g} seconds")
-        return reservation
+        reserved = await self._reserve_on_node(name, model, resources)
+        if reserved is None:
+            reserved = await self._request(name, resources, None)
+            try:
+                await self._wait_for_any(name, model, reserved, end)
+            except BaseException:
+                await asyncio.shield(reserved.release())
+                raise
+        self._held[name] = HeldPlace(model.name, await reserved.node(), resources)
+        return reserved
 
     @property
     def several_devices(self) -> bool:
         """Return True: nodes may join at any time."""
         return True
 
-    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str]) -> bool:
-        """Return whether a node has a place for one more replica of a model now.
+    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str], value: float) -> bool:
+        """Return whether a node has a place for one more replica of a model that costs no more than it is worth.
 
         Args:
             model: Its configuration.
-            size: Of no use, since a place is an accelerator, or the memory of the weights.
+            size: Of no use, since a place is an accelerator or a share of it, or the memory of the weights.
             excluded: Of no use, since no place is reserved twice.
+            value: Seconds that the replica is worth.
         """
         del size, excluded
-        resources = await self.resources(model)
-        available = await asyncio.to_thread(available_by_node)
-        return has_room(resources, available.values())
+        async with self._placing:
+            place = await self._find_place("", model, await self.resources(model))
+        return place is not None and place.seconds <= value
 
     async def resources(self, model: ModelConfig) -> dict[str, float]:
         """Return what a replica of a model reserves."""
@@ -130,7 +179,58 @@ class Reservations:
         nodes = await asyncio.to_thread(node_resources)
         device = device_type(model.device or self._device)
         needed = await asyncio.to_thread(self._needed, model, device)
-        return replica_resources(device, weights, nodes, needed)
+        return replica_resources(device, weights, nodes, needed, accelerator_limit(self._limits, device))
+
+    async def _reserve_on_node(self, name: str, model: ModelConfig, resources: Resources) -> Reservation | None:
+        """Reserve a place on the node where it costs least; return None where there is none, or it is lost or taken."""
+        async with self._placing:
+            if (node := await self._make_place(name, model, resources)) is None:
+                return None
+            reserved = await self._request(name, resources, node)
+            try:
+                placed = await reserved.wait(FREE_TIMEOUT)
+            except BaseException:
+                await asyncio.shield(reserved.release())
+                raise
+            if not placed:
+                await reserved.release()
+            return reserved if placed else None
+
+    async def _wait_for_any(self, name: str, model: ModelConfig, reserved: Reservation, end: float) -> None:
+        """Wait until any node has the place, unloading what becomes idle.
+
+        Raises:
+            CapacityError: None has it in time.
+        """
+        while True:
+            place = await self._make_place(name, model, reserved.resources)
+            if await reserved.wait(POLL if place is None else FREE_TIMEOUT):
+                return
+            if time.monotonic() >= end:
+                raise _no_place(model, reserved.resources, f"in {self._timeout:g} seconds")
+
+    async def _make_place(self, name: str, model: ModelConfig, resources: Resources) -> str | None:
+        """Unload what a replica costs least to have a place for; return the node, or None if there is no such place."""
+        place = await self._find_place(name, model, resources)
+        for evicted in place.evicted if place else ():
+            await self._replicas.evict(evicted)
+        return place.device if place else None
+
+    async def _find_place(self, name: str, model: ModelConfig, resources: Resources) -> Placement | None:
+        """Return the node where a place for a replica costs least, and what is unloaded there; None if there is none."""
+        free = await asyncio.to_thread(available_by_node)
+        residents = {key: each for key, each in self._replicas.resident().items() if key != name}
+        return choose_node(model.name, resources, free, self._held, residents)
+
+    async def _request(self, name: str, resources: Resources, node: str | None) -> Reservation:
+        """Request a place on a node, or on any."""
+        create = partial(placement_group, [dict(resources)], "SPREAD")
+        if node is not None:
+            create = partial(create, bundle_label_selector=[{NODE_LABEL: node}])
+        return Reservation(await asyncio.to_thread(create), resources, partial(self._forget, name))
+
+    def _forget(self, name: str) -> None:
+        self._held.pop(name, None)
 
     def _needed(self, model: ModelConfig, device: str | None) -> int | None:
         """Return how many bytes a replica needs on an accelerator; None where its weights are not on this machine."""
@@ -149,6 +249,11 @@ class Reservations:
         """
         if not self._grows and not has_room(resources, node_resources()):
             raise _no_place(model, resources, "even if it were idle")
+
+
+def node_of_group(group: PlacementGroup) -> str:
+    """Return the id of the node that has a place; empty where it is gone again."""
+    return str(placement_group_table(group).get("bundles_to_node_id", {}).get(0, ""))
 
 
 def node_resources() -> Sequence[Resources]:

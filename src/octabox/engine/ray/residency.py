@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
 from octabox.config.model import ModelConfig
+from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.residency import Residency
-from octabox.engine.local.resident.room import select_evicted
+from octabox.engine.local.resident.room import ResidentModel
+from octabox.engine.ray.node_options import index_warnings
 from octabox.engine.ray.resources import device_type
 
 
 class ClusterDevices:
-    """The devices of a cluster: Ray chooses the node and the accelerator, so that only the type is known."""
+    """The devices of a cluster: `Reservations` chooses the node, and Ray the accelerator, so that only the type is known."""
 
     @asynccontextmanager
     async def assigned(
-        self, model: ModelConfig, requested: str | None, in_use: Collection[str], excluded: Collection[str] = ()
+        self,
+        model: ModelConfig,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        excluded: Collection[str] = (),
     ) -> AsyncIterator[str | None]:
         """Return the type of the requested device; None leaves the choice to the worker."""
-        del model, in_use, excluded
+        del model, residents, excluded
         yield device_type(requested)
 
     @property
@@ -28,14 +34,16 @@ class ClusterDevices:
         return False
 
     async def alternatives(self, requested: str | None, excluded: Collection[str]) -> list[str]:
-        """Return none, since Ray chooses the device."""
+        """Return none, since the device is chosen with the place."""
         del requested, excluded
         return []
 
-    async def has_room(self, requested: str | None, size: int, excluded: Collection[str]) -> bool:
-        """Return False, since Ray chooses the device."""
-        del requested, size, excluded
-        return False
+    async def find_place(
+        self, requested: str | None, size: int, residents: Collection[ResidentModel], excluded: Collection[str]
+    ) -> Placement | None:
+        """Return None, since `Reservations` finds places for replicas."""
+        del requested, size, residents, excluded
+        return None
 
     async def free(self, device: str) -> int | None:
         """Return None, since a device of another machine is not queried."""
@@ -46,14 +54,24 @@ class ClusterDevices:
 class ClusterResidency(Residency):
     """The replicas in memory on the cluster."""
 
-    async def evict_idle(self, name: str) -> bool:
-        """Unload an idle replica for another one; return whether there was one.
+    async def load(
+        self,
+        name: str,
+        model: ModelConfig,
+        load: Callable[[ModelConfig], Awaitable[None]],
+        pipeline: str = "",
+        occupied: Collection[str] = (),
+    ) -> tuple[str, ...]:
+        """Load a model as on one machine; a configured index of its device is a warning."""
+        warnings = await super().load(name, model, load, pipeline, occupied)
+        return (*index_warnings(model.name, model.device), *warnings)
 
-        Args:
-            name: Name of the replica that is to be loaded.
-        """
-        evicted = select_evicted(self._others(name))
-        if evicted is None:
-            return False
-        await self._evictions.unload(evicted, "memory")
-        return True
+    def resident(self) -> dict[str, ResidentModel]:
+        """Return the replicas in memory by their names."""
+        return {each.name: each for each in self._models.values() if each.resident}
+
+    async def evict(self, name: str) -> None:
+        """Unload a replica for another one, unless it has come into use."""
+        # There must be no await before the unload, so that no request comes between.
+        if (replica := self._models[name]).idle:
+            await self._evictions.unload(replica, "memory")

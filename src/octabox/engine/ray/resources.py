@@ -31,7 +31,11 @@ def device_type(requested: str | None) -> str | None:
 
 
 def replica_resources(
-    device: str | None, weights: int | None, nodes: Collection[Resources], needed: int | None = None
+    device: str | None,
+    weights: int | None,
+    nodes: Collection[Resources],
+    needed: int | None = None,
+    limit: int | None = None,
 ) -> dict[str, float]:
     """Return what a replica reserves: an accelerator or a share of it, or a CPU and the host memory of its weights.
 
@@ -40,16 +44,17 @@ def replica_resources(
         weights: Bytes of its files; None where they are not known.
         nodes: The resources of each node.
         needed: Bytes that it needs on an accelerator; None where they are not known.
+        limit: Bytes that models may use of each accelerator; None is no limit.
     """
     has_accelerators = any(node.get("GPU", 0) >= 1 for node in nodes)
     if device is None or device == ACCELERATOR:
         device = ACCELERATOR if has_accelerators or device else "cpu"
     if device != "cpu":
-        return {"GPU": accelerator_share(needed, nodes)}
+        return {"GPU": accelerator_share(needed, nodes, limit)}
     return {"CPU": 1.0, **({"memory": float(weights)} if weights else {})}
 
 
-def accelerator_share(needed: int | None, nodes: Iterable[Resources]) -> float:
+def accelerator_share(needed: int | None, nodes: Iterable[Resources], limit: int | None = None) -> float:
     """Return the share of an accelerator that a replica reserves, so that several small models are on one.
 
     It is that of the smallest accelerator of the cluster, since Ray may choose any. Where the bytes of one are not declared,
@@ -58,12 +63,14 @@ def accelerator_share(needed: int | None, nodes: Iterable[Resources]) -> float:
     Args:
         needed: Bytes that the replica needs there.
         nodes: The resources of each node.
+        limit: Bytes that models may use of each accelerator, as if it had no more; None is no limit.
     """
     totals = [node.get(ACCELERATOR_BYTES, 0.0) for node in nodes if node.get("GPU", 0) > 0]
     smallest = min(totals, default=0.0)
     if not needed or smallest <= 0:
         return 1.0
-    return min(1.0, max(MIN_SHARE, math.ceil(needed / smallest * SHARE_STEPS) / SHARE_STEPS))
+    usable = smallest if limit is None else min(smallest, limit)
+    return min(1.0, max(MIN_SHARE, math.ceil(needed / usable * SHARE_STEPS) / SHARE_STEPS))
 
 
 def needed_bytes(weights: int) -> int:

@@ -11,12 +11,24 @@ import pytest
 
 from fake_worker import LIMIT, PIPELINE, Client, FakeWorker, FakeWorkers, call, engine_of, settle
 from fake_worker import model as configuration
+from octabox.engine.cluster import autoscaling
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.queued_request import MAX_WORKERS
 from octabox.engine.local.replicas import local_replica, replica_set
-from octabox.engine.messages import DeviceMemory, Loaded, LoadFailed, Memory, Survey, WakeUp, WeightsMoved
-from octabox.errors import DeviceError, LoadError, ServerStoppingError, WorkerDiedError
+from octabox.engine.local.resident import room
+from octabox.engine.local.resident.budget import MemoryNeed
+from octabox.engine.messages import (
+    DeviceMemory,
+    Loaded,
+    LoadFailed,
+    Memory,
+    Survey,
+    WakeUp,
+    WeightsMoved,
+    WorkerOptions,
+)
+from octabox.errors import DeviceError, LoadError, OutOfMemoryError, ServerStoppingError, WorkerDiedError
 from octabox.types import AdapterChoice
 
 #: Bytes of a device, and of a model on it.
@@ -112,7 +124,8 @@ async def test_as_many_replicas_are_loaded_as_are_configured() -> None:
     workers = FakeWorkers()
     engine = engine_of(workers)
     await Client(engine, anywhere(replicas=2)).task
-    await asyncio.sleep(0.05)
+    for _ in range(2):
+        await workers.next_started()
     assert 2 == len(workers.started)
 
     workers = FakeWorkers(runs=False)
@@ -132,6 +145,56 @@ async def test_no_replica_is_loaded_without_room(devices: Any, count: int, free:
     await run_all(clients, workers.started[0])
 
     assert 1 == len(workers.started)
+
+
+@pytest.mark.parametrize("idle", [True, False])
+async def test_a_model_that_is_worth_less_makes_room_for_a_replica(idle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where requests wait, an idle model of the other device leaves memory; one in use stays."""
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: MODEL_BYTES}))
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, options=WorkerOptions(max_memory={"devices": DEVICE_BYTES}))
+    other = Client(engine, call("other", device="cuda:1"))
+    beside = await workers.next_started()
+    beside.post(Memory({"cuda:1": DEVICE_BYTES}))
+    beside.move_error = OutOfMemoryError("The host is full.")
+    taken = await beside.next_call()
+    beside.start_run(taken)
+    if idle:
+        beside.finish(taken)
+        await other.result()
+        for each in residents(engine):
+            each.supervisor.worker.loaded = replace(each.supervisor.worker.loaded, seconds=0.01)
+    clients = await started(engine, workers, 8)
+    if idle:
+        await workers.next_started()
+    await settle()
+
+    assert idle == (not beside.alive)
+    assert (["cuda:1", "cuda:0", "cuda:1"] if idle else ["cuda:1", "cuda:0"]) == [
+        each.start.model.device for each in workers.started
+    ]
+    await engine.close()
+    await asyncio.gather(other.task, *(client.task for client in clients), return_exceptions=True)
+
+
+async def test_a_call_that_takes_longer_than_expected_gets_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a request has waited for as long as a load takes, though nothing arrives that would lead to a decision."""
+    monkeypatch.setattr(replica_set, "MIN_LOAD_SECONDS", 1.0)
+    monkeypatch.setattr(autoscaling, "MIN_LOAD_SECONDS", 1.0)
+    monkeypatch.setattr(autoscaling, "SPARE_SHARE", -1.0)  # No replica is loaded before that.
+    monkeypatch.setattr(replica_set, "PAUSE", 0.0)
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = await started(engine, workers, 1)
+    for each in residents(engine):
+        each.supervisor.run_seconds = 0.01
+    clients.append(Client(engine, anywhere()))
+    await asyncio.sleep(0.05)
+    assert 1 == len(workers.started)
+
+    await run_all(clients[1:], await workers.next_started())
+    await engine.close()
+    await asyncio.gather(clients[0].task, return_exceptions=True)
 
 
 async def test_what_a_model_holds_in_its_sleep_is_not_what_a_replica_needs(devices: Any) -> None:
@@ -211,7 +274,7 @@ async def test_a_replica_that_is_lost_in_its_load_is_replaced(losses: int) -> No
 
 async def test_a_replica_that_is_not_needed_leaves_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that was used last stays, whatever its `keep_alive`; the next queue loads the other one again."""
-    monkeypatch.setattr(local_replica, "SCALE_DOWN_DELAY", 0.05)
+    monkeypatch.setattr(local_replica, "IDLE_SECONDS", 0.05)
     monkeypatch.setattr(replica_set, "PAUSE", 0.0)  # A third one, which has no device, is tried for.
     evicted: list[tuple[str, str]] = []
     workers = FakeWorkers(runs=False)
@@ -236,7 +299,7 @@ async def test_a_replica_that_is_not_needed_leaves_memory(monkeypatch: pytest.Mo
 
 async def test_configured_replicas_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """With `replicas: 2`, neither is unloaded for lack of requests."""
-    monkeypatch.setattr(local_replica, "SCALE_DOWN_DELAY", 0.05)
+    monkeypatch.setattr(local_replica, "IDLE_SECONDS", 0.05)
     workers = FakeWorkers()
     engine = engine_of(workers)
     await Client(engine, anywhere(replicas=2)).task

@@ -258,7 +258,7 @@ def test_a_scheduler_with_a_seed_of_its_own_runs_singly(shared: tuple[Runner, Ba
 
 
 def test_a_failed_batch_halves_its_size() -> None:
-    """The next one has half as many members; a request that is at fault changes nothing."""
+    """The next ones have half as many members, also where batches are always made."""
     _, batches = tiny()
     key = f"{NAME} 64x64"
     calls = [call(str(seed), seeds=(seed,)) for seed in range(4)]
@@ -268,6 +268,8 @@ def test_a_failed_batch_halves_its_size() -> None:
 
     assert report is not None
     assert report.limits[key] <= 2
+    assert {key: 2} == report.ceilings
+    assert {2} == {output.outputs[0][2]["batch"] for output in batch(batches, calls).values()}
 
 
 def test_joined_lists_are_copies(shared: tuple[Runner, BatchRunner], monkeypatch: pytest.MonkeyPatch) -> None:

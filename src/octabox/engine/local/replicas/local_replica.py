@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
+from octabox.engine.cluster.autoscaling import IDLE_SECONDS
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error
 from octabox.engine.local.replicas.taken_requests import TakenRequests
@@ -16,9 +17,6 @@ from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
 from octabox.errors import LoadError
 from octabox.types import ModelStatus
-
-#: Seconds without requests after which a replica is unloaded where others keep the model in memory.
-SCALE_DOWN_DELAY = 60.0
 
 #: Seconds in which a worker must have moved its weights to the host.
 MOVE_TIMEOUT = 120.0
@@ -74,12 +72,23 @@ class LocalReplica(ResidentQueue):
         return self._worth(self.load_seconds, self.supervisor.run_seconds)
 
     @property
+    def wait(self) -> float:
+        """Seconds until it is expected to be free for the next request; what is overdue is taken to be so for as long again."""
+        expected = self.supervisor.run_seconds * len(self.taken)
+        return abs(expected - (time.perf_counter() - self.taken.since)) if self.taken else 0.0
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds for which it is expected to be in use, whatever waits; 0 while it is idle."""
+        return 0.0 if self.idle or not self.resident else max(self.wait, self.supervisor.run_seconds)
+
+    @property
     def expires(self) -> float | None:
         """When it is unloaded if no request arrives; one of several is not kept for long."""
         expires = super().expires
         if not self._is_extra(self):
             return expires
-        return min(self.last_used + SCALE_DOWN_DELAY, math.inf if expires is None else expires)
+        return min(self.last_used + IDLE_SECONDS, math.inf if expires is None else expires)
 
     @property
     def serving(self) -> bool:

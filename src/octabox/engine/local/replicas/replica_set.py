@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from octabox.config.model import ModelConfig
-from octabox.engine.cluster.autoscaling import ModelLoad, ScalingLimits, autoscale, choose_drained
+from octabox.engine.cluster.autoscaling import (
+    MIN_LOAD_SECONDS,
+    ModelLoad,
+    ScalingLimits,
+    choose_drained,
+    value_of_another,
+)
 from octabox.engine.cluster.index import ClusterIndex
 from octabox.engine.cluster.routing import choose_warm
-from octabox.engine.cluster.state import Device, ModelCosts, Replica, RoutedRequest
+from octabox.engine.cluster.state import Device, ModelCosts, Replica
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.local.replicas.local_replica import LocalReplica
+from octabox.engine.local.waiting_list import WaitingList
 from octabox.errors import OctaboxError
 
 logger = logging.getLogger("octabox.engine")
@@ -22,11 +29,8 @@ logger = logging.getLogger("octabox.engine")
 #: The most replicas of a model whose configuration sets no number.
 MAX_REPLICAS = 64
 
-#: Seconds in which no replica is added, after there was no room for one, or its load failed.
+#: Seconds in which no replica is added after the load of one failed, and at most where there was no room for one.
 PAUSE = 30.0
-
-#: Seconds that applying another adapter is taken to cost; any number prefers the replica that has it.
-ADAPTER_SECONDS = 0.1
 
 
 class ReplicaRoom(Protocol):
@@ -36,13 +40,14 @@ class ReplicaRoom(Protocol):
     def several_devices(self) -> bool:
         """Whether there may be another device than that of the first replica."""
 
-    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str]) -> bool:
-        """Return whether a replica has room without unloading a model.
+    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str], value: float) -> bool:
+        """Return whether a replica has a place that costs no more than it is worth.
 
         Args:
             model: Configuration of the model.
             size: Bytes that it needs on its device.
             excluded: Devices that it must not be on.
+            value: Seconds that it is worth, of which unloading others costs some.
         """
 
 
@@ -52,6 +57,8 @@ class ReplicaSet:
     Args:
         create: Creates a replica by its number, with what returns the devices that it must not be on.
         room: Knows whether another one has room.
+        waiting: The requests that wait for the model.
+        costs: Returns what is known of the model, by the seconds of a load and of a call.
         maximum: How many there may be, even if the configuration of the model sets more.
     """
 
@@ -59,12 +66,17 @@ class ReplicaSet:
         self,
         create: Callable[[int, Callable[[], list[str]]], LocalReplica],
         room: ReplicaRoom,
+        waiting: WaitingList,
+        costs: Callable[[float, float], ModelCosts],
         maximum: int = MAX_REPLICAS,
     ) -> None:
         self._create, self._room, self._maximum = create, room, maximum
+        self._waiting, self._costs = waiting, costs
         self._limits = ScalingLimits(max_replicas=maximum)
         self._replicas: list[LocalReplica] = []
-        self._adding: asyncio.Task[None] | None = None
+        #: The loads in the background, and what they load once that is decided.
+        self._adding: dict[asyncio.Task[None], LocalReplica | None] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._paused_until = 0.0
         self._add_new()
 
@@ -105,43 +117,64 @@ class ReplicaSet:
         elif not any(each.serving for each in self._replicas) and not self.resident:
             self._replicas[0].serve()
 
-    def scale(self, request: QueuedRequest, waiting: int) -> None:
+    def scale(self, request: QueuedRequest) -> None:
         """Load another replica in the background, where the requests that wait, or the configuration, need it.
 
         Args:
             request: One of the requests.
-            waiting: How many wait.
         """
         self._limits = scaling_limits(request.model, self._maximum)
         loaded = [each for each in self.resident if each.measured]
-        adding = self._adding is not None and not self._adding.done()
-        if not loaded or adding or not self._room.several_devices or time.monotonic() < self._paused_until:
+        if not loaded or not self._room.several_devices:
             return
-        costs = ModelCosts(
-            load_seconds=max(each.load_seconds for each in loaded),
-            run_seconds=max(each.supervisor.run_seconds for each in loaded),
+        costs = self._costs(
+            max(each.load_seconds for each in loaded), max(each.supervisor.run_seconds for each in loaded)
         )
-        unfinished = waiting + sum(len(each.taken) for each in loaded)
-        load = ModelLoad(len(self.resident), unfinished, costs, time.time())
-        if autoscale(load, self._limits, time.time()).replicas > len(self.resident):
-            self._adding = asyncio.create_task(self._add(request, loaded[0]), name=f"replica of {request.model.name}")
+        self._set_timer(costs.load_seconds)
+        # Several may be loaded at a time, each once the place of the one before is known.
+        placing = any(replica is None or not replica.resident for replica in self._adding.values())
+        if placing or time.monotonic() < self._paused_until:
+            return
+        value = value_of_another(model_load(self.resident, self._waiting, costs), self._limits)
+        if value is not None:
+            add = self._add(request, loaded[0], value)
+            task = asyncio.create_task(add, name=f"replica of {request.model.name}")
+            self._adding[task] = None
+            task.add_done_callback(self._adding.pop)
 
     async def close(self) -> None:
         """End all replicas."""
-        if self._adding:
-            self._adding.cancel()
-            await asyncio.wait({self._adding})
+        if self._timer:
+            self._timer.cancel()
+        for task in list(self._adding):
+            task.cancel()
+            await asyncio.wait({task})
         await asyncio.gather(*(each.close() for each in self._replicas))
 
-    async def _add(self, request: QueuedRequest, loaded: LocalReplica) -> None:
-        """Load another replica where there is room for what a loaded one holds, and let it serve."""
+    def _set_timer(self, load_seconds: float) -> None:
+        """Decide again once a request has waited for as long as a load takes, since calls may take longer than expected."""
+        if self._timer is None and len(self._waiting):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(load_seconds, MIN_LOAD_SECONDS), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        for request in self._waiting:
+            self.scale(request)
+            break
+
+    async def _add(self, request: QueuedRequest, loaded: LocalReplica, value: float) -> None:
+        """Load another replica where it costs no more than it is worth, and let it serve."""
         size = loaded.memory.get(loaded.device or "", 0)
         devices = [each.device for each in self.resident if each.device]
-        if not await self._room.has_room(request.model, size, devices):
-            self._paused_until = time.monotonic() + PAUSE
+        if not await self._room.has_room(request.model, size, devices, value):
+            # As long as a load takes, nothing that begins now would be of use.
+            self._paused_until = time.monotonic() + min(PAUSE, max(loaded.load_seconds, MIN_LOAD_SECONDS))
             return
         free = [each for each in self._replicas if not (each.resident or each.serving)]
         replica = free[0] if free else self._add_new()
+        if task := asyncio.current_task():
+            self._adding[task] = replica
         try:
             await replica.load(QueuedRequest(request.model, request.pipeline))
         except OctaboxError as error:
@@ -162,6 +195,29 @@ class ReplicaSet:
         return replica
 
 
+def model_load(resident: Sequence[LocalReplica], waiting: Iterable[QueuedRequest], costs: ModelCosts) -> ModelLoad:
+    """Return what a model has to do.
+
+    Args:
+        resident: Its replicas in memory, or being loaded.
+        waiting: The requests that wait.
+        costs: What is known of it.
+    """
+    now = time.perf_counter()
+    # Replicas that run nothing take the first ones immediately.
+    free = sum(not each.taken for each in resident if each.measured)
+    waits = sorted(now - each.enqueued_at for each in waiting if each.call)
+    waits = waits[: max(0, len(waits) - free)]
+    return ModelLoad(
+        len(resident),
+        len(waits),
+        costs,
+        [each.wait if each.measured else costs.load_seconds for each in resident],
+        max(waits, default=0.0),
+        loading=not all(each.measured for each in resident),
+    )
+
+
 def scaling_limits(model: ModelConfig, maximum: int = MAX_REPLICAS) -> ScalingLimits:
     """Return how many replicas a model may have: the configured number, or as many as are needed, up to a maximum."""
     if model.replicas == "auto":
@@ -176,7 +232,5 @@ def _choose(free: list[LocalReplica], request: QueuedRequest) -> LocalReplica:
     for each in free:
         index.put_device(Device(each.name, 1))
         index.put(Replica(each.name, "", each.name, adapters=each.taken.adapters))
-    route = choose_warm(
-        index, RoutedRequest("", adapters=request.adapters), 0.0, ModelCosts(adapter_seconds=ADAPTER_SECONDS)
-    )
-    return next((each for each in free if route and each.name == route.replica), free[0])
+    name = choose_warm(index, "", request.adapters)
+    return next(each for each in free if each.name == name)

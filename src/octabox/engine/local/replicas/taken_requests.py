@@ -25,6 +25,8 @@ class TakenRequests:
         self._requests: list[QueuedRequest] = []
         #: Adapters of the last call.
         self.adapters: frozenset[str] = frozenset()
+        #: When they were taken, by `time.perf_counter`.
+        self.since = 0.0
 
     def __iter__(self) -> Iterator[QueuedRequest]:
         return iter(self._requests)
@@ -42,8 +44,9 @@ class TakenRequests:
         call = requests[0].call
         if self._waiting and call and worker and (limit := worker.batch_limit(call)) > 1:
             requests += self._waiting.take_batch(requests[0], limit)
+        self.since = time.perf_counter()
         for request in requests:
-            request.timings["queue"] = time.perf_counter() - request.enqueued_at
+            request.timings["queue"] = self.since - request.enqueued_at
         self.adapters = requests[0].adapters
         self._on_taken(requests[0])
         return requests

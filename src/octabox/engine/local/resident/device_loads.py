@@ -1,15 +1,52 @@
-"""On which device a model is loaded, and on which one after that has failed."""
+"""On which device a model is loaded, and on which one after that has failed or is held by models in use."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
 
+from octabox.config.memory.limits import HOST
 from octabox.config.model import ModelConfig
-from octabox.engine.local.resident.room import Devices
+from octabox.engine.local.resident.room import Devices, InUseError, ResidentModel, wait_for_room
 from octabox.errors import CapacityError, DeviceError
 
 logger = logging.getLogger("octabox.engine")
+
+
+@dataclass
+class Attempt:
+    """A load, on one device after another.
+
+    Args:
+        name: Name of the model.
+        model: Its configuration.
+        load: Loads a configuration, which names the device.
+        occupied: Devices that hold other replicas of it.
+        end: When no more room is waited for, by `time.monotonic`; None is never.
+        sleeps_on: The device that it has left, and its process uses; None if it does not sleep.
+        patience: Seconds for which it waits for that device before another one is tried.
+        failed: Why it could not be loaded on devices.
+        in_use: The errors of devices that are held by models in use now.
+    """
+
+    name: str
+    model: ModelConfig
+    load: Callable[[ModelConfig], Awaitable[None]]
+    occupied: Collection[str] = ()
+    end: float | None = None
+    sleeps_on: str | None = None
+    patience: float = 0.0
+    failed: dict[str, str] = field(default_factory=dict)
+    in_use: dict[str, CapacityError] = field(default_factory=dict)
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Devices that are not tried now."""
+        return (*self.occupied, *self.failed, *self.in_use)
 
 
 class DeviceLoads:
@@ -19,61 +56,119 @@ class DeviceLoads:
         devices: Chooses the device of each model.
         device: Device of models that name none.
         full: Returns whether no further model may be in memory.
+        residents: Returns the models that may be in memory.
+        freed: Returns what is set where a model becomes idle or leaves memory the next time.
     """
 
-    def __init__(self, devices: Devices, device: str | None, full: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        devices: Devices,
+        device: str | None,
+        full: Callable[[], bool],
+        residents: Callable[[], Collection[ResidentModel]],
+        freed: Callable[[], asyncio.Event],
+    ) -> None:
         self._devices, self._device, self._full = devices, device, full
+        self._residents, self._freed = residents, freed
 
     @property
     def several_devices(self) -> bool:
         """Whether this machine is known to have several accelerators."""
         return self._devices.several
 
-    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str]) -> bool:
-        """Return whether another replica of a model has room without unloading a model.
+    async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str], value: float) -> bool:
+        """Return whether another replica of a model has a place that costs no more than it is worth.
 
         Args:
             model: Its configuration.
             size: Bytes that it needs on its device.
             excluded: Devices that it must not be on.
+            value: Seconds that it is worth.
         """
-        return not self._full() and await self._devices.has_room(model.device or self._device, size, excluded)
+        if self._full():
+            return False
+        place = await self._devices.find_place(model.device or self._device, size, self._residents(), excluded)
+        return place is not None and place.seconds <= value
 
-    async def load(
-        self,
-        name: str,
-        model: ModelConfig,
-        in_use: Collection[str],
-        occupied: Collection[str],
-        load: Callable[[ModelConfig], Awaitable[None]],
-        sleeps_on: str | None = None,
-    ) -> tuple[str, ...]:
+    async def load(self, attempt: Attempt) -> tuple[str, ...]:
         """Choose a device for a model, and load it there; where the device fails or has no room, on another one.
 
-        A model that sleeps wakes up on its device, if possible, which takes less time than a load.
+        A model that sleeps wakes up on its device, if possible, which takes less time than a load. Where models in use hold
+        all devices, it waits until one of them becomes idle.
 
         Args:
-            name: Name of the model.
-            model: Its configuration.
-            in_use: Devices of the models in memory.
-            occupied: Devices that hold other replicas of it.
-            load: Loads a configuration, which names the device.
-            sleeps_on: The device that it has left, and its process uses; None if it does not sleep.
+            attempt: The load.
 
         Returns:
             Warnings: which devices it could not be loaded on.
+
+        Raises:
+            CapacityError: No device has room for it in time.
+            DeviceError: The last device has failed.
         """
-        requested, failed = model.device or self._device, dict[str, str]()
+        now = time.monotonic()
+        patient_until = now + min(attempt.patience, math.inf if attempt.end is None else (attempt.end - now) / 2)
         while True:
-            excluded = (*occupied, *failed)
-            first = requested if sleeps_on is None or failed else sleeps_on
-            async with self._devices.assigned(model, first, in_use, excluded) as device:
-                try:
-                    await load(model if device is None else model.model_copy(update={"device": device}))
-                except (CapacityError, DeviceError) as error:
-                    if device is None or not await self._devices.alternatives(requested, (*excluded, device)):
-                        raise
-                    failed[device] = f"Model '{name}' is loaded on another device than {device}: {error.message}"
-                    logger.warning("%s", failed[device])
-                else:
-                    return tuple(failed.values())
+            freed = self._freed()
+            attempt.in_use.clear()
+            if await self._load_now(attempt, patient_until):
+                return tuple(attempt.failed.values())
+            await self._wait(freed, attempt, patient_until)
+
+    async def _load_now(self, attempt: Attempt, patient_until: float) -> bool:
+        """Load a model on the first device that has room now; return whether one has."""
+        while not await self._load_once(attempt):
+            patient = attempt.sleeps_on in attempt.in_use and time.monotonic() < patient_until
+            if attempt.in_use and (patient or not await self._others(attempt)):
+                return False
+        return True
+
+    async def _wait(self, freed: asyncio.Event, attempt: Attempt, patient_until: float) -> None:
+        """Wait until a device may have room, or until another one than that of a model that sleeps is to be tried.
+
+        Raises:
+            CapacityError: The time of the load is over.
+        """
+        end, error = attempt.end, next(iter(attempt.in_use.values()))
+        now = time.monotonic()
+        patient = attempt.sleeps_on in attempt.in_use and now < patient_until
+        try:
+            await wait_for_room(freed, patient_until if patient else end, error)
+        except CapacityError:
+            if not patient:
+                raise
+
+    async def _load_once(self, attempt: Attempt) -> bool:
+        """Load a model on the next device; return whether it was loaded.
+
+        Raises:
+            CapacityError: It does not fit there, nor on another one.
+            DeviceError: The device has failed, and there is no other one.
+        """
+        requested = attempt.model.device or self._device
+        first = attempt.sleeps_on if attempt.sleeps_on not in (None, *attempt.failed, *attempt.in_use) else requested
+        others = [each for each in self._residents() if each.name != attempt.name]
+        async with self._devices.assigned(attempt.model, first, others, attempt.excluded) as device:
+            try:
+                placed = attempt.model if device is None else attempt.model.model_copy(update={"device": device})
+                await attempt.load(placed)
+            except InUseError as error:
+                attempt.in_use[device or ""] = error.error
+                if error.place == HOST:  # No other device helps.
+                    attempt.in_use |= dict.fromkeys(await self._others(attempt), error.error)
+                return False
+            except (CapacityError, DeviceError) as error:
+                others_left = device is not None and (attempt.in_use or await self._others(attempt, device))
+                if device is None or not others_left:
+                    raise
+                attempt.failed[device] = (
+                    f"Model '{attempt.name}' is loaded on another device than {device}: {error.message}"
+                )
+                logger.warning("%s", attempt.failed[device])
+                return False
+        return True
+
+    async def _others(self, attempt: Attempt, *tried: str) -> list[str]:
+        """Return the devices that were not tried."""
+        requested = attempt.model.device or self._device
+        return await self._devices.alternatives(requested, (*attempt.excluded, *tried))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Protocol
 
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.eviction import plan_eviction
+from octabox.engine.cluster.placement import Placement
 from octabox.engine.cluster.state import Replica
 from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed, Shortage, memory_need
@@ -48,6 +50,14 @@ class ResidentModel(Protocol):
         """Seconds that unloading it is expected to cost."""
 
     @property
+    def load_seconds(self) -> float:
+        """What loading it took; 0 while it is not loaded."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds for which it is expected to be in use; 0 while it is idle."""
+
+    @property
     def pinned(self) -> bool:
         """Whether it is never unloaded for another model."""
 
@@ -70,7 +80,11 @@ class Devices(Protocol):
     """Chooses the device of each model that is loaded."""
 
     def assigned(
-        self, model: ModelConfig, requested: str | None, in_use: Collection[str], excluded: Collection[str] = ()
+        self,
+        model: ModelConfig,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        excluded: Collection[str] = (),
     ) -> AbstractAsyncContextManager[str | None]:
         """Choose a device for a model, and count the model in that device's memory within the context."""
 
@@ -81,8 +95,10 @@ class Devices(Protocol):
     async def alternatives(self, requested: str | None, excluded: Collection[str]) -> list[str]:
         """Return the devices that a requested one may be, without these."""
 
-    async def has_room(self, requested: str | None, size: int, excluded: Collection[str]) -> bool:
-        """Return whether one of these devices has so many bytes free."""
+    async def find_place(
+        self, requested: str | None, size: int, residents: Collection[ResidentModel], excluded: Collection[str]
+    ) -> Placement | None:
+        """Return the device where so many bytes cost least; None if none can have them free."""
 
     async def free(self, device: str) -> int | None:
         """Return the free bytes of a device; None if they are not known."""
@@ -145,6 +161,33 @@ class MemoryRoom:
         return self._budget is not None and self._budget.host_takes(size, held)
 
 
+class InUseError(Exception):
+    """The memory that a model needs is held by models in use, of which one may become idle.
+
+    Args:
+        error: What is raised if none does in time.
+        place: The place that lacks memory.
+    """
+
+    def __init__(self, error: CapacityError, place: str) -> None:
+        super().__init__(error.message)
+        self.error, self.place = error, place
+
+
+async def wait_for_room(freed: asyncio.Event, end: float | None, error: CapacityError) -> None:
+    """Wait until a model becomes idle or leaves memory.
+
+    Args:
+        freed: Set where that happens.
+        end: When the wait ends, by `time.monotonic`; None is never.
+        error: Raised at the end.
+    """
+    try:
+        await asyncio.wait_for(freed.wait(), None if end is None else end - time.monotonic())
+    except asyncio.TimeoutError:
+        raise error from None
+
+
 def no_room(model: str, limit: int) -> CapacityError:
     """Return the error of a load for which no model has become idle in time."""
     message = f"There was no room for model '{model}': the {limit} models in memory did not become idle in time."
@@ -195,7 +238,7 @@ def select_evicted(models: Iterable[ResidentModel], place: str | None = None, ne
         needed: How many bytes.
     """
     by_name = {each.name: each for each in models}
-    replicas = [_as_replica(each, place) for each in by_name.values()]
+    replicas = [as_replica(each, place) for each in by_name.values()]
 
     def value(replica: Replica) -> float:
         return by_name[replica.name].keep_value
@@ -205,9 +248,13 @@ def select_evicted(models: Iterable[ResidentModel], place: str | None = None, ne
     return by_name[plan[0].name] if plan else None
 
 
-def _as_replica(model: ResidentModel, place: str | None) -> Replica:
-    """Return a model in the form that decisions are made about."""
+def as_replica(model: ResidentModel, place: str | None) -> Replica:
+    """Return a model in the form that decisions are made about.
+
+    Args:
+        model: The model.
+        place: Where bytes are needed; None counts each model as one.
+    """
     size = 1 if place is None else max(model.memory.get(place, 0), 1)
-    return Replica(
-        model.name, model.name, "", size, model.last_used, waiting=0 if model.idle else 1, pinned=model.pinned
-    )
+    waiting = 0 if model.idle else 1
+    return Replica(model.name, model.name, place or "", size, model.last_used, waiting, pinned=model.pinned)

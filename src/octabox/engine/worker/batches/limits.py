@@ -107,6 +107,11 @@ class BatchLimits:
         """How many may run together now, by class and size."""
         return {key: each.limit for key, each in self._learned.items()}
 
+    @property
+    def ceilings(self) -> Mapping[str, int]:
+        """The most that may run together after failures of larger batches, by class and size."""
+        return {key: each.ceiling for key, each in self._learned.items() if each.ceiling < MAX_MEMBERS}
+
     def limit(self, key: str) -> int:
         """Return how many may run together now; 1 until a run of that size was measured."""
         return self._learned[key].limit if key in self._learned else 1

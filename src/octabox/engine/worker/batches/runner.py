@@ -118,7 +118,7 @@ class BatchRunner:
         """Return how many runs may run together; None if that is as it was before."""
         reasons = self.proof.reasons
         limits = {key: limit for key, limit in self._limits.by_size.items() if key.partition(" ")[0] not in reasons}
-        report = BatchReport(limits, dict(reasons))
+        report = BatchReport(limits, dict(reasons), self._limits.ceilings)
         if report == self._reported:
             return None
         self._reported = report
@@ -131,7 +131,8 @@ class BatchRunner:
         """Take the members of the next batch."""
         first = waiting.popleft()
         group = [first]
-        limit = batch_limit(first.call, target.entry, self._limits.by_size) if waiting else 1
+        learned, ceilings = self._limits.by_size, self._limits.ceilings
+        limit = batch_limit(first.call, target.entry, learned, ceilings) if waiting else 1
         if limit > 1:
             limit = self._modes.members_in_memory(self._pixels(target, first.run), limit)
         if limit == 1 or not self._joined.is_plain(target, first.call, first.run):

@@ -1,0 +1,91 @@
+"""On which node a replica is placed, and what is unloaded there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from octabox.engine.ray.node_placement import HeldPlace, choose_node
+
+
+@dataclass
+class Resident:
+    """A replica in memory."""
+
+    name: str
+    keep_value: float = 1.0
+    idle: bool = True
+    pinned: bool = False
+    last_used: float = 0.0
+    memory: dict[str, int] = field(default_factory=dict)
+
+
+def residents(*found: Resident) -> dict[str, Any]:
+    """Return replicas by their names."""
+    return {each.name: each for each in found}
+
+
+GPU, CPU = {"GPU": 1.0}, {"CPU": 1.0, "memory": 4e9}
+
+
+def test_a_free_place_needs_no_unload() -> None:
+    """It is on a node without a replica of the model, then on that with the most room."""
+    free = {"a": {"GPU": 4.0}, "b": {"GPU": 2.0}, "c": {"GPU": 1.0}}
+    held = {"m": HeldPlace("m", "a", GPU)}
+    there = residents(Resident("m"))
+    first, second = choose_node("other", GPU, free, held, there), choose_node("m", GPU, free, held, there)
+
+    assert first is not None
+    assert second is not None
+    assert [("a", ()), ("b", ())] == [(each.device, each.evicted) for each in (first, second)]
+
+
+def test_what_is_unloaded_makes_room_where_it_is_missing() -> None:
+    """A replica of another node, or on a CPU, is of no use, however little it is worth; what is worth least leaves."""
+    held = {
+        "on cpu": HeldPlace("x", "a", CPU),
+        "half": HeldPlace("x", "a", {"GPU": 0.5}),
+        "dear": HeldPlace("x", "b", GPU),
+        "cheap": HeldPlace("x", "c", GPU),
+    }
+    there = residents(Resident("on cpu", 0.0), Resident("half", 0.0), Resident("dear", 9.0), Resident("cheap", 2.0))
+    place = choose_node("m", GPU, {"a": {"CPU": 1.0, "GPU": 0.0}, "b": {"CPU": 4.0}, "c": {}}, held, there)
+
+    assert place is not None
+    assert ("c", ("cheap",), 2.0) == (place.device, place.evicted, place.cost)
+
+
+@pytest.mark.parametrize("fields", [{"idle": False}, {"pinned": True}])
+def test_what_is_in_use_or_pinned_stays(fields: dict[str, bool]) -> None:
+    """There is no place then; a replica of another server makes none, either."""
+    held = {"one": HeldPlace("x", "a", GPU)}
+
+    assert choose_node("m", GPU, {"a": {}}, held, residents(Resident("one", **fields))) is None  # type: ignore[arg-type]
+    assert choose_node("m", GPU, {"a": {}}, held, {}) is None
+
+
+def test_memory_counts_like_cpus() -> None:
+    """The resource that a node lacks most decides; a model on a CPU leaves nodes with accelerators to others."""
+    free = {
+        "a": {"CPU": 9.0, "memory": 1e9},
+        "b": {"CPU": 1.0, "memory": 5e9, "GPU": 1.0},
+        "c": {"CPU": 1.0, "memory": 4e9},
+    }
+    held = {"large": HeldPlace("x", "a", {"CPU": 1.0, "memory": 8e9})}
+    place = choose_node("m", CPU, free, held, residents(Resident("large")))
+    full = choose_node("m", {"CPU": 1.0, "memory": 6e9}, free, held, residents(Resident("large")))
+
+    assert place is not None
+    assert full is not None
+    assert [("c", ()), ("a", ("large",))] == [(each.device, each.evicted) for each in (place, full)]
+
+
+def test_shares_of_an_accelerator_add_up() -> None:
+    """As many replicas leave as the share needs."""
+    held = {name: HeldPlace("x", "a", {"GPU": 0.3}) for name in ("one", "two", "three")}
+    place = choose_node("m", {"GPU": 0.6}, {"a": {"GPU": 0.1}}, held, residents(*map(Resident, held)))
+
+    assert place is not None
+    assert 2 == len(place.evicted)
