@@ -46,7 +46,7 @@ export class OctaboxHub extends LitElement {
   /** Read what is on the disk, and the downloads. */
   async read() {
     try {
-      const [cached, pulls] = await Promise.all([getJson("v1/hub/models"), getJson("v1/hub/pulls")]);
+      const [cached, pulls] = await Promise.all([getJson("v1/hub/models", { optional: true }), getJson("v1/hub/pulls", { optional: true })]);
       this.cached = cached.data;
       this.pulls = pulls.data.reverse();
       this.watch();
