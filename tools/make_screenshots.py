@@ -74,8 +74,9 @@ def _write_previews(url: str, loras: Path) -> None:
     params = {"prompt": PROMPTS[0], "num_inference_steps": 20}
     for file in sorted(loras.glob("*.safetensors")):
         request = {"model": "demo", "params": params, "seed": 1, "adapters": [file.stem]}
-        answer = httpx.post(f"{url}/v1/generations", json=request, trust_env=False, timeout=PATIENCE).json()
-        content = httpx.get(answer["outputs"][0]["url"], trust_env=False).content
+        response = httpx.post(f"{url}/v1/generations", json=request, trust_env=False, timeout=PATIENCE)
+        assert response.is_success, response.text
+        content = httpx.get(response.json()["outputs"][0]["url"], trust_env=False).content
         file.with_suffix(".preview.png").write_bytes(content)
 
 

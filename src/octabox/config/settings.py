@@ -205,7 +205,9 @@ def _format_setting(value: Any) -> str:
     """Return a setting as text."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value in (None, {}) else str(value)
 
 
 def variable(name: str) -> str:

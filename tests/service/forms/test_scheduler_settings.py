@@ -85,7 +85,18 @@ def test_what_states_the_training_is_hidden_at_first() -> None:
     hidden = {name for name, each in found.items() if each["x-octabox"]["advanced"]}
 
     assert {"beta_start", "beta_schedule", "num_train_timesteps"} <= hidden
-    assert not hidden & {"use_karras_sigmas", "timestep_spacing", "s_churn"}
+    assert not hidden & {"schedule", "timestep_spacing", "s_churn"}
+
+
+def test_the_switches_of_schedules_are_set_by_the_choice_of_one(tmp_path: Path) -> None:
+    """They are no fields of their own, and one that the model's configuration has on is selected."""
+    assert "use_karras_sigmas" not in settings("euler", demo_model())
+    (tmp_path / "scheduler").mkdir()
+    config = {"_class_name": "EulerDiscreteScheduler", "beta_schedule": "scaled_linear", "use_exponential_sigmas": True}
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(config), encoding="utf-8")
+    found = settings("EulerDiscreteScheduler", served(tmp_path, "StableDiffusionPipeline"))
+
+    assert "exponential" == found["schedule"]["default"]
 
 
 def test_settings_without_effect_are_left_out() -> None:

@@ -18,7 +18,7 @@ from octabox.schedulers.compatibility import (
     scheduler_config,
 )
 from octabox.schedulers.listing import supported_schedules
-from octabox.schedulers.names import SCHEDULE, load_table, resolve_scheduler
+from octabox.schedulers.names import SCHEDULE, load_table, resolve_scheduler, schedules
 from octabox.service.forms.hints import KEYWORD, control_of
 from octabox.service.model_schedulers import traits_of
 from octabox.service.served_model import ServedModel
@@ -74,17 +74,28 @@ class _SettingsForm:
 
     def properties(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the properties: the schedule, and the settings in the order of a form."""
-        schedules = [each for each in supported_schedules(self.entry) if self._accepts({SCHEDULE: each})]
-        if schedules:
-            selected = self._resolved.schedule
-            default = {"default": selected.name} if selected else {}
+        offered = [each for each in supported_schedules(self.entry) if self._accepts({SCHEDULE: each})]
+        if offered:
+            selected = self._selected(offered)
+            default = {"default": selected} if selected else {}
             hints = {"group": "sampling", "order": 0, "control": "choice", "many": False, "advanced": False}
-            yield SCHEDULE, {"enum": schedules, **default, KEYWORD: hints}
+            yield SCHEDULE, {"enum": offered, **default, KEYWORD: hints}
+        # The switches of schedules are set by the choice of one.
+        switches = {name for each in offered for name, value in schedules()[each].settings.items() if value is True}
         settings = [each for each in (*self.entry.settings, *self.entry.step_settings) if self._is_settable(each)]
-        for index, each in enumerate(settings):
+        for index, each in enumerate(each for each in settings if each.name not in switches):
             schema = self._property(each)
             if schema is not None:
                 yield each.name, {**schema, KEYWORD: self._hints(each, schema, index)}
+
+    def _selected(self, offered: list[str]) -> str | None:
+        """Return the schedule of the name, or the one that the model's configuration switches on; None without any."""
+        if self._resolved.schedule:
+            return self._resolved.schedule.name
+        for each in offered:
+            if any(value is True and self._values.get(name) for name, value in schedules()[each].settings.items()):
+                return each
+        return None
 
     def _is_settable(self, setting: Parameter) -> bool:
         """Return whether a form can have a setting: it has an effect, and is one value."""

@@ -75,7 +75,7 @@ async def test_schedulers_of_a_model() -> None:
     assert rows["DDIMScheduler"]["fits"]
     _, fitting = await get("schedulers/dpmpp_2m?model=demo")
     assert "use_flow_sigmas" not in fitting["schema"]["properties"]
-    assert "switch" == fitting["schema"]["properties"]["use_karras_sigmas"]["x-octabox"]["control"]
+    assert "switch" == fitting["schema"]["properties"]["lower_order_final"]["x-octabox"]["control"]
     assert "beta_schedule" in rows["EDMEulerScheduler"]["reason"]
     assert "beta_schedule" in one["reason"]
     assert 404 == (await get("schedulers?model=no-such-model"))[0]

@@ -45,6 +45,8 @@ export class OctaboxCreate extends LitElement {
     this.task = "";
     /** @type {import("./fields.js").Field[]} */
     this.fields = [];
+    /** @type {string[]} The parameters of the model, those of the request itself included. */
+    this.known = [];
     /** @type {Record<string, any>} */
     this.values = {};
     this.seed = "";
@@ -131,6 +133,7 @@ export class OctaboxCreate extends LitElement {
       const fields = formFields(schema);
       const before = Object.fromEntries(Object.entries(this.values).filter(([name, value]) => keepsValue(fields, this.fields, name, value)));
       this.fields = fields;
+      this.known = Object.keys(schema.properties);
       this.values = { ...initialValues(fields), ...before };
       this.task = schema["x-task"] || task;
       this.tasks = schema["x-tasks"] || [];
@@ -263,7 +266,7 @@ export class OctaboxCreate extends LitElement {
       <ul class="adapters">${this.adapters.map((each) => html`<li class="adapter">
         <octabox-preview .adapter=${each}></octabox-preview>
         <div><label class="switch"><input type="checkbox" .checked=${each.name in this.chosen} @change=${(e) => this.onAdapter(each.name, e.target.checked ? 1 : null)}> ${each.name}</label>
-        ${each.words?.length ? html`<div class="words">${each.words.map((word) => html`<button type="button" class="word" title=${T.create.insertWord} @click=${() => this.insert(word)}>${word}</button>`)}</div>` : nothing}
+        ${each.words?.length ? html`<div class="triggers">${each.words.map((word) => html`<button type="button" class="word" title=${T.create.insertWord} @click=${() => this.insert(word)}>${word}</button>`)}</div>` : nothing}
         ${each.name in this.chosen ? html`<div class="slider"><input type="range" min="-1" max="2" step="0.05" aria-label=${each.name} .value=${String(this.chosen[each.name])}
           @input=${(e) => this.onAdapter(each.name, Number(e.target.value))}><output>${this.chosen[each.name]}</output></div>` : nothing}</div>
       </li>`)}</ul></details>`;
@@ -464,7 +467,7 @@ export class OctaboxCreate extends LitElement {
       await this.choose(found.model, found.task || "");
     }
     this.values = restoreValues(this.fields, found.params);
-    unused.push(...Object.keys(found.params).filter((name) => !this.fields.some((each) => each.name === name)));
+    unused.push(...Object.keys(found.params).filter((name) => !this.known.includes(name)));
     this.seed = found.seed === null || found.seed === undefined ? "" : String(found.seed);
     this.syntax = found.syntax || "";
     this.format = this.formats.find((each) => each === found.format) || "";

@@ -110,7 +110,9 @@ export class MaskPainter extends LitElement {
     const { naturalWidth, naturalHeight } = event.target;
     Object.assign(this.canvas, { width: naturalWidth, height: naturalHeight });
     this.size = Math.max(8, Math.round(Math.min(naturalWidth, naturalHeight) / 8));
-    this.fit = Math.min(1, (window.innerWidth * 0.9) / naturalWidth, (window.innerHeight * 0.65) / naturalHeight) * Math.max(1, 384 / Math.max(naturalWidth, naturalHeight));
+    // As large as there is room; a small image is enlarged.
+    const room = [(window.innerWidth * 0.95 - 40) / naturalWidth, (window.innerHeight * 0.6) / naturalHeight];
+    this.fit = Math.min(...room, Math.max(1, 384 / Math.max(naturalWidth, naturalHeight)));
     this.resize();
     if (this.mask) this.drawMask(this.mask);
   }

@@ -50,7 +50,7 @@ export class OctaboxModels extends LitElement {
     return html`<section aria-label=${T.screens.models}>
       ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
       ${this.problems.length ? html`<ul class="warnings" aria-label=${T.models.problems}>${this.problems.map((each) => html`<li><strong>${each.file}</strong> ${each.message} ${each.hint || ""}</li>`)}</ul>` : nothing}
-      <div class="table"><table><thead><tr>${Object.keys(columns).map((name) => html`<th aria-sort=${this.order.by === name ? (this.order.up ? "ascending" : "descending") : "none"}>
+      <div class="table"><table class="stack"><thead><tr>${Object.keys(columns).map((name) => html`<th aria-sort=${this.order.by === name ? (this.order.up ? "ascending" : "descending") : "none"}>
         <button type="button" @click=${() => (this.order = { by: name, up: this.order.by === name ? !this.order.up : true })}>${T.models[name]}</button></th>`)}<td></td></tr></thead>
         <tbody>${sorted.map((each) => html`<tr data-model=${each.id}>
           <td><strong>${each.id}</strong>${each.description ? html`<br><small>${each.description}</small>` : nothing}</td>
@@ -78,7 +78,8 @@ export class OctaboxModels extends LitElement {
     return found?.bytes ? html`${T.models.about(formatBytes(found.bytes))}${found.fits ? html`<br><small>${T.models.fits[found.fits]}</small>` : nothing}` : nothing;
   }
 
-  async change(model, action, body = undefined) {
+  /** @param {any} model @param {"load" | "unload"} action @param {{pin: boolean}} [body] */
+  async change(model, action, body) {
     this.busy = new Set([...this.busy, model.id]);
     this.message = "";
     try {

@@ -35,7 +35,7 @@ export class OctaboxQueue extends LitElement {
       <div class="buttons">${runs.paused.length ? html`<span role="status">${T.queue.paused}</span>` : nothing}
         <button type="button" @click=${() => this.pause(!runs.paused.length)}>${runs.paused.length ? T.queue.resume : T.queue.pause}</button></div>
       ${waiting.length ? html`<ol class="jobs">${waiting.map((run, index) => this.renderRun(run, waiting[index - 1], waiting[index + 1]))}</ol>` : html`<p class="hint">${T.queue.empty}</p>`}
-      ${finished.length ? html`<h2>${T.queue.finished} <button type="button" @click=${() => runs.clearFinished()}>${T.queue.clear}</button></h2>
+      ${finished.length ? html`<div class="buttons"><h2>${T.queue.finished}</h2><button type="button" @click=${() => runs.clearFinished()}>${T.queue.clear}</button></div>
         <ol class="jobs">${finished.map((run) => this.renderRun(run))}</ol>` : nothing}
     </section>`;
   }
@@ -45,16 +45,19 @@ export class OctaboxQueue extends LitElement {
     const { step, steps } = run.progress;
     const [ahead, behind] = [before, after].map((each) => each?.state === "queued" && each);
     const words = run.body.params?.prompt || T.tasks(run.body.task || "");
+    const [image] = run.outputs.filter((each) => each.media_type?.startsWith("image/"));
+    const picture = image?.url || run.preview;
     return html`<li data-state=${run.state}>
-      <strong>${run.body.model}</strong> <span class="words">${words}</span>
-      <span>${describeProgress(run)}</span>
-      ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${steps ? step : 0}></progress>
+      ${picture ? html`<img class="thumb" src=${picture} alt="">` : html`<span class="thumb"></span>`}
+      <div class="what"><strong>${run.body.model}</strong> <span class="words">${words}</span>
+        <div class="where">${describeProgress(run)}</div>
+        ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${steps ? step : 0}></progress>`}
+        ${run.error && run.state === "failed" ? html`<p class="error">${run.error.message}</p>` : nothing}</div>
+      <div class="buttons">
         ${run.state === "queued" ? html`<button type="button" ?disabled=${!ahead} @click=${() => ahead && run.move({ before: ahead.id })}>${T.queue.up}</button>
           <button type="button" ?disabled=${!behind} @click=${() => behind && run.move({ after: behind.id })}>${T.queue.down}</button>` : nothing}
-        <button type="button" @click=${() => run.cancel()}>${T.queue.cancel}</button>`}
-      ${run.finished ? html`<button type="button" @click=${() => this.open(run, "retry")}>${T.queue.retry}</button>` : nothing}
-      <button type="button" @click=${() => this.open(run, "edit")}>${T.queue.edit}</button>
-      ${run.error && run.state === "failed" ? html`<p class="error">${run.error.message}</p>` : nothing}
+        ${run.finished ? html`<button type="button" @click=${() => this.open(run, "retry")}>${T.queue.retry}</button>` : html`<button type="button" @click=${() => run.cancel()}>${T.queue.cancel}</button>`}
+        <button type="button" @click=${() => this.open(run, "edit")}>${T.queue.edit}</button></div>
     </li>`;
   }
 

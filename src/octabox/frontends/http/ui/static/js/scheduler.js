@@ -83,7 +83,7 @@ export class OctaboxScheduler extends LitElement {
     const path = `v1/catalog/schedulers/${encodePath(wanted || "")}?model=${encodeURIComponent(model)}`;
     const schema = wanted ? (await getJson(path).catch(() => ({}))).schema : null;
     if (model !== this.model || name !== this.name) return;
-    const configured = (!name && this.own?.settings) || {};
+    const configured = name ? {} : this.withSchedule(this.own?.settings || {});
     this.fields = (schema ? formFields(schema) : []).map((each) => (each.name in configured ? { ...each, initial: configured[each.name] } : each));
     this.values = { ...initialValues(this.fields), ...this.known(before) };
   }
@@ -91,6 +91,12 @@ export class OctaboxScheduler extends LitElement {
   /** The settings that differ from those that the scheduler has anyway. */
   get changed() {
     return toParams(this.fields, this.values).params;
+  }
+
+  /** Return settings with the schedule whose switches they have. @param {Record<string, any>} settings */
+  withSchedule(settings) {
+    const found = this.schedules.find((each) => Object.values(each.settings).includes(true) && Object.entries(each.settings).every(([name, value]) => same(settings[name], value)));
+    return found ? { ...settings, [SCHEDULE]: found.name } : settings;
   }
 
   /** Return the settings that the form has. @param {Record<string, any>} settings */
@@ -110,7 +116,7 @@ export class OctaboxScheduler extends LitElement {
     this.fire(found ? "" : T.create.schedulerUnknown(name));
   }
 
-  /** Return the choice for a name, and the settings that remain; null if the model cannot have it. */
+  /** Return the choice for a name, and the settings that remain; null if the model cannot have it. @param {string} name @param {Record<string, any>} settings */
   async find(name, { [SCHEDULE]: schedule, ...settings }) {
     if (!schedule && this.choices.some((each) => each.name === name)) return { name, settings };
     const words = schedule ? `${name} ${schedule}` : name;
@@ -148,7 +154,7 @@ export class OctaboxScheduler extends LitElement {
       ${schedule ? this.renderField(schedule) : nothing}
       ${fields.length ? html`<details class="wide scheduler-settings" @toggle=${(e) => (this.open = e.target.open || this.open)}><summary>${T.create.schedulerSettings}${count ? html` <span class="count">${count}</span>` : nothing}</summary>
         ${this.open ? html`<div class="settings">${plain.map((each) => this.renderField(each))}</div>
-        ${rare.length ? html`<details><summary>${T.create.schedulerTrained}</summary><div class="settings">${rare.map((each) => this.renderField(each))}</div></details>` : nothing}` : nothing}
+        ${rare.length ? html`<details><summary>${T.create.schedulerRare}</summary><div class="settings">${rare.map((each) => this.renderField(each))}</div></details>` : nothing}` : nothing}
       </details>` : nothing}`;
   }
 
@@ -161,10 +167,13 @@ export class OctaboxScheduler extends LitElement {
     this.fire();
   }
 
+  /** Choose another scheduler, with the settings that it has by itself. @param {string} name */
   async choose(name) {
     this.name = name;
-    await this.readSettings();
+    this.fields = [];
+    this.values = {};
     this.fire();
+    await this.readSettings();
   }
 }
 

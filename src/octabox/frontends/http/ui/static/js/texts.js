@@ -9,7 +9,7 @@ export const T = {
   skip: "Skip to content",
   create: {
     model: "Model", task: "Task", estimate: (/** @type {string} */ size, /** @type {string} */ fits) => `It is not in memory yet: about ${size}${fits ? `, ${fits}` : ""}.`, make: "Generate", add: "Add to queue", cancel: "Cancel", seed: "Seed", random: "at random",
-    newSeed: "New seed", keepSeed: "Keep the last seed", outputs: "Outputs", scheduler: "Scheduler", schedulerOwn: (/** @type {string} */ name) => `the model's own${name ? ` (${name.replace(/Scheduler$/, "")})` : ""}`, schedulerSettings: "Scheduler settings", schedulerTrained: "How the model was trained",
+    newSeed: "New seed", keepSeed: "Keep the last seed", outputs: "Outputs", scheduler: "Scheduler", schedulerOwn: (/** @type {string} */ name) => `the model's own${name ? ` (${name.replace(/Scheduler$/, "")})` : ""}`, schedulerSettings: "Scheduler settings", schedulerRare: "Rarely changed",
     schedulerUnknown: (/** @type {string} */ name) => `The scheduler ${name} does not fit this model; its own is used.`, insertWord: "Insert into the prompt",
     parameters: "Parameters", advanced: "Advanced parameters", workflow: "Workflow", adapters: "Adapters",
     syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.", styles: "Styles", wildcard: "Wildcard", insert: "Insert", format: "Format", formatDefault: "the best lossless", input: "Input", noText: "(no text)",
@@ -69,14 +69,14 @@ export const T = {
   grid: {
     x: "Columns", y: "Rows", z: "Pages", none: "nothing", words: "words in the prompt", lora: (/** @type {string} */ name) => `weight of ${name}`, values: "Values, separated by commas or |", make: "Generate grid",
     count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`, save: "Save as one image", tooMany: (/** @type {number} */ n) => `At most ${n} outputs are made in one grid.`,
-    hint: "Columns, rows and pages each vary one parameter of the form in Create.", stop: "Stop",
+    hint: "Columns, rows and pages each vary one parameter of the form in Create. Values may be a range: 1..5, or 0..1 step 0.25.", stop: "Stop",
   },
   system: {
     server: "Server", models: "Memory by model", metrics: "Metrics", key: "API key", save: "Save", keyHint: "This browser sends it with each request.",
     benchmark: "Benchmark", run: "Run benchmark", size: "Batch", rate: "Iterations per second", seconds: "Seconds", benchmarkHint: "Ten steps of a model, with several outputs.",
     none: "No model is in memory.", states: { ready: "is ready", starting: "is starting", stopping: "is stopping", failed: "could not load a model" },
     machine: "Machine", machineIs: (/** @type {string} */ system, /** @type {number} */ cores) => `${system}, ${cores} ${cores === 1 ? "core" : "cores"}`, memory: "Memory", accelerator: "Accelerator", notInstalled: "not installed",
-    settings: "Settings", setting: "Setting", value: "Value", source: "Set by", searchSettings: "Search settings", changedOnly: "Without defaults",
+    settings: "Settings", setting: "Setting", value: "Value", source: "Set by", searchSettings: "Search settings", changedOnly: "Only what is set",
     log: "Log", searchLog: "Search the log", level: "Level", noLines: "No lines.",
   },
   login: { title: "API key", text: "This server requires an API key.", submit: "Sign in", label: "Key" },
