@@ -44,7 +44,7 @@ def test_a_scheduler_with_its_settings(tab: Tab) -> None:
     tab.page.click("li.cell .thumb")
     tab.page.click("dialog >> text=Use all parameters")
     tab.until("document.querySelector('#scheduler').value === 'dpmpp_3m'")
-    tab.until("document.querySelector('#field-scheduler-schedule').value === 'karras'")
+    tab.until("document.querySelector('#field-scheduler-schedule')?.value === 'karras'")
     assert {"name": "dpmpp_3m", "schedule": "karras"} == sent(tab)["scheduler"]
 
 

@@ -1,4 +1,4 @@
-"""Find the image that shows what an adapter does: a file beside it, as other programs write it, or one in its header."""
+"""Find the image that shows what an adapter does: a file next to it, as other programs write it, or one in its header."""
 
 from __future__ import annotations
 

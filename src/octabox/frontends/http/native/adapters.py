@@ -40,7 +40,7 @@ def routes(ctx: AppContext) -> APIRouter:
             raise NotFoundError(message, hint="`GET /v1/adapters` lists them.", parameter="name")
         image = await asyncio.to_thread(read_preview, adapter)
         if image is None:
-            hint = f"Put an image beside its file, such as {adapter.file.with_suffix('.preview.png').name}."
+            hint = f"Put an image next to its file, such as {adapter.file.with_suffix('.preview.png').name}."
             raise NotFoundError(f"{name!r} has no preview.", hint=hint, parameter="name")
         content, media_type = image
         headers = {"x-content-type-options": "nosniff", "cache-control": "private, max-age=60"}

@@ -9,7 +9,7 @@ export const T = {
   skip: "Skip to content",
   create: {
     model: "Model", task: "Task", estimate: (/** @type {string} */ size, /** @type {string} */ fits) => `It is not in memory yet: about ${size}${fits ? `, ${fits}` : ""}.`, make: "Generate", add: "Add to queue", cancel: "Cancel", seed: "Seed", random: "at random",
-    newSeed: "New seed", keepSeed: "Keep the last seed", outputs: "Outputs", scheduler: "Scheduler", schedulerOwn: (/** @type {string} */ name) => `the model's own${name ? ` (${name.replace(/Scheduler$/, "")})` : ""}`, schedulerSettings: "Scheduler settings", schedulerRare: "Rarely changed",
+    newSeed: "New seed", keepSeed: "Keep the last seed", outputs: "Outputs", scheduler: "Scheduler", schedulerOwn: (/** @type {string} */ name) => (name ? `${name.replace(/Scheduler$/, "")} (the model's)` : "the model's own"), schedulerSettings: "Scheduler settings", schedulerRare: "Rarely changed",
     schedulerUnknown: (/** @type {string} */ name) => `The scheduler ${name} does not fit this model; its own is used.`, insertWord: "Insert into the prompt",
     parameters: "Parameters", advanced: "Advanced parameters", workflow: "Workflow", adapters: "Adapters",
     syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.", styles: "Styles", wildcard: "Wildcard", insert: "Insert", format: "Format", formatDefault: "the best lossless", input: "Input", noText: "(no text)",
