@@ -60,9 +60,11 @@ def main() -> None:
             page.emulate_media(color_scheme="light")
             _grid(page, url)
             page.screenshot(path=FOLDER / "page-grid.png")
-            phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+            phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
             phone.goto(url)
             _make(phone, PROMPTS[0], 1)
+            phone.evaluate("scrollTo(0, 0)")
+            phone.wait_for_timeout(500)
             phone.screenshot(path=FOLDER / "page-telephone.png")
             if len(sys.argv) > 1:
                 _all_screens(browser, url, Path(sys.argv[1]))
