@@ -25,7 +25,7 @@ from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.catalog.signature import json_schema
 from octabox.config.model import ModelConfig
 from octabox.config.problems import Problem
-from octabox.config.settings import Settings
+from octabox.config.settings import Settings, secrets_of
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http.app import create_app
 from octabox.frontends.http.context import AppContext
@@ -43,6 +43,7 @@ from octabox.service.model_schedulers import ModelSchedulers, find_incompatibili
 from octabox.service.protocols import RequestObserver
 from octabox.service.served_model import ServedModel
 from octabox.storage import open_store
+from octabox.telemetry.logs import RecentLines
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Artifact, Event, Generation, GenerationRequest, ModelInfo, ModelStatus, Progress
 
@@ -254,10 +255,11 @@ class Server:
         self.generations.observers.append(metrics)
         self.preloads, decoder = Preloads(*loaded.preload), InProcessDecoder(MediaLimits())
         folders = ModelFolders(loaded.models, loaded.lora_folder, loaded.embedding_folder)
-        self.pulls = Pulls(folders)
+        self.pulls, self.log = Pulls(folders), RecentLines(secrets_of(loaded))
         ctx = AppContext(
             *(self.generations, jobs, self.queue, self.models, loaded, results, metrics, decoder, self.pulls),
             preloads=self.preloads,
+            log=self.log,
         )
         self.app = create_app(ctx, lifespan)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")

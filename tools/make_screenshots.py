@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import httpx
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,7 @@ def main() -> None:
             chromium = shutil.which("chromium")
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page(viewport={"width": 1280, "height": 860})
+            _write_previews(url, loras)
             page.goto(url)
             for seed, prompt in enumerate(PROMPTS):
                 _make(page, prompt, seed)
@@ -58,13 +60,26 @@ def main() -> None:
             page.emulate_media(color_scheme="light")
             _grid(page, url)
             page.screenshot(path=FOLDER / "page-grid.png")
-            phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+            phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True)
             phone.goto(url)
             _make(phone, PROMPTS[0], 1)
+            phone.evaluate("scrollTo(0, 0)")
+            phone.wait_for_timeout(500)
             phone.screenshot(path=FOLDER / "page-telephone.png")
             if len(sys.argv) > 1:
                 _all_screens(browser, url, Path(sys.argv[1]))
             browser.close()
+
+
+def _write_previews(url: str, loras: Path) -> None:
+    """Write an image of each LoRA beside its file."""
+    params = {"prompt": PROMPTS[0], "num_inference_steps": 20}
+    for file in sorted(loras.glob("*.safetensors")):
+        request = {"model": "demo", "params": params, "seed": 1, "adapters": [file.stem]}
+        response = httpx.post(f"{url}/v1/generations", json=request, trust_env=False, timeout=PATIENCE)
+        assert response.is_success, response.text
+        content = httpx.get(response.json()["outputs"][0]["url"], trust_env=False).content
+        file.with_suffix(".preview.png").write_bytes(content)
 
 
 def _all_screens(browser: Any, url: str, folder: Path) -> None:
@@ -86,6 +101,8 @@ def _make(page: Any, prompt: str, seed: int) -> None:
     """Generate an image."""
     page.wait_for_selector("#field-prompt", timeout=PATIENCE)
     page.fill("#field-prompt", prompt)
+    if not page.is_visible("#seed"):
+        page.click("details.parameters > summary")
     page.fill("#seed", str(seed))
     page.keyboard.press("Control+Enter")
     page.wait_for_timeout(200)

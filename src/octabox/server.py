@@ -17,7 +17,7 @@ from octabox.config.discovery import ModelRegistry, model_of_source
 from octabox.config.memory.durations import NEVER
 from octabox.config.performance import COMPILED_CODE_VARIABLE
 from octabox.config.sections.conditions import find_ineffective
-from octabox.config.settings import Settings
+from octabox.config.settings import Settings, secrets_of
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.processes.forkserver import end_fork_server
 from octabox.engine.local.processes.starting import in_daemon_thread
@@ -40,7 +40,7 @@ from octabox.service.prompting import PromptWriter
 from octabox.service.workflows.execution import WorkflowService
 from octabox.service.workflows.planner import WorkflowPlanner
 from octabox.storage import open_store
-from octabox.telemetry.logs import configure
+from octabox.telemetry.logs import configure, keep_recent
 from octabox.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
         parts.decoder,
         parts.pulls,
         preloads=preloads,
+        log=keep_recent(secrets_of(settings)),
     )
     return create_app(ctx, lifespan)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from octabox.errors import ConfigError
-from octabox.telemetry.logs import configure
+from octabox.telemetry.logs import configure, keep_recent
 
 
 def lines(level: str, path: Path) -> str:
@@ -71,3 +71,17 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
         configure("info", tmp_path / "missing" / "log")
 
     assert "log_file" == caught.value.parameter
+
+
+def test_the_last_lines_are_kept(tmp_path: Path) -> None:
+    """Beside those in the file, until logging is configured again."""
+    configure("info", tmp_path / "log")
+    recent = keep_recent(["s3cret"])
+    logging.getLogger("octabox.http").info("ours, with s3cret")
+    logging.getLogger("octabox.http").debug("less than the level")
+    kept = [each.text for each in recent.after()]
+    configure("info", tmp_path / "other")
+    logging.getLogger("octabox.http").info("later")
+
+    assert 1 == len(kept) == len(recent.after())
+    assert kept[0].endswith("INFO    octabox.http: ours, with ***")

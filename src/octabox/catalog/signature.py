@@ -56,7 +56,7 @@ def json_schema(entry: PipelineEntry) -> dict[str, Any]:
         "title": entry.name,
         "description": entry.description,
         "type": "object",
-        "properties": {parameter.name: _property(parameter) for parameter in parameters},
+        "properties": {parameter.name: property_schema(parameter) for parameter in parameters},
         "required": required,
         "additionalProperties": False,
     }
@@ -238,7 +238,8 @@ def _missing(entry: PipelineEntry, present: set[str]) -> Iterator[MissingParamet
             )
 
 
-def _property(parameter: Parameter) -> dict[str, Any]:
+def property_schema(parameter: Parameter) -> dict[str, Any]:
+    """Return the JSON Schema of the values of a parameter."""
     schema = _media_schema(parameter) if parameter.is_media else _value_schema(_shape(parameter))
     if parameter.kind == "array":
         schema = {"anyOf": [*schema.get("anyOf", [schema]), *_FILE, _content("application/x-npy")]}

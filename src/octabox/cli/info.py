@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import platform
 from typing import Any
 
 import click
 
 from octabox.cli.tables import format_lines, show_fields, show_title
-
-#: Packages whose versions decide what a model generates.
-PACKAGES = ("octabox", "torch", "diffusers", "transformers", "accelerate", "peft", "huggingface_hub", "safetensors")
+from octabox.telemetry.installation import describe_machine, describe_versions, package_version
 
 #: Extras that are of no use to a user.
 INTERNAL_EXTRAS = {"dev"}
@@ -27,8 +23,8 @@ INTERNAL_EXTRAS = {"dev"}
 def command(*, as_json: bool) -> None:
     """Print what is known about this installation."""
     report = {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "machine": _machine(),
+        "versions": describe_versions(),
+        "machine": describe_machine(),
         "devices": _devices(),
         "extras": _extras(),
         "settings": _settings(),
@@ -42,22 +38,6 @@ def command(*, as_json: bool) -> None:
     show_title("Settings")
     rows = [(name, each["value"], each["source"]) for name, each in report["settings"].items()]
     click.echo("\n".join(format_lines(rows)))
-
-
-def _version(package: str) -> str | None:
-    """Return the version of a package; None if it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _machine() -> dict[str, Any]:
-    """Return the system, the number of usable cores, and the memory in bytes where the system reports it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    names = getattr(os, "sysconf_names", {})
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in names else None
-    return {"system": platform.platform(), "cores": cores, "memory": memory}
 
 
 def _devices() -> dict[str, Any]:
@@ -81,26 +61,15 @@ def _extras() -> dict[str, dict[str, str | None]]:
         for extra in set(importlib.metadata.metadata("octabox").get_all("Provides-Extra") or ()) - INTERNAL_EXTRAS:
             marker = requirement.marker
             if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):
-                found.setdefault(extra, {})[requirement.name] = _version(requirement.name)
+                found.setdefault(extra, {})[requirement.name] = package_version(requirement.name)
     return dict(sorted(found.items()))
 
 
 def _settings() -> dict[str, dict[str, str]]:
     """Return the value and the source of each setting."""
-    from octabox.config.settings import Settings
+    from octabox.config.settings import Settings, describe_settings
 
-    settings = Settings.load()
-    values = settings.model_dump(mode="json")
-    return {
-        name: {"value": _format_value(values[name]), "source": settings.sources.get(name, "default")} for name in values
-    }
-
-
-def _format_value(value: Any) -> str:
-    """Return a setting as text."""
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+    return describe_settings(Settings.load())
 
 
 def _show_versions(report: dict[str, Any]) -> None:

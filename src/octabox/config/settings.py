@@ -186,6 +186,30 @@ class Settings(JobSettings, ConnectionSettings, HubSettings, MemorySettings, Clu
         return settings
 
 
+def describe_settings(settings: Settings) -> dict[str, dict[str, str]]:
+    """Return the ``value`` as text and the ``source`` of each setting; keys and passwords are hidden."""
+    return {
+        name: {"value": _format_setting(value), "source": settings.sources.get(name, "default")}
+        for name, value in settings.model_dump(mode="json").items()
+    }
+
+
+def secrets_of(settings: Settings) -> tuple[str, ...]:
+    """Return the keys and passwords of settings, which no log may show."""
+    values = (getattr(settings, name) for name in Settings.model_fields)
+    found = (each for value in values for each in (value if isinstance(value, tuple) else (value,)))
+    return tuple(each.get_secret_value() for each in found if isinstance(each, SecretStr))
+
+
+def _format_setting(value: Any) -> str:
+    """Return a setting as text."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value in (None, {}) else str(value)
+
+
 def variable(name: str) -> str:
     """Return the environment variable of a setting."""
     return PREFIX + name.upper()

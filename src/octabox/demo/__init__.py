@@ -10,3 +10,6 @@ FOLDER = Path(__file__).parent / "model"
 
 #: An example prompt.
 PROMPT = "a large yellow star on a blue background"
+
+#: Example prompts that a form offers.
+PROMPTS = (PROMPT, "a small red heart on a white background", "a green circle on a black background")

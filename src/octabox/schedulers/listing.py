@@ -35,6 +35,11 @@ def summarize_scheduler(entry: SchedulerEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "names": aliases_of(entry.name),
+        "variants": [
+            {"name": each.name, "settings": dict(each.settings)}
+            for each in scheduler_aliases()
+            if each.kind == entry.name
+        ],
         "schedules": supported_schedules(entry),
         "description": entry.description,
     }

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from octabox import demo
 from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
@@ -199,6 +200,8 @@ def _call_schema(
     properties = schema["properties"]
     defaults = {name: value for name, value in model.config.defaults.items() if name in properties}
     properties |= {name: {**properties[name], "default": value} for name, value in defaults.items()}
+    if model.config.model == str(demo.FOLDER) and "prompt" in properties:
+        properties["prompt"] = {**properties["prompt"], "examples": list(demo.PROMPTS)}
     # What the model's configuration gives, a request need not.
     schema["required"] = [name for name in schema["required"] if defaults.get(name) is None]
     schema = add_form_hints(schema, entry, ModelSizes(entry, model.config), limits)

@@ -1,10 +1,13 @@
-"""Configuration of logging."""
+"""Configuration of logging, and the last lines of the log."""
 
 from __future__ import annotations
 
 import logging
 import re
 import sys
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from octabox.errors import ConfigError
@@ -16,6 +19,10 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 #: Pattern of secrets: text after ``Bearer``, and keys with the prefixes of the Hub and OpenAI.
 SECRET = re.compile(r"(?i)(\bbearer\s+)[^\s'\",]+|\b(hf_|sk-)[a-z0-9_-]{8,}")
+
+
+#: Number of the last lines that are kept in memory, and the characters of each.
+KEPT_LINES, KEPT_CHARACTERS = 1000, 2000
 
 
 def configure(level: str, file: Path | str | None = None) -> None:
@@ -76,3 +83,56 @@ class _AtDebug(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Forward a record."""
         self._target.debug("%s: %s", record.name, record.getMessage())
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of the log.
+
+    Args:
+        number: Its number, from 1, in the order of the lines.
+        level: Its level in lower case.
+        text: The line, with its time.
+    """
+
+    number: int
+    level: str
+    text: str
+
+
+class RecentLines(logging.Handler):
+    """Keeps the last lines of Octabox's log in memory, with secrets redacted.
+
+    Args:
+        secrets: Texts that are redacted wherever they are, such as the keys of the server.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.setFormatter(RedactingFormatter(FORMAT))
+        self._secrets = tuple(each for each in secrets if each)
+        self._lines: deque[LogLine] = deque(maxlen=KEPT_LINES)
+        self._count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the line of a record."""
+        text = self.format(record)
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        self._count += 1
+        self._lines.append(LogLine(self._count, record.levelname.lower(), text[:KEPT_CHARACTERS]))
+
+    def after(self, number: int = 0) -> list[LogLine]:
+        """Return the lines after the one with a number, as far as they are kept; the oldest first."""
+        return [line for line in tuple(self._lines) if line.number > number]
+
+
+def keep_recent(secrets: Iterable[str]) -> RecentLines:
+    """Keep the last lines of Octabox's log from now on, until `configure` is called again.
+
+    Args:
+        secrets: Texts that are redacted.
+    """
+    recent = RecentLines(secrets)
+    logging.getLogger("octabox").addHandler(recent)
+    return recent

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 from page_tab import Tab, watch
 from serving import running_server
@@ -44,10 +45,11 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a server with the embedded model and its LoRAs."""
+    """Return the address of a server with the embedded model and its LoRAs, one of which has a preview."""
     loras = tmp_path_factory.mktemp("loras")
     for file in Path(LORAS).glob("*.safetensors"):
         shutil.copy(file, loras)
+    Image.new("RGB", (32, 32), (220, 60, 90)).save(loras / "hearts.preview.png")
     with running_server(tmp_path_factory.mktemp("models"), "--loras", str(loras)) as url:
         yield url
 

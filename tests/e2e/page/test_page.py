@@ -103,7 +103,7 @@ def test_a_workflow_and_a_lora(tab: Tab) -> None:
     """The parts of a workflow and the LoRAs that fit are switched on in the form."""
     tab.page.click("summary:has-text('Workflow')")
     tab.page.check("input[name=workflow-upscale]")
-    tab.page.fill(".part .settings #field-scale", "2")
+    tab.page.fill("#field-upscale-scale", "2")
     tab.page.click("summary:has-text('Adapters')")
     tab.page.check(".adapter:has-text('hearts') input[type=checkbox]")
     with tab.page.expect_request("**/v1/jobs") as sent:
@@ -143,7 +143,7 @@ def test_the_gallery_over_a_reload(tab: Tab) -> None:
     assert 1 == tab.page.locator("li.cell").count()
     tab.page.check("li.cell input")
     tab.page.click(".bar >> text=Delete")
-    tab.page.wait_for_selector("text=Nothing has been made yet.")
+    tab.page.wait_for_selector("text=Nothing was found.")
     tab.page.click(".bar >> text=Undo")
     tab.page.wait_for_selector("li.cell")
     tab.page.click("li.cell .thumb")
@@ -245,7 +245,7 @@ def test_a_grid_and_a_benchmark(tab: Tab) -> None:
 
     tab.page.click("nav >> text=System")
     tab.page.click("text=Run benchmark")
-    tab.page.locator("octabox-system meter").nth(2).wait_for(timeout=PATIENCE)
+    tab.page.locator("octabox-system td meter").nth(2).wait_for(timeout=PATIENCE)
 
 
 def test_models_are_loaded_and_unloaded(tab: Tab) -> None:

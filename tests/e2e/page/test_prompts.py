@@ -122,7 +122,7 @@ def test_outpainting_by_handles(tab: Tab) -> None:
     for _ in range(2):
         tab.page.keyboard.press("ArrowUp")
     assert re.search("192 . 144 pixels", tab.page.inner_text("octabox-outpaint"))
-    assert "16" == tab.page.input_value(".part .settings #field-top")
+    assert "16" == tab.page.input_value("#field-outpaint-top")
     with tab.page.expect_request("**/v1/jobs") as sent:
         tab.make("", strength=1, **STEPS)
     assert {"right": 64, "top": 16} == {

@@ -40,6 +40,7 @@ from octabox.frontends.http.openai.images import routes as images
 from octabox.frontends.http.openai.speech import routes as speech
 from octabox.frontends.http.openai.videos import routes as videos
 from octabox.frontends.http.responses import MEDIA_HEADERS
+from octabox.frontends.http.system import routes as system
 from octabox.frontends.http.ui.routes import add_page
 from octabox.security.clients import client_name, current_client, visible_client
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
@@ -85,6 +86,7 @@ ROUTE_MODULES = (
     RouteModule("native", catalog.routes),
     RouteModule("native", adapters.routes),
     RouteModule("hub", hub.routes),
+    RouteModule("system", system.routes),
     RouteModule("localai", images.routes, ("",)),
     RouteModule("localai", localai.image_routes, ("/v1", "")),
     RouteModule("localai", localai.video_routes, ("",)),

@@ -11,6 +11,7 @@ from octabox.media.decoding.decoders import Decoder
 from octabox.service.hub.pulls import Pulls
 from octabox.service.jobs import JobQueue, Jobs, Preloads
 from octabox.service.protocols import GenerationService, ModelService
+from octabox.telemetry.logs import RecentLines
 from octabox.telemetry.metrics import Metrics
 
 
@@ -30,6 +31,7 @@ class AppContext:
         pulls: Downloads of models.
         preloads: Models that are loaded when the server starts.
         lifecycle: Whether the server is being stopped.
+        log: The last lines of the log.
     """
 
     generation: GenerationService
@@ -43,3 +45,4 @@ class AppContext:
     pulls: Pulls
     preloads: Preloads = field(default_factory=Preloads)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    log: RecentLines = field(default_factory=RecentLines)

@@ -25,6 +25,9 @@ BASE_KEYS = ("modelspec.architecture", "ss_base_model_version", "ss_sd_model_nam
 #: Metadata keys for the trigger words.
 TRIGGER_KEYS = ("modelspec.trigger_phrase", "modelspec.trigger_word", "trigger_words", "ss_trigger_words")
 
+#: Metadata key for a preview as a data URI, from the specification of the metadata of models (modelspec).
+THUMBNAIL_KEY = "modelspec.thumbnail"
+
 #: Base models by the width of the text features of a UNet.
 WIDTHS = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL", 1280: "SDXL refiner"}
 
@@ -57,6 +60,7 @@ class AdapterFile:
         tensors: Number of tensors with weights.
         size: Size of the file in bytes.
         problem: Why it cannot be used; empty if it can.
+        thumbnail: Whether its metadata has a preview.
     """
 
     name: str
@@ -73,6 +77,7 @@ class AdapterFile:
     tensors: int = 0
     size: int = 0
     problem: str = ""
+    thumbnail: bool = False
 
 
 def read_lora(file: Path, name: str) -> AdapterFile:
@@ -96,6 +101,7 @@ def read_lora(file: Path, name: str) -> AdapterFile:
         parts=parts_of(weights),
         tensors=len(weights),
         size=size,
+        thumbnail=bool(metadata.get(THUMBNAIL_KEY)),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from octabox.hub.adapters.adapter_file import AdapterFile
 from octabox.hub.adapters.compatibility import incompatibility
+from octabox.hub.adapters.previews import has_preview
 
 
 def adapter_to_json(found: AdapterFile, folder: Path | None = None) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def adapter_to_json(found: AdapterFile, folder: Path | None = None) -> dict[str,
         "tensors": found.tensors,
         "size": found.size,
         "problem": found.problem or None,
+        "preview": has_preview(found),
     }
     if folder is None:
         return row

@@ -97,9 +97,15 @@ def machine_memory() -> Machine:
 
 def fits(weights: Weights | None, machine: Machine) -> str | None:
     """Return whether a model fits into the memory: ``yes``, ``offloaded`` or ``no``; None if its size is unknown."""
-    if weights is None or not weights.count or not machine.bytes:
+    if weights is None or not weights.count:
         return None
-    needed = weights.memory(accelerator=machine.accelerator)
+    return fits_bytes(weights.memory(accelerator=machine.accelerator), machine)
+
+
+def fits_bytes(needed: int, machine: Machine) -> str | None:
+    """Return whether so many bytes fit into the memory, as `fits` does; None if the memory is unknown."""
+    if not machine.bytes:
+        return None
     if needed <= machine.bytes:
         return "yes"
     return "offloaded" if machine.accelerator and needed <= machine.host else "no"

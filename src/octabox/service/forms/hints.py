@@ -79,7 +79,7 @@ def _bounds(entry: PipelineEntry, name: str, sizes: ModelSizes, limits: Limits) 
 
 def _hints(parameter: Parameter, schema: Mapping[str, Any], order: int) -> dict[str, Any]:
     """Return the group, the order and the control of a parameter, and whether few requests set it."""
-    control = _control(parameter, schema)
+    control = control_of(parameter, schema)
     group = _group(parameter, control)
     # What a request states by itself, whatever the pipeline calls it.
     same = {"same_as": "num_outputs"} if OUTPUTS_PER_PROMPT.fullmatch(parameter.name) else {}
@@ -93,7 +93,7 @@ def _hints(parameter: Parameter, schema: Mapping[str, Any], order: int) -> dict[
     }
 
 
-def _control(parameter: Parameter, schema: Mapping[str, Any]) -> str:
+def control_of(parameter: Parameter, schema: Mapping[str, Any]) -> str:
     """Return the control of a parameter by its kind, its name and its bounds."""
     if parameter.kind == "text" and is_prompt(parameter.name):
         return "prompt"

@@ -27,10 +27,34 @@ class Marks:
     Args:
         star: Whether it has a star.
         tags: Its tags.
+        deleted: Whether its file was deleted, while its job has other outputs.
     """
 
     star: bool = False
     tags: tuple[str, ...] = ()
+    deleted: bool = False
+
+
+@dataclass(frozen=True)
+class MarkChange:
+    """A change of the marks of an output.
+
+    Args:
+        star: Whether it has a star; None leaves that as it is.
+        tags: Its tags; None leaves them as they are.
+        added: Tags that it has in addition.
+        deleted: Whether its file is deleted.
+    """
+
+    star: bool | None = None
+    tags: tuple[str, ...] | None = None
+    added: tuple[str, ...] = ()
+    deleted: bool = False
+
+    def apply(self, marks: Marks) -> Marks:
+        """Return changed marks."""
+        tags = tuple(dict.fromkeys((*(marks.tags if self.tags is None else self.tags), *self.added)))
+        return Marks(marks.star if self.star is None else self.star, tags, marks.deleted or self.deleted)
 
 
 @dataclass

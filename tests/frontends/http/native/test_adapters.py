@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from fakes import Server
 from octabox.errors import InvalidParameterError
@@ -86,3 +89,29 @@ async def test_the_list(query: str, names: list[str]) -> None:
 async def test_a_kind_that_there_is_not() -> None:
     """Another word is an error."""
     assert (await Server().http.get("/v1/adapters?kind=x")).status_code in {400, 422}
+
+
+async def test_a_preview(tmp_path: Path) -> None:
+    """The image beside a file is served under the same keys as all else; without one the error says where to put it."""
+    for file in LORAS.glob("*.safetensors"):
+        shutil.copy(file, tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "hearts.png")
+    server = Server(api_keys="key")
+    server.models.adapters = AdapterRegistry(tmp_path, None)
+    server.http.headers["authorization"] = "Bearer key"
+    rows = (await server.http.get("/v1/adapters")).json()["data"]
+    found = await server.http.get("/v1/adapters/preview?name=hearts")
+    none = await server.http.get("/v1/adapters/preview?name=frame")
+    unknown = await server.http.get("/v1/adapters/preview?name=../hearts&kind=embedding")
+
+    assert {"frame": False, "hearts": True} == {row["name"]: row["preview"] for row in rows}
+    assert (200, "image/png", "nosniff") == (
+        *(found.status_code, found.headers["content-type"]),
+        found.headers["x-content-type-options"],
+    )
+    assert found.content == (tmp_path / "hearts.png").read_bytes()
+    assert [404, 404] == [none.status_code, unknown.status_code]
+    assert "frame.preview.png" in none.json()["error"]["message"]
+    assert str(tmp_path) not in none.text
+    del server.http.headers["authorization"]
+    assert 401 == (await server.http.get("/v1/adapters/preview?name=hearts")).status_code

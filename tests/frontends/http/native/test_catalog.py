@@ -57,6 +57,10 @@ async def test_schedulers() -> None:
     assert "euler" in names["EulerDiscreteScheduler"]
     assert "use_karras_sigmas" in [setting["name"] for setting in one["settings"]]
     assert ("DPMSolverMultistepScheduler", "karras") == (named["name"], named["means"]["schedule"])
+    assert {"name": "euler", "settings": {}} in next(
+        row["variants"] for row in listed["data"] if row["name"] == "EulerDiscreteScheduler"
+    )
+    assert "use_flow_sigmas" in named["schema"]["properties"]
     assert "align_your_steps" in [row["name"] for row in listed["schedules"]]
 
 
@@ -69,6 +73,9 @@ async def test_schedulers_of_a_model() -> None:
     assert ("DDIMScheduler", False) == (listed["own"], listed["matches_flows"])
     assert {"name": "DDIMScheduler", "settings": {}} == listed["recommended"]
     assert rows["DDIMScheduler"]["fits"]
+    _, fitting = await get("schedulers/dpmpp_2m?model=demo")
+    assert "use_flow_sigmas" not in fitting["schema"]["properties"]
+    assert "switch" == fitting["schema"]["properties"]["lower_order_final"]["x-octabox"]["control"]
     assert "beta_schedule" in rows["EDMEulerScheduler"]["reason"]
     assert "beta_schedule" in one["reason"]
     assert 404 == (await get("schedulers?model=no-such-model"))[0]

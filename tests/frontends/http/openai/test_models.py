@@ -198,3 +198,13 @@ async def test_tokens_of_a_model_of_the_hub(
 
     assert [("tokenizer", 24)] == [(each["tokenizer"], each["max_tokens"]) for each in answer.json()["data"]]
     assert answer.json()["data"][0]["tokens"] > 2
+
+
+async def test_the_memory_that_a_model_needs(server: Server) -> None:
+    """It is that of the weights in its files, before it is loaded."""
+    found = (await server.http.get("/v1/models/demo/memory")).json()
+
+    assert {"text_encoder", "unet", "vae"} == set(found["weights"])
+    assert sum(found["weights"].values()) == found["bytes"] > 1_000_000
+    assert ("yes", True) == (found["fits"], found["memory"] > found["bytes"])
+    assert 404 == (await server.http.get("/v1/models/gone/memory")).status_code

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.signature import json_schema
+from octabox.media.images import encode
 from octabox.service.bounds import Limits
 from octabox.service.forms.hints import add_form_hints
 from octabox.service.forms.model_sizes import ModelSizes
+from octabox.service.forms.scheduler_settings import settings_schema
+from octabox.types import OutputFormat
 from page_scripts import copy_scripts, run
 
 
@@ -103,6 +110,114 @@ def test_parameters_of_the_automatic1111_web_ui(scripts: Path) -> None:
         "height": 512,
     } == found["params"]
     assert (42, "DPM++ 2M") == (found["seed"], found["scheduler"])
+    assert [] == found["unused"]
+
+
+def test_what_a_form_does_not_have_is_named(scripts: Path) -> None:
+    """Settings of the web UI that are not read; a schedule goes with its sampler."""
+    text = (
+        "a cat\nSteps: 25, Sampler: DPM++ 2M, Schedule type: Karras, Seed: 1, Hires upscale: 2, ADetailer model: face"
+    )
+    code = "import { fromInfotext } from './js/metadata.js';\nconsole.log(JSON.stringify(fromInfotext(value)));"
+    found = run(scripts, code, text)
+
+    assert {"name": "DPM++ 2M", "schedule": "Karras"} == found["scheduler"]
+    assert ["Hires upscale", "ADetailer model"] == found["unused"]
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp", "png"])
+@pytest.mark.parametrize("from_octabox", [True, False], ids=["octabox", "a1111"])
+def test_parameters_in_files_of_each_format(scripts: Path, name: str, *, from_octabox: bool) -> None:
+    """What Octabox and the AUTOMATIC1111 web UI write to an image is read back."""
+    metadata = {"model": "demo", "params": {"prompt": "a café, 猫"}, "seed": 5}
+    image = Image.new("RGB", (8, 8))
+    if from_octabox:
+        content = encode(image, OutputFormat(name), metadata)[0]
+    else:
+        content = as_web_ui(image, name, "a café, 猫\nSteps: 20, Sampler: Euler a, Seed: 5, Size: 8x8")
+    code = """
+    import { readParameters } from './js/metadata.js';
+    console.log(JSON.stringify(await readParameters(new Blob([Buffer.from(value, 'base64')]))));"""
+    found = run(scripts, code, base64.b64encode(content).decode())
+
+    assert ("a café, 猫", 5) == (found["params"]["prompt"], found["seed"])
+    assert from_octabox == (found.get("model") == "demo")
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp"])
+def test_damaged_files_hold_no_parameters(scripts: Path, name: str) -> None:
+    """A file that is cut off anywhere is read without an exception."""
+    content = as_web_ui(Image.new("RGB", (8, 8)), name, "a cat\nSteps: 20, Seed: 5")
+    code = """
+    import { exifComment } from './js/metadata.js';
+    const bytes = new Uint8Array(Buffer.from(value, 'base64'));
+    console.log(JSON.stringify([...bytes.keys()].map((length) => typeof exifComment(bytes.subarray(0, length)))));"""
+
+    assert {"string"} == set(run(scripts, code, base64.b64encode(content).decode()))
+
+
+def as_web_ui(image: Image.Image, name: str, text: str) -> bytes:
+    """Return a file as the AUTOMATIC1111 web UI writes it."""
+    stream = io.BytesIO()
+    if name == "png":
+        chunks = PngInfo()
+        chunks.add_itxt("parameters", text)
+        image.save(stream, name, pnginfo=chunks)
+    else:
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-be")
+        image.save(stream, name, exif=exif)
+    return stream.getvalue()
+
+
+def test_choices_of_a_scheduler(scripts: Path) -> None:
+    """Each name is a choice, a class without a plain one too; what a request has is found among them, with what remains."""
+    rows = [
+        {"name": "EulerDiscreteScheduler", "variants": [{"name": "euler", "settings": {}}], "description": ""},
+        {
+            "name": "DPMSolverMultistepScheduler",
+            "variants": [
+                {"name": "dpmpp", "settings": {"algorithm_type": "dpmsolver++", "solver_order": 1}},
+                {"name": "dpmpp_2m", "settings": {"algorithm_type": "dpmsolver++", "solver_order": 2}},
+            ],
+            "description": "",
+        },
+    ]
+    code = """
+    import { choiceFor, choicesOf, partsOf } from './js/schedulers.js';
+    const choices = choicesOf(value);
+    const solver = 'DPMSolverMultistepScheduler';
+    const settings = { s_churn: 1 };
+    console.log(JSON.stringify({
+      names: choices.map((each) => each.name),
+      second: choiceFor(choices, solver, { algorithm_type: 'dpmsolver++', solver_order: 2, schedule: 'karras' }),
+      plain: choiceFor(choices, solver, { solver_order: 3 }),
+      none: choiceFor(choices, 'UniPCMultistepScheduler', {}),
+      parts: ['', 'euler', { name: 'euler', ...settings }, { name: 'euler', settings, schedule: 'beta' }].map(partsOf),
+    }));"""
+    found = run(scripts, code, rows)
+
+    assert ["euler", "DPMSolverMultistepScheduler", "dpmpp", "dpmpp_2m"] == found["names"]
+    assert {"name": "dpmpp_2m", "settings": {"schedule": "karras"}} == found["second"]
+    assert {"name": "DPMSolverMultistepScheduler", "settings": {"solver_order": 3}} == found["plain"]
+    assert None is found["none"]
+    assert [{}, {}, {"s_churn": 1}, {"schedule": "beta", "s_churn": 1}] == [each["settings"] for each in found["parts"]]
+
+
+def test_every_scheduler_has_a_form(scripts: Path) -> None:
+    """Each setting has a control, and the defaults set nothing."""
+    catalog = load_catalog()
+    schemas = {name: settings_schema(name, catalog) for name in catalog.schedulers}
+    code = """
+    import { formFields, initialValues, toParams } from './js/fields.js';
+    const form = (fields) => ({ names: fields.map((each) => each.name), ...toParams(fields, initialValues(fields)) });
+    const forms = Object.entries(value).map(([name, schema]) => [name, form(formFields(schema))]);
+    console.log(JSON.stringify(Object.fromEntries(forms)));"""
+    found = run(scripts, code, schemas)
+
+    assert len(schemas) > 30
+    for name, form in found.items():
+        assert (set(schemas[name]["properties"]), {}, {}) == (set(form["names"]), form["params"], form["problems"])
 
 
 def test_metadata_is_what_made_the_output(scripts: Path) -> None:
@@ -145,6 +260,32 @@ def test_axes_of_a_grid(scripts: Path) -> None:
     texts = ["1, 2.5", "red|blue, green", "1..3", "0..1 step 0.5", "a,1"]
 
     assert [[1, 2.5], ["red", "blue, green"], [1, 2, 3], [0, 0.5, 1], ["a", "1"]] == run(scripts, code, texts)
+
+
+def test_where_a_value_of_a_grid_goes(scripts: Path) -> None:
+    """A parameter, the seed, a scheduler that keeps its settings, the weight of a LoRA, and words of the prompt."""
+    body = {
+        "params": {"prompt": "a red star"},
+        "scheduler": {"name": "euler", "schedule": "karras"},
+        "adapters": [{"lora": "ink", "weight": 1}, {"lora": "oil", "weight": 1}],
+    }
+    code = """
+    import { withValue } from './js/axes.js';
+    const [body, axes] = value;
+    console.log(JSON.stringify(axes.map(([name, each, first]) => withValue(body, name, each, first))));"""
+    axes = [
+        ["guidance_scale", 3, 3],
+        ["seed", "4", "4"],
+        ["scheduler", "unipc", "unipc"],
+        ["weight of oil", 0.5, 0.5],
+        ["words in the prompt", "blue", "red"],
+    ]
+    guided, seeded, scheduled, weighed, worded = run(scripts, code, [body, axes])
+
+    assert ({"prompt": "a red star", "guidance_scale": 3}, 4) == (guided["params"], seeded["seed"])
+    assert {"name": "unipc", "schedule": "karras"} == scheduled["scheduler"]
+    assert [1, 0.5] == [each["weight"] for each in weighed["adapters"]]
+    assert "a blue star" == worded["params"]["prompt"]
 
 
 def test_every_text_is_shown(scripts: Path) -> None:

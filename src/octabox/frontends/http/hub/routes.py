@@ -11,8 +11,8 @@ from fastapi.responses import Response
 from octabox.errors import ModelNotFoundError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.hub import pulls
-from octabox.frontends.http.hub.access import AdminAccess
 from octabox.frontends.http.middleware import SafeJson
+from octabox.frontends.http.network.access import AdminAccess
 from octabox.hub.browsing import search
 from octabox.hub.browsing.inspection import inspect_repository
 from octabox.hub.browsing.library import cached_models

@@ -22,6 +22,7 @@ from octabox.schedulers.listing import describe_scheduler, list_schedules, summa
 from octabox.service.bounds import Limits
 from octabox.service.forms.hints import add_form_hints
 from octabox.service.forms.model_sizes import ModelSizes
+from octabox.service.forms.scheduler_settings import settings_schema
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -80,12 +81,15 @@ def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
 
     @router.get("/schedulers/{name}")
     async def scheduler(name: str, model: str | None = None) -> Response:
-        """Return a noise scheduler by any of its names, with its settings; with a model, whether it is compatible."""
+        """Return a noise scheduler by any of its names, with the schema of its settings; with a model, of those that fit it."""
+        catalog = await _catalog(ctx)
         try:
-            found = describe_scheduler(name, await _catalog(ctx))
+            found = describe_scheduler(name, catalog)
         except SchedulerNotFoundError as error:
             # As a parameter of a request this is an error with status 400, but here the name is part of the URL.
             return SafeJson(errors.error_body(error), 404)
+        served = None if model is None else await asyncio.to_thread(ctx.models.resolve, model)
+        found["schema"] = await asyncio.to_thread(settings_schema, name, catalog, served)
         if model is None:
             return SafeJson(found)
         known = await asyncio.to_thread(ctx.models.schedulers, model)

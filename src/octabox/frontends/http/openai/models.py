@@ -18,6 +18,8 @@ from octabox.errors import ModelNotFoundError
 from octabox.frontends.http.bodies import body_description, check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
+from octabox.hub.browsing.memory import machine_memory
+from octabox.service.forms.memory import estimate_memory
 from octabox.service.forms.tokens import count_model_tokens
 from octabox.types import ModelInfo, ModelStatus
 
@@ -48,6 +50,7 @@ class TokensBody(BaseModel):
 def routes(ctx: AppContext) -> APIRouter:
     """Return the routes. A name may contain slashes, so the routes with a suffix come first."""
     router = APIRouter(prefix="/models", tags=["models"])
+    _add_estimates(router, ctx)
 
     async def find(name: str) -> ModelInfo:
         """Return a model that is configured or in memory."""
@@ -94,11 +97,25 @@ def routes(ctx: AppContext) -> APIRouter:
         info = await find(name)
         return SafeJson(describe(info, _status_of(ctx, info.alias_of or info.name)))
 
-    return _with_tokens(router, ctx)
+    return router
 
 
-def _with_tokens(router: APIRouter, ctx: AppContext) -> APIRouter:
-    """Return the router with the route that counts the tokens of a prompt."""
+def _add_estimates(router: APIRouter, ctx: AppContext) -> None:
+    """Add the routes that count tokens, and estimate memory, without loading a model."""
+    _add_tokens(router, ctx)
+
+    @router.get("/{name:path}/memory")
+    async def memory(name: str) -> Response:
+        """Return the bytes that the weights of a model need, and whether they fit into the memory; it is not loaded for it."""
+        model = await asyncio.to_thread(ctx.models.resolve, name)
+        machine = await asyncio.to_thread(machine_memory)
+        return SafeJson(
+            await asyncio.to_thread(estimate_memory, model, machine, ctx.settings.device, ctx.settings.dtype)
+        )
+
+
+def _add_tokens(router: APIRouter, ctx: AppContext) -> None:
+    """Add the route that counts the tokens of a prompt."""
 
     @router.post(
         "/{name:path}/tokens", openapi_extra=body_description(TokensBody.model_json_schema, "application/json")
@@ -110,8 +127,6 @@ def _with_tokens(router: APIRouter, ctx: AppContext) -> APIRouter:
         syntax = body.prompt_syntax or model.config.prompt_syntax or ctx.settings.prompt_syntax
         counts = await asyncio.to_thread(count_model_tokens, model.config, body.prompt, syntax)
         return SafeJson({"object": "list", "data": [asdict(each) for each in counts]})
-
-    return router
 
 
 def _describe_body() -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Literal
 
+from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import JobStateError, OutputNotFoundError
 from octabox.service.jobs.queue.dispatcher import Dispatcher
 from octabox.service.jobs.queue.live_jobs import ALL, LiveJobs
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import MAX_TAGS, MarkChange, Marks, StoredJob
 from octabox.service.jobs.store.store import JobStore
 
 #: Name of the stored value with the paused models.
@@ -88,26 +88,30 @@ class QueueControls:
         await self._dispatcher.withdraw(self._live.of_model(job.request.model))
         self._dispatcher.dispatch()
 
-    async def mark(
-        self, job: StoredJob, index: int, star: bool | None = None, tags: Sequence[str] | None = None
-    ) -> None:
-        """Change the marks of an output of a job.
+    async def mark(self, job: StoredJob, index: int, change: MarkChange) -> Marks:
+        """Change the marks of an output of a job, and return them.
 
         Args:
             job: The job.
             index: Index of the output, from 0.
-            star: Whether it has a star; None leaves that as it is.
-            tags: Its tags; None leaves them as they are.
+            change: The change.
 
         Raises:
-            OutputNotFoundError: The job has no such output.
+            OutputNotFoundError: The job has no such output, or it was deleted.
+            InvalidParameterError: The output would have too many tags.
         """
         count = len(job.result.artifacts) if job.result is not None else 0
-        if not 0 <= index < count:
-            hint = f"Its outputs are 0 to {count - 1}." if count else f"It is {job.status}, and has no outputs."
+        before = job.marks.get(index, Marks())
+        if not 0 <= index < count or before.deleted:
+            left = [str(each) for each in range(count) if not job.marks.get(each, Marks()).deleted]
+            hint = f"Its outputs are {', '.join(left)}." if left else f"It is {job.status}, and has no outputs."
             raise OutputNotFoundError(f"Job '{job.id}' has no output {index}.", hint=hint, parameter="index")
-        unique = None if tags is None else tuple(dict.fromkeys(tags))
-        await self._store.mark(job.id, index, star, unique)
+        marks = change.apply(before)
+        if len(marks.tags) > MAX_TAGS:
+            message = f"Output {index} of job '{job.id}' would have {len(marks.tags)} tags; the maximum is {MAX_TAGS}."
+            raise InvalidParameterError(message, hint="Remove some of its tags.", parameter="add_tags")
+        await self._store.mark(job.id, index, change)
+        return marks
 
     async def _move(self, job: StoredJob, position: Position, other: StoredJob | None) -> None:
         """Give a job another place."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from octabox.service.jobs.record import Delivery, JobQuery, StoredJob
+from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, StoredJob
 from octabox.service.jobs.store.membership import StoreMembership
 from octabox.service.jobs.store.schema.rows import end_values
 from octabox.service.jobs.store.schema.serialization import decode_request
@@ -50,9 +50,9 @@ class JobStore(StoreMembership):
         """Change columns of a job of this server, unless it has ended; return whether it was changed."""
         return self._run("change", job_id, values, self.server)
 
-    async def mark(self, job_id: str, index: int, star: bool | None, tags: Sequence[str] | None) -> None:
-        """Change the marks of an output of a job; None leaves a mark as it is."""
-        await self._run("mark", job_id, index, star, tags)
+    async def mark(self, job_id: str, index: int, change: MarkChange) -> None:
+        """Change the marks of an output of a job."""
+        await self._run("mark", job_id, index, change)
 
     def queue_again(self, job_id: str, statuses: Sequence[str], **values: Any) -> asyncio.Future[bool]:
         """Let a job with one of these statuses wait at this server; return whether it had one."""

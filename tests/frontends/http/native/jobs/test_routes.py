@@ -294,10 +294,10 @@ async def test_marks_of_outputs(server: Server) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "status", "param", "words"),
     [
-        ("a/outputs/1", {"star": True}, 404, "index", "Its outputs are 0 to 0."),
+        ("a/outputs/1", {"star": True}, 404, "index", "Its outputs are 0."),
         ("a/outputs/-1", {"star": True}, 404, "index", "no output -1"),
         ("b/outputs/0", {"star": True}, 404, "id", "no job 'b'"),
-        ("a/outputs/0", {}, 400, None, "'star' or 'tags'"),
+        ("a/outputs/0", {}, 400, None, "'star', 'tags' or 'add_tags'"),
         ("a/outputs/0", {"stars": True}, 400, "stars", "star"),
         ("a/outputs/0", {"star": "yes please"}, 400, "star", "star"),
         ("a/outputs/0", {"tags": [""]}, 400, "tags", "tags"),
@@ -316,3 +316,96 @@ async def test_marks_that_cannot_be(
     assert status == answer.status_code
     assert (answer.json()["error"]["param"] or "").startswith(param or "")
     assert words in answer.json()["error"]["message"]
+
+
+async def outputs_of(server: Server, name: str) -> list[dict[str, Any]]:
+    """Return the outputs of a job."""
+    job = (await server.http.get(f"{PATH}/{name}")).json()
+    outputs: list[dict[str, Any]] = job["result"]["outputs"]
+    return outputs
+
+
+async def test_many_outputs_are_marked_by_one_request(server: Server) -> None:
+    """Those of several jobs; tags are added to the ones before, and what does not exist is listed."""
+    for name in ("a", "b"):
+        await server.http.post(PATH, json={**GOOD, "id": name, "num_outputs": 2})
+        await ended(server, name)
+    await server.http.patch(f"{PATH}/a/outputs/1", json={"tags": ["red"]})
+    chosen = [{"id": "a", "index": 1}, {"id": "b", "index": 0}, {"id": "b", "index": 7}, {"id": "c", "index": 0}]
+    body = {"outputs": chosen, "star": True, "add_tags": ["good", "red"]}
+    answer = (await server.http.post(f"{PATH}/outputs/mark", json=body)).json()
+
+    marks = [(each["star"], each["tags"]) for name in "ab" for each in await outputs_of(server, name)]
+    assert [(False, []), (True, ["red", "good"]), (True, ["good", "red"]), (False, [])] == marks
+    assert chosen[:2] == [{name: each[name] for name in ("id", "index")} for each in answer["data"]]
+    assert chosen[2:] == answer["missing"]
+
+
+async def test_outputs_are_deleted(server: Server) -> None:
+    """The file of one goes, and the others of its job stay; with the last one the job goes."""
+    await server.http.post(PATH, json={**GOOD, "id": "a", "num_outputs": 2})
+    before = (await ended(server, "a"))["result"]["outputs"]
+    first, second = ({"outputs": [{"id": "a", "index": index}]} for index in range(2))
+    done = (await server.http.post(f"{PATH}/outputs/delete", json=first)).json()
+    after = await outputs_of(server, "a")
+    again = (await server.http.post(f"{PATH}/outputs/delete", json=first)).json()
+    marked = await server.http.patch(f"{PATH}/a/outputs/0", json={"star": True})
+    links = [(await server.http.get(each["url"])).status_code for each in before]
+
+    assert ([{"id": "a", "index": 0, "star": False, "tags": [], "deleted": True}], []) == (
+        done["data"],
+        done["missing"],
+    )
+    assert (None, True) == (after[0]["url"], after[0]["deleted"])
+    assert before[1] == after[1]
+    assert ([], first["outputs"]) == (again["data"], again["missing"])
+    assert (404, [404, 200]) == (marked.status_code, links)
+    await server.http.post(f"{PATH}/outputs/delete", json=second)
+    assert 404 == (await server.http.get(f"{PATH}/a")).status_code
+
+
+async def test_outputs_of_others_are_missing() -> None:
+    """Another key neither marks nor deletes them."""
+    server = Server(api_keys="one,two")
+    mine, other = {"authorization": "Bearer one"}, {"authorization": "Bearer two"}
+    await server.http.post(PATH, json={**GOOD, "id": "a"}, headers=mine)
+    await server.http.get(f"{PATH}/a/events", headers=mine)
+    chosen = [{"id": "a", "index": 0}]
+    for verb, fields in (("mark", {"star": True}), ("delete", {})):
+        body = {"outputs": chosen, **fields}
+        answer = (await server.http.post(f"{PATH}/outputs/{verb}", json=body, headers=other)).json()
+        assert ([], chosen) == (answer["data"], answer["missing"])
+
+    job = (await server.http.get(f"{PATH}/a", headers=mine)).json()
+    assert not job["result"]["outputs"][0]["star"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "param"),
+    [
+        ("mark", {"star": True}, "outputs"),
+        ("mark", {"outputs": [], "star": True}, "outputs"),
+        ("mark", {"outputs": [{"id": "a", "index": 0}]}, None),
+        ("mark", {"outputs": [{"id": "a"}], "star": True}, "outputs"),
+        ("mark", {"outputs": [{"id": "a", "index": True}], "star": True}, "outputs"),
+        ("delete", {"outputs": [{"id": "a", "index": 0}] * 1001}, "outputs"),
+        ("delete", {"outputs": [{"id": "a", "index": 0}], "star": True}, "star"),
+    ],
+)
+async def test_wrong_selections(server: Server, verb: str, body: dict[str, Any], param: str | None) -> None:
+    """The error names the field."""
+    answer = await server.http.post(f"{PATH}/outputs/{verb}", json=body)
+
+    assert (400, param) == (answer.status_code, answer.json()["error"]["param"])
+
+
+async def test_too_many_tags(server: Server) -> None:
+    """Tags that are added count with those before."""
+    await server.http.post(PATH, json={**GOOD, "id": "a"})
+    await ended(server, "a")
+    await server.http.patch(f"{PATH}/a/outputs/0", json={"tags": [f"t{index}" for index in range(32)]})
+    body = {"outputs": [{"id": "a", "index": 0}], "add_tags": ["more"]}
+    answer = await server.http.post(f"{PATH}/outputs/mark", json=body)
+
+    assert (400, "add_tags") == (answer.status_code, answer.json()["error"]["param"])
+    assert "33 tags" in answer.json()["error"]["message"]

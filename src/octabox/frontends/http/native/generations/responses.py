@@ -76,7 +76,7 @@ def generation_to_json(job: Job, generation: Generation, base: str, warnings: It
     """Return the body of a response without the content of the outputs."""
     urls = output_urls(job, len(generation.artifacts), base)
     described = [describe_output(*each) for each in zip(generation.artifacts, urls, strict=True)]
-    outputs = [{**each, **_marks_to_json(job, index)} for index, each in enumerate(described)]
+    outputs = [_mark(job, index, each) for index, each in enumerate(described)]
     return to_response(generation, outputs, warnings)
 
 
@@ -114,12 +114,15 @@ def job_to_json(job: Job, base: str) -> dict[str, Any]:
     }
 
 
-def _marks_to_json(job: Job, index: int) -> dict[str, Any]:
-    """Return the marks of an output of a background job."""
+def _mark(job: Job, index: int, output: dict[str, Any]) -> dict[str, Any]:
+    """Return an output of a background job with its marks; one that was deleted has no content."""
     if not isinstance(job, StoredJob):
-        return {}
+        return output
     marks = job.marks.get(index, Marks())
-    return {"star": marks.star, "tags": list(marks.tags)}
+    marked = {**output, "star": marks.star, "tags": list(marks.tags)}
+    if not marks.deleted:
+        return marked
+    return {**{name: value for name, value in marked.items() if name != "text"}, "url": None, "deleted": True}
 
 
 def _stored_to_json(job: StoredJob) -> dict[str, Any]:

@@ -17,14 +17,13 @@ from octabox.frontends.http.native.generations.responses import job_to_json
 from octabox.frontends.http.native.generations.translate import CLIENT_NAMES
 from octabox.frontends.http.native.jobs.bodies import read_optional, read_submissions
 from octabox.frontends.http.native.jobs.events import parse_event_id, to_events
+from octabox.frontends.http.native.jobs.outputs import add_output_routes
 from octabox.frontends.http.native.jobs.schema import (
     JobChange,
-    OutputChange,
     Pause,
     Prune,
     parse_body,
     parse_change,
-    parse_marks,
     submission_schema,
 )
 from octabox.frontends.http.responses import base_url
@@ -43,7 +42,7 @@ def routes(ctx: AppContext) -> APIRouter:
     _add_collection(router, ctx)
     _add_queue(router, ctx)
     _add_job(router, ctx)
-    _add_outputs(router, ctx)
+    add_output_routes(router, ctx)
     return router
 
 
@@ -170,19 +169,6 @@ def _add_job(router: APIRouter, ctx: AppContext) -> None:
     async def delete(job_id: str, request: Request) -> Response:
         """Delete a job and its results; one that waits or runs is cancelled."""
         return respond(await ctx.queue.delete(job_id), request, deleted=True)
-
-
-def _add_outputs(router: APIRouter, ctx: AppContext) -> None:
-    """Add the route for one output of a job."""
-
-    @router.patch(
-        "/{job_id}/outputs/{index}", openapi_extra=body_description(OutputChange.model_json_schema, "application/json")
-    )
-    async def mark(job_id: str, index: int, request: Request) -> Response:
-        """Give an output of a completed job a star or tags, or remove them."""
-        body = parse_marks(await read_json(request, '{"star": true}'))
-        await ctx.queue.controls.mark(await ctx.queue.find(job_id), index, body.star, body.tags)
-        return SafeJson(job_to_json(await ctx.queue.find(job_id), base_url(ctx, request)))
 
 
 def _parse_statuses(text: str | None) -> tuple[Status, ...]:

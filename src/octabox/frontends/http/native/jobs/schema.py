@@ -11,10 +11,14 @@ from octabox.errors import InvalidParameterError, UnknownParameterError, nearest
 from octabox.frontends.http.bodies import Body, check_fields
 from octabox.frontends.http.native.generations.schema import body_schema
 from octabox.frontends.naming.fields import StrictNumber
-from octabox.service.jobs.record import MAX_PRIORITY, MAX_TAG, MAX_TAGS
+from octabox.service.jobs.output_changes import OutputId
+from octabox.service.jobs.record import MAX_PRIORITY, MAX_TAG, MAX_TAGS, MarkChange
 
 #: Maximum number of requests of a batch.
 MAX_REQUESTS = 1000
+
+#: Maximum number of outputs of a request that marks or deletes them.
+MAX_OUTPUTS = 1000
 
 
 class Batch(BaseModel):
@@ -44,15 +48,61 @@ class JobChange(BaseModel):
     after: str | None = Field(None, description="Id of the job to run after.")
 
 
+#: The tags of an output.
+Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=MAX_TAG)]], Field(max_length=MAX_TAGS)]
+
+
 class OutputChange(BaseModel):
     """Change of the marks of an output."""
 
     model_config = ConfigDict(extra="forbid")
 
     star: bool | None = Field(None, description="Whether the output has a star.")
-    tags: list[Annotated[str, Field(min_length=1, max_length=MAX_TAG)]] | None = Field(
-        None, max_length=MAX_TAGS, description="The tags of the output; an empty list removes all."
-    )
+    tags: Tags | None = Field(None, description="The tags of the output; an empty list removes all.")
+    add_tags: Tags | None = Field(None, description="Tags that the output has in addition.")
+
+    def change(self) -> MarkChange:
+        """Return the change.
+
+        Raises:
+            InvalidParameterError: It changes nothing.
+        """
+        if self.star is None and self.tags is None and self.add_tags is None:
+            raise InvalidParameterError("The body changes nothing.", hint="Send 'star', 'tags' or 'add_tags'.")
+        tags = None if self.tags is None else tuple(dict.fromkeys(self.tags))
+        return MarkChange(self.star, tags, tuple(self.add_tags or ()))
+
+
+class OutputReference(BaseModel):
+    """An output of a job."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(description="Id of the job.")
+    index: StrictNumber[int] = Field(ge=0, description="Index of the output, from 0.")
+
+
+class OutputSelection(BaseModel):
+    """Outputs of any jobs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    outputs: list[OutputReference] = Field(min_length=1, max_length=MAX_OUTPUTS, description="The outputs.")
+
+    @classmethod
+    def schema_of_body(cls) -> dict[str, Any]:
+        """Return the JSON Schema of the body, for the OpenAPI description."""
+        schema = cls.model_json_schema()
+        schema["properties"]["outputs"]["items"] = schema.pop("$defs")["OutputReference"]
+        return schema
+
+    def ids(self) -> list[OutputId]:
+        """Return the outputs, each once."""
+        return list(dict.fromkeys(OutputId(each.id, each.index) for each in self.outputs))
+
+
+class OutputsChange(OutputChange, OutputSelection):
+    """Change of the marks of outputs."""
 
 
 class Pause(BaseModel):
@@ -105,18 +155,6 @@ def parse_change(fields: Mapping[str, Any]) -> JobChange:
     if not places and change.priority is None:
         message, hint = "The body changes nothing.", "Send 'priority', 'position', 'before' or 'after'."
         raise InvalidParameterError(message, hint=hint)
-    return change
-
-
-def parse_marks(fields: Mapping[str, Any]) -> OutputChange:
-    """Return the change of the marks of an output.
-
-    Raises:
-        RequestError: It changes nothing, or has an invalid field.
-    """
-    change = parse_body(OutputChange, fields)
-    if change.star is None and change.tags is None:
-        raise InvalidParameterError("The body changes nothing.", hint="Send 'star' or 'tags'.")
     return change
 
 

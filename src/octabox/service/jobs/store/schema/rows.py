@@ -100,12 +100,15 @@ def end_values(job: StoredJob) -> dict[str, Any]:
 
 def decode_marks(text: str) -> dict[int, Marks]:
     """Return the marks of outputs by index."""
-    return {int(index): Marks(each["star"], tuple(each["tags"])) for index, each in json.loads(text).items()}
+    return {
+        int(index): Marks(each["star"], tuple(each["tags"]), each.get("deleted", False))
+        for index, each in json.loads(text).items()
+    }
 
 
 def encode_marks(marks: Mapping[int, Marks]) -> str:
-    """Return the marks of outputs as JSON; those without a star and tags are left out."""
-    return json.dumps({index: asdict(each) for index, each in marks.items() if each.star or each.tags})
+    """Return the marks of outputs as JSON; those of an output without any are left out."""
+    return json.dumps({index: asdict(each) for index, each in marks.items() if each != Marks()})
 
 
 def file_names(row: Row) -> list[str]:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import ResultExpiredError
-from octabox.service.jobs.record import Delivery, JobQuery, Marks, StoredJob
+from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, Marks, StoredJob
 from octabox.service.jobs.store.schema.rows import decode_marks, encode_marks, file_names, to_job
 from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
 from octabox.service.jobs.store.schema.tables import deliveries, jobs, properties, run_times
@@ -74,14 +74,13 @@ def change(connection: Connection, job_id: str, values: Mapping[str, Any], serve
     return connection.execute(update(jobs).where(*own).values(**values)).rowcount > 0
 
 
-def mark(connection: Connection, job_id: str, index: int, star: bool | None, tags: Sequence[str] | None) -> None:
-    """Change the marks of an output of a job, of any server; None leaves a mark as it is."""
+def mark(connection: Connection, job_id: str, index: int, change: MarkChange) -> None:
+    """Change the marks of an output of a job, of any server."""
     row = connection.execute(select(jobs.c.marks).where(jobs.c.id == job_id).with_for_update()).first()
     if row is None:
         return
     marks = decode_marks(row.marks)
-    before = marks.get(index, Marks())
-    marks[index] = Marks(before.star if star is None else star, before.tags if tags is None else tuple(tags))
+    marks[index] = change.apply(marks.get(index, Marks()))
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(marks=encode_marks(marks)))
 
 

@@ -51,10 +51,10 @@ export function setApiKey(key) {
  *
  * @param {string} method
  * @param {string} path
- * @param {{body?: any, signal?: AbortSignal, headers?: Record<string, string>}} options
+ * @param {{body?: any, signal?: AbortSignal, headers?: Record<string, string>, optional?: boolean}} options What is optional asks for no other key.
  * @returns {Promise<Response>}
  */
-export async function send(method, path, { body, signal, headers = {} } = {}) {
+export async function send(method, path, { body, signal, headers = {}, optional = false } = {}) {
   const key = apiKey();
   /** @type {Record<string, string>} */
   const all = { ...headers, ...(key ? { authorization: `Bearer ${key}` } : {}) };
@@ -76,13 +76,13 @@ export async function send(method, path, { body, signal, headers = {} } = {}) {
     // A proxy answers in its own format.
   }
   const failure = new ApiError(response.status, found);
-  if (response.status === 401) window.dispatchEvent(new CustomEvent("octabox-unauthorized"));
+  if (response.status === 401 && !optional) window.dispatchEvent(new CustomEvent("octabox-unauthorized"));
   throw failure;
 }
 
-/** @param {string} path @param {AbortSignal} [signal] */
-export async function getJson(path, signal) {
-  return (await send("GET", path, { signal })).json();
+/** @param {string} path @param {{signal?: AbortSignal, optional?: boolean}} [options] */
+export async function getJson(path, options) {
+  return (await send("GET", path, options)).json();
 }
 
 /** @param {string} path @param {any} [body] */

@@ -1,6 +1,8 @@
 // The axes of a grid: their values, and where they go in a request.
 // @ts-check
 
+import { T } from "./texts.js";
+
 /** Most outputs of one grid. */
 export const MOST = 256;
 
@@ -17,11 +19,13 @@ export function axisValues(text) {
   return parts.every((each) => !Number.isNaN(Number(each))) ? parts.map(Number) : parts;
 }
 
-/** Return a body with a value in the place of an axis: a call parameter, the seed, the scheduler or a part of the prompt. */
+/** Return a body with a value in the place of an axis: a call parameter, the seed, the scheduler, the weight of a LoRA or a part of the prompt. */
 export function withValue(body, name, value, first) {
   if (name === "seed") return { ...body, seed: Number(value) };
-  if (name === "scheduler") return { ...body, scheduler: String(value) };
-  if (name === "words in the prompt") {
+  if (name === "scheduler") return { ...body, scheduler: typeof body.scheduler === "object" ? { ...body.scheduler, name: String(value) } : String(value) };
+  const lora = (body.adapters || []).find((each) => T.grid.lora(each.lora) === name);
+  if (lora) return { ...body, adapters: body.adapters.map((each) => (each === lora ? { ...each, weight: Number(value) } : each)) };
+  if (name === T.grid.words) {
     return { ...body, params: { ...body.params, prompt: String(body.params.prompt || "").replaceAll(String(first), String(value)) } };
   }
   return { ...body, params: { ...body.params, [name]: value } };

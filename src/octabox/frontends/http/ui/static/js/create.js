@@ -3,6 +3,7 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { encodePath, getJson, postJson } from "./api.js";
+import { formatBytes } from "./format.js";
 import { formFields, initialValues, restoreValues } from "./fields.js";
 import { fetchAsDataUri } from "./media-input.js";
 import { fromOctabox, readParameters } from "./metadata.js";
@@ -14,10 +15,15 @@ import { T } from "./texts.js";
 import { isList, workflowFields } from "./workflow.js";
 import "./field.js";
 import "./outpaint.js";
+import "./preview.js";
 import "./result.js";
+import "./scheduler.js";
 
 const PROMPTS = "octabox-prompts";
 const MAX_PROMPTS = 100;
+
+/** A telephone, as in the styles. */
+const NARROW = "(max-width: 760px)";
 
 /** Milliseconds without a key after which tokens are counted. */
 const COUNT_PAUSE = 400;
@@ -25,9 +31,9 @@ const COUNT_PAUSE = 400;
 export class OctaboxCreate extends LitElement {
   static properties = {
     models: { attribute: false }, model: { state: true }, task: { state: true }, fields: { state: true }, values: { state: true },
-    seed: { state: true }, outputs: { state: true }, scheduler: { state: true }, schedulers: { state: true }, adapters: { state: true },
+    seed: { state: true }, outputs: { state: true }, scheduler: { state: true }, schedulerProblem: { state: true }, adapters: { state: true },
     chosen: { state: true }, workflow: { state: true }, parts: { state: true }, syntax: { state: true }, problems: { state: true },
-    notices: { state: true }, run: { state: true }, message: { state: true }, advanced: { state: true }, styles: { state: true }, knownStyles: { state: true }, wildcards: { state: true },
+    notices: { state: true }, run: { state: true }, message: { state: true }, notice: { state: true }, estimate: { state: true }, parameters: { state: true }, advanced: { state: true }, styles: { state: true }, knownStyles: { state: true }, wildcards: { state: true },
     format: { state: true }, formats: { state: true }, tokens: { state: true },
   };
 
@@ -39,13 +45,15 @@ export class OctaboxCreate extends LitElement {
     this.task = "";
     /** @type {import("./fields.js").Field[]} */
     this.fields = [];
+    /** @type {string[]} The parameters of the model, those of the request itself included. */
+    this.known = [];
     /** @type {Record<string, any>} */
     this.values = {};
     this.seed = "";
     this.outputs = 1;
+    /** @type {any} As in a request; empty is the model's own. */
     this.scheduler = "";
-    /** @type {any[]} */
-    this.schedulers = [];
+    this.schedulerProblem = "";
     /** @type {any[]} */
     this.adapters = [];
     /** @type {Record<string, number>} */
@@ -62,6 +70,10 @@ export class OctaboxCreate extends LitElement {
     /** @type {Run | null} */
     this.run = null;
     this.message = "";
+    /** What the model needs in memory. @type {any} */
+    this.estimate = null;
+    /** What has been done, such as a copy. */
+    this.notice = "";
     this.advanced = false;
     this.promptIndex = -1;
     /** @type {string[]} */
@@ -80,6 +92,10 @@ export class OctaboxCreate extends LitElement {
     /** @type {Record<string, string>} What the tokens of a prompt depend on, as they were counted last. */
     this.counted = {};
     this.onUpdate = () => this.requestUpdate();
+    // On a narrow screen the parameters are opened by a tap.
+    this.narrow = matchMedia(NARROW);
+    this.parameters = false;
+    this.narrow.addEventListener("change", this.onUpdate);
   }
 
   createRenderRoot() {
@@ -117,6 +133,7 @@ export class OctaboxCreate extends LitElement {
       const fields = formFields(schema);
       const before = Object.fromEntries(Object.entries(this.values).filter(([name, value]) => keepsValue(fields, this.fields, name, value)));
       this.fields = fields;
+      this.known = Object.keys(schema.properties);
       this.values = { ...initialValues(fields), ...before };
       this.task = schema["x-task"] || task;
       this.tasks = schema["x-tasks"] || [];
@@ -132,40 +149,49 @@ export class OctaboxCreate extends LitElement {
       this.message = error.message;
       this.fields = [];
     }
-    await this.readCompanions(model);
+    this.estimate = null;
+    const { status } = this.models.find((each) => each.id === model) || {};
+    await Promise.all([this.readAdapters(model), status ? null : this.readEstimate(model)]);
   }
 
-  /** Read what else fits the model: schedulers and LoRAs. */
-  async readCompanions(model) {
-    const query = `?model=${encodeURIComponent(model)}`;
-    const [schedulers, adapters] = await Promise.allSettled([getJson(`v1/catalog/schedulers${query}`), getJson(`v1/adapters${query}&kind=lora`)]);
-    this.schedulers = schedulers.status === "fulfilled" ? schedulers.value.data.filter((each) => each.fits) : [];
-    this.adapters = adapters.status === "fulfilled" ? adapters.value.data.filter((each) => each.fits !== false) : [];
+  /** Read the memory that the model would need. */
+  async readEstimate(model) {
+    const found = await getJson(`v1/models/${encodePath(model)}/memory`).catch(() => null);
+    if (model === this.model) this.estimate = found;
+  }
+
+  /** Read the LoRAs that fit the model. */
+  async readAdapters(model) {
+    const { data } = await getJson(`v1/adapters?model=${encodeURIComponent(model)}&kind=lora`).catch(() => ({ data: [] }));
+    if (model === this.model) this.adapters = data.filter((each) => each.fits !== false);
   }
 
   render() {
     if (!this.models.length) return html`<p>${T.create.loading}</p>`;
     const primary = this.fields.filter((each) => !each.advanced);
     const advanced = this.fields.filter((each) => each.advanced);
-    return html`<div class="create" @field-change=${this.onField} @prompt-history=${this.onHistory}>
+    return html`<div class="create" @field-change=${this.onField} @prompt-history=${this.onHistory} @use-size=${this.onSize}>
       <form @submit=${this.onSubmit} @dragover=${(e) => e.preventDefault()} @drop=${this.onDrop} aria-label=${T.screens.create}>
         <div class="row">
           <label>${T.create.model}<select name="model" @change=${(e) => this.choose(e.target.value)}>
-            ${this.models.map((each) => html`<option value=${each.id} ?selected=${each.id === this.model}>${each.id}</option>`)}
+            ${this.models.map((each) => html`<option value=${each.id} .selected=${each.id === this.model}>${each.id}</option>`)}
           </select></label>
           <label>${T.create.task}<select name="task" @change=${(e) => this.choose(this.model, e.target.value)}>
-            ${(this.tasks || []).map((each) => html`<option value=${each} ?selected=${each === this.task}>${T.tasks(each)}</option>`)}
+            ${(this.tasks || []).map((each) => html`<option value=${each} .selected=${each === this.task}>${T.tasks(each)}</option>`)}
           </select></label>
         </div>
+        ${this.renderModel()}
         ${this.renderGroup("prompt", primary)}
         ${this.renderPromptParts()}
         ${this.renderGroup("media", primary)}
-        <div class="buttons">
+        <div class="buttons make">
           <button class="primary" type="submit" ?disabled=${!this.fields.length}>${this.busy ? T.create.add : T.create.make}</button>
           ${this.busy ? html`<button type="button" @click=${() => this.cancel()}>${T.create.cancel}</button>` : nothing}
           ${this.renderCopy()}
         </div>
         ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
+        ${this.notice ? html`<p class="note" role="status">${this.notice}</p>` : nothing}
+        <details class="parameters" ?open=${!this.narrow.matches || this.parameters} @toggle=${(e) => e.target === e.currentTarget && (this.parameters = e.target.open)}><summary>${T.create.parameters}</summary>
         ${["size", "sampling"].map((group) => this.renderGroup(group, primary))}
         ${this.renderRequest()}
         ${this.renderAdapters()}
@@ -173,9 +199,18 @@ export class OctaboxCreate extends LitElement {
         ${primary.some((each) => each.group === "other") ? this.renderGroup("other", primary) : nothing}
         ${advanced.length ? html`<details ?open=${this.advanced} @toggle=${(e) => (this.advanced = e.target.open)}><summary>${T.create.advanced}</summary>
           ${this.advanced ? advanced.map((each) => this.renderField(each)) : nothing}</details>` : nothing}
+        </details>
       </form>
-      <octabox-result .run=${this.run} @use-output=${this.onUse}></octabox-result>
+      <octabox-result .run=${this.run} .examples=${this.fields.find((each) => each.control === "prompt")?.examples || []} @use-output=${this.onUse} @try-prompt=${this.onTry}></octabox-result>
     </div>`;
+  }
+
+  /** Show what the model is, and what it needs if it is not in memory. */
+  renderModel() {
+    const model = this.models.find((each) => each.id === this.model);
+    const { bytes, fits } = this.estimate || {};
+    return html`${model?.description ? html`<p class="hint">${model.description}</p>` : nothing}
+      ${model && !model.status && bytes ? html`<p class="hint ${fits === "no" ? "error" : ""}">${T.create.estimate(formatBytes(bytes), T.models.fits[fits])}</p>` : nothing}`;
   }
 
   get busy() {
@@ -192,7 +227,7 @@ export class OctaboxCreate extends LitElement {
 
   renderField(field) {
     return html`<octabox-field .field=${field} .value=${this.values[field.name]} .problem=${this.problems[field.name] || ""}
-      .warning=${this.notices[field.name] || ""} .image=${this.values.image}
+      .warning=${this.notices[field.name] || ""} .image=${this.values.image} .sized=${this.fields.some((each) => each.control === "size")}
       .tokens=${this.tokens[field.name] || []}></octabox-field>`;
   }
 
@@ -216,24 +251,25 @@ export class OctaboxCreate extends LitElement {
       </div></div>
       <div class="field"><label for="outputs">${T.create.outputs}</label>
         <input id="outputs" type="number" min="1" max="64" .value=${String(this.outputs)} @input=${(e) => (this.outputs = Number(e.target.value) || 1)}></div>
-      ${this.schedulers.length ? html`<div class="field"><label for="scheduler">${T.create.scheduler}</label>
-        <select id="scheduler" @change=${(e) => (this.scheduler = e.target.value)}><option value="">${T.create.schedulerOwn}</option>
-          ${this.schedulers.map((each) => html`<option value=${each.name} ?selected=${each.name === this.scheduler} title=${each.description}>${each.names[0] || each.name}</option>`)}
-        </select></div>` : nothing}
+      <octabox-scheduler .model=${this.fields.length ? this.model : ""} .value=${this.scheduler} .problem=${this.schedulerProblem} @scheduler-change=${this.onScheduler}></octabox-scheduler>
       <div class="field"><label for="syntax">${T.create.syntax}</label><select id="syntax" @change=${(e) => (this.syntax = e.target.value)}>
-        <option value="">${T.create.syntaxDefault}</option>${["plain", "a1111", "compel"].map((each) => html`<option ?selected=${each === this.syntax}>${each}</option>`)}</select></div>
+        <option value="">${T.create.syntaxDefault}</option>${["plain", "a1111", "compel"].map((each) => html`<option .selected=${each === this.syntax}>${each}</option>`)}</select></div>
       ${this.formats.length > 1 ? html`<div class="field"><label for="format">${T.create.format}</label><select id="format" @change=${(e) => (this.format = e.target.value)}>
-        <option value="">${T.create.formatDefault}</option>${this.formats.map((each) => html`<option ?selected=${each === this.format}>${each}</option>`)}</select></div>` : nothing}
+        <option value="">${T.create.formatDefault}</option>${this.formats.map((each) => html`<option .selected=${each === this.format}>${each}</option>`)}</select></div>` : nothing}
     </fieldset>`;
   }
 
   renderAdapters() {
     if (!this.adapters.length) return nothing;
-    return html`<details><summary>${T.create.adapters}</summary>${this.adapters.map((each) => html`<div class="field adapter">
-      <label class="switch"><input type="checkbox" .checked=${each.name in this.chosen} @change=${(e) => this.onAdapter(each.name, e.target.checked ? 1 : null)}> ${each.name}</label>
-      ${each.name in this.chosen ? html`<input type="range" min="-1" max="2" step="0.05" aria-label=${each.name} .value=${String(this.chosen[each.name])}
-        @input=${(e) => this.onAdapter(each.name, Number(e.target.value))}><output>${this.chosen[each.name]}</output>` : nothing}
-    </div>`)}</details>`;
+    const count = Object.keys(this.chosen).length;
+    return html`<details><summary>${T.create.adapters}${count ? html` <span class="count">${count}</span>` : nothing}</summary>
+      <ul class="adapters">${this.adapters.map((each) => html`<li class="adapter">
+        <octabox-preview .adapter=${each}></octabox-preview>
+        <div><label class="switch"><input type="checkbox" .checked=${each.name in this.chosen} @change=${(e) => this.onAdapter(each.name, e.target.checked ? 1 : null)}> ${each.name}</label>
+        ${each.words?.length ? html`<div class="triggers">${each.words.map((word) => html`<button type="button" class="word" title=${T.create.insertWord} @click=${() => this.insert(word)}>${word}</button>`)}</div>` : nothing}
+        ${each.name in this.chosen ? html`<div class="slider"><input type="range" min="-1" max="2" step="0.05" aria-label=${each.name} .value=${String(this.chosen[each.name])}
+          @input=${(e) => this.onAdapter(each.name, Number(e.target.value))}><output>${this.chosen[each.name]}</output></div>` : nothing}</div>
+      </li>`)}</ul></details>`;
   }
 
   renderWorkflow() {
@@ -244,13 +280,13 @@ export class OctaboxCreate extends LitElement {
         ${part.name in this.workflow && part.name === "outpaint" && this.source ? html`<octabox-outpaint .image=${this.source} .value=${this.workflow.outpaint}
           @outpaint-change=${(e) => (this.workflow = { ...this.workflow, outpaint: { ...this.workflow.outpaint, ...e.detail } })}></octabox-outpaint>` : nothing}
         ${part.name in this.workflow ? html`<div class="settings" @field-change=${(e) => { e.stopPropagation(); this.onSetting(part.name, e.detail); }}>
-          ${part.fields.map((each) => this.renderSetting(each, this.workflow[part.name][each.name] ?? each.initial))}
+          ${part.fields.map((each) => this.renderSetting(part.name, each, this.workflow[part.name][each.name] ?? each.initial))}
         </div>` : nothing}</div>`)}</details>`;
   }
 
   /** A setting of a number that has several is edited as JSON. */
-  renderSetting(field, value) {
-    return html`<octabox-field .field=${isList(value) ? { ...field, control: "json" } : { ...field }} .value=${value}></octabox-field>`;
+  renderSetting(part, field, value) {
+    return html`<octabox-field scope="${part}-" .field=${isList(value) ? { ...field, control: "json" } : { ...field }} .value=${value}></octabox-field>`;
   }
 
   renderCopy() {
@@ -263,6 +299,7 @@ export class OctaboxCreate extends LitElement {
   body() {
     const { body, problems } = requestBody(this);
     this.problems = problems;
+    this.parameters ||= Object.keys(problems).some((name) => !this.fields.some((each) => each.name === name && ["prompt", "media"].includes(each.group)));
     return body;
   }
 
@@ -276,6 +313,7 @@ export class OctaboxCreate extends LitElement {
     const body = this.body();
     if (Object.keys(this.problems).length) return;
     this.message = "";
+    this.notice = "";
     this.notices = {};
     rememberPrompt(this.values.prompt);
     const run = new Run(body);
@@ -293,7 +331,7 @@ export class OctaboxCreate extends LitElement {
     this.run = run;
     run.addEventListener("update", this.onUpdate);
     // On a narrow screen the result is above the form.
-    if (matchMedia("(max-width: 760px)").matches) this.querySelector("octabox-result")?.scrollIntoView({ block: "end" });
+    if (this.narrow.matches) this.querySelector("octabox-result")?.scrollIntoView({ block: "end" });
   }
 
   /** Show what is wrong, or doubtful, at its field. */
@@ -301,7 +339,10 @@ export class OctaboxCreate extends LitElement {
     this.notices = warningsByField(run.warnings);
     const error = run.error;
     if (!error || run.state === "cancelled") return;
-    if (error.param && this.fields.some((each) => each.name === error.param)) {
+    this.parameters ||= !!error.param;
+    if (error.param === "scheduler") {
+      this.schedulerProblem = error.message;
+    } else if (error.param && this.fields.some((each) => each.name === error.param)) {
       this.problems = { ...this.problems, [error.param]: error.message };
       if (this.fields.some((each) => each.name === error.param && each.advanced)) this.advanced = true;
     } else {
@@ -323,13 +364,19 @@ export class OctaboxCreate extends LitElement {
     this.styles = on ? [...this.styles, name] : this.styles.filter((each) => each !== name);
   }
 
+  /** Insert words at the cursor of the prompt. @param {string} words */
+  insert(words) {
+    const area = /** @type {HTMLTextAreaElement | null} */ (this.querySelector("#field-prompt"));
+    if (!area) return;
+    area.setRangeText(words, area.selectionStart, area.selectionEnd, "end");
+    this.values = { ...this.values, prompt: area.value };
+  }
+
   /** Insert the chosen wildcard at the cursor of the prompt; it is expanded in a syntax with wildcards alone. */
   onWildcard() {
-    const area = /** @type {HTMLTextAreaElement | null} */ (this.querySelector("#field-prompt"));
     const chosen = /** @type {HTMLSelectElement | null} */ (this.querySelector("select[name=wildcard]"));
-    if (!area || !chosen?.value) return;
-    area.setRangeText(`__${chosen.value}__`, area.selectionStart, area.selectionEnd, "end");
-    this.values = { ...this.values, prompt: area.value };
+    if (!chosen?.value) return;
+    this.insert(`__${chosen.value}__`);
     if (!this.syntax || this.syntax === "plain") this.syntax = "a1111";
   }
 
@@ -348,6 +395,11 @@ export class OctaboxCreate extends LitElement {
       // The answer may be about an earlier prompt, syntax or model.
       if (counted === this.counted[name]) this.tokens = { ...this.tokens, [name]: data };
     }, COUNT_PAUSE);
+  }
+
+  onScheduler(event) {
+    this.scheduler = event.detail.scheduler;
+    this.schedulerProblem = event.detail.problem;
   }
 
   onField(event) {
@@ -371,6 +423,12 @@ export class OctaboxCreate extends LitElement {
     this.workflow = { ...this.workflow, [part]: { ...this.workflow[part], [name]: value } };
   }
 
+  /** Take over the size of an input as far as the model can: the nearest multiple that it takes. */
+  onSize(event) {
+    const sizes = this.fields.filter((each) => each.control === "size" && each.name in event.detail);
+    this.values = { ...this.values, ...Object.fromEntries(sizes.map(({ name, step, min }) => [name, Math.max(min || step, Math.round(event.detail[name] / step) * step)])) };
+  }
+
   onSwap() {
     const { width, height } = this.values;
     this.values = { ...this.values, width: height, height: width };
@@ -392,29 +450,39 @@ export class OctaboxCreate extends LitElement {
   /** Set the form to the parameters in a file. */
   async restore(file, name) {
     const found = await readParameters(file).catch(() => null);
+    this.message = this.notice = "";
     if (!found) {
       this.message = T.create.nothingToRestore;
       return;
     }
-    await this.use(found);
-    this.message = T.create.restored(name);
+    const unused = await this.use(found);
+    this.notice = T.create.restored(name, unused);
   }
 
-  /** Set the form to parameters. @param {import("./metadata.js").Restored} found */
+  /** Set the form to parameters, and return the names of those that it does not have. @param {import("./metadata.js").Restored} found */
   async use(found) {
+    const unused = [...(found.unused || [])];
+    if (found.model && !this.models.some((each) => each.id === found.model)) unused.push(`${T.create.model} ${found.model}`);
     if (found.model && (found.model !== this.model || found.task !== this.task) && this.models.some((each) => each.id === found.model)) {
       await this.choose(found.model, found.task || "");
     }
     this.values = restoreValues(this.fields, found.params);
+    unused.push(...Object.keys(found.params).filter((name) => !this.known.includes(name)));
     this.seed = found.seed === null || found.seed === undefined ? "" : String(found.seed);
     this.syntax = found.syntax || "";
     this.format = this.formats.find((each) => each === found.format) || "";
     this.outputs = found.outputs || 1;
-    const scheduler = typeof found.scheduler === "string" ? found.scheduler : found.scheduler?.name;
-    this.scheduler = this.schedulers.some((each) => each.name === scheduler) ? scheduler : "";
+    this.scheduler = found.scheduler || "";
     this.styles = (found.styles || []).filter((each) => this.knownStyles.some(({ name }) => name === each));
     this.chosen = Object.fromEntries((found.adapters || []).map((each) => [each.lora || each.name, each.weight ?? 1]));
     this.workflow = found.workflow && typeof found.workflow === "object" ? Object.fromEntries(Object.entries(found.workflow).map(([name, part]) => [name, typeof part === "object" ? part : {}])) : {};
+    return unused;
+  }
+
+  /** Generate an example. */
+  onTry(event) {
+    this.values = { ...this.values, prompt: event.detail };
+    this.make();
   }
 
   /** Use a result: its prompt, its seed, all its parameters, or itself as an input. */
@@ -443,7 +511,7 @@ export class OctaboxCreate extends LitElement {
 
   async copy(text) {
     await navigator.clipboard?.writeText(text);
-    this.message = T.create.copied;
+    this.notice = T.create.copied;
   }
 }
 

@@ -19,6 +19,7 @@ export class OctaboxField extends LitElement {
     warning: { attribute: false },
     image: { attribute: false },
     tokens: { attribute: false },
+    scope: {}, sized: { attribute: false },
   };
 
   constructor() {
@@ -33,6 +34,10 @@ export class OctaboxField extends LitElement {
     this.image = null;
     /** @type {{tokenizer: string, tokens: number | null, max_tokens: number | null}[]} The tokens of a prompt. */
     this.tokens = [];
+    /** Start of the id of the control, where another field of the page may have the same name. */
+    this.scope = "";
+    /** Whether the form has a size, which may be that of an image. */
+    this.sized = false;
   }
 
   createRenderRoot() {
@@ -46,7 +51,7 @@ export class OctaboxField extends LitElement {
 
   render() {
     const { name, label: words, help, required, control } = this.field;
-    const id = `field-${name}`;
+    const id = `field-${this.scope}${name}`;
     const problem = PROBLEMS[this.problem] || this.problem;
     const note = problem || this.warning;
     return html`
@@ -74,8 +79,8 @@ export class OctaboxField extends LitElement {
           aria-describedby=${described} title=${T.create.weightHint} @input=${(e) => this.change(e.target.value)} @keydown=${this.onPromptKey}></textarea>`;
       case "choice":
         return html`<select id=${id} aria-describedby=${described} @change=${(e) => this.change(e.target.value || null)}>
-          ${field.required ? nothing : html`<option value="" ?selected=${value === null}></option>`}
-          ${field.choices.map((each) => html`<option value=${String(each)} ?selected=${String(each) === String(value)}>${each}</option>`)}
+          ${field.required ? nothing : html`<option value="" .selected=${value === null}></option>`}
+          ${field.choices.map((each) => html`<option value=${String(each)} .selected=${String(each) === String(value)}>${each}</option>`)}
         </select>`;
       case "switch":
         return html`<label class="switch" title=${field.help}><input id=${id} type="checkbox" .checked=${!!value} @change=${(e) => this.change(e.target.checked)}> ${field.label}</label>`;
@@ -88,7 +93,7 @@ export class OctaboxField extends LitElement {
       case "mask":
       case "video":
       case "audio":
-        return html`<octabox-media id=${id} .kind=${field.control} .many=${field.many} .value=${value} .image=${this.image}
+        return html`<octabox-media id=${id} .kind=${field.control} .many=${field.many} .value=${value} .image=${this.image} .sized=${this.sized && field.control === "image"}
           .label=${field.label} @media-change=${(e) => this.change(e.detail)}></octabox-media>`;
       default:
         return html`<textarea id=${id} rows="1" class="code" .value=${typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value)}

@@ -15,6 +15,7 @@
  * @property {boolean} integer
  * @property {any} initial Its default; null without one.
  * @property {string} placeholder
+ * @property {string[]} examples
  * @property {number | null} min
  * @property {number | null} max
  * @property {number} step
@@ -74,6 +75,7 @@ function field(name, property, required) {
     integer,
     initial: property.default ?? null,
     placeholder: example === undefined ? "" : String(example),
+    examples: (property.examples || []).map(String),
     min,
     max,
     step: step(property, integer, min, max),

@@ -37,8 +37,16 @@ export class OctaboxGallery extends LitElement {
     this.rows = 6;
     this.compare = false;
     this.message = "";
+    /** Which cell was chosen last, from which a range begins. */
+    this.last = -1;
     this.onChange = () => this.read();
     this.onResize = () => this.measure();
+    this.onKey = (/** @type {KeyboardEvent} */ event) => {
+      const typing = /^(?:INPUT|TEXTAREA|SELECT)$/.test(/** @type {HTMLElement} */ (event.target).tagName) && /** @type {HTMLInputElement} */ (event.target).type !== "checkbox";
+      if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || typing || !this.deleted.length) return;
+      event.preventDefault();
+      this.onUndo();
+    };
   }
 
   createRenderRoot() {
@@ -49,6 +57,7 @@ export class OctaboxGallery extends LitElement {
     super.connectedCallback();
     history.addEventListener("change", this.onChange);
     window.addEventListener("resize", this.onResize);
+    window.addEventListener("keydown", this.onKey);
     this.read();
     history.load().catch(() => {});
   }
@@ -58,6 +67,7 @@ export class OctaboxGallery extends LitElement {
     this.deleteForGood();
     history.removeEventListener("change", this.onChange);
     window.removeEventListener("resize", this.onResize);
+    window.removeEventListener("keydown", this.onKey);
   }
 
   async read() {
@@ -91,14 +101,11 @@ export class OctaboxGallery extends LitElement {
         <input type="search" aria-label=${T.gallery.search} placeholder=${T.gallery.search} .value=${this.search} @input=${(e) => { this.search = e.target.value; this.first = 0; }}>
         <label class="switch"><input type="checkbox" .checked=${this.starred} @change=${(e) => (this.starred = e.target.checked)}> ${T.gallery.starred}</label>
         <span>${T.gallery.count(found.length)}</span>
-        ${this.chosen.size ? html`<span>${T.gallery.selected(this.chosen.size)}</span>
-          <button type="button" @click=${() => this.onDelete()}>${T.gallery.delete}</button>
-          <button type="button" @click=${() => this.onStar()}>${T.gallery.star}</button>
-          ${this.chosen.size === 2 ? html`<button type="button" @click=${() => (this.compare = true)}>${T.gallery.compare}</button>` : nothing}` : nothing}
         ${this.deleted.length ? html`<span role="status">${T.gallery.deleted(this.deleted.length)} <button type="button" @click=${() => this.onUndo()}>${T.gallery.undo}</button></span>` : nothing}
       </div>
+      ${this.chosen.size ? this.renderSelection(found) : nothing}
       ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
-      ${found.length ? nothing : html`<p>${T.gallery.empty}</p>`}
+      ${found.length ? nothing : html`<p class="hint">${this.items.length ? T.gallery.nothingFound : T.gallery.empty}</p>`}
       <div class="grid-scroll" @scroll=${() => this.measure()}>
         <svg class="spacer" width="1" height=${height} aria-hidden="true"></svg>
         <ul class="cells">${visible.map((each, index) => this.renderCell(each, this.first * this.columns + index))}</ul>
@@ -106,6 +113,21 @@ export class OctaboxGallery extends LitElement {
       ${this.open ? this.renderDialog(this.open) : nothing}
       ${this.compare ? this.renderCompare() : nothing}
     </section>`;
+  }
+
+  /** Show what can be done with the outputs that are selected. */
+  renderSelection(found) {
+    const all = this.items.filter((each) => this.chosen.has(each.key));
+    const starred = all.every((each) => each.star);
+    return html`<div class="bar selection" role="toolbar" aria-label=${T.gallery.selection}>
+      <span role="status">${T.gallery.selected(this.chosen.size)}</span>
+      <button type="button" @click=${() => (this.chosen = new Set(found.map((each) => each.key)))}>${T.gallery.all}</button>
+      <button type="button" @click=${() => (this.chosen = new Set())}>${T.gallery.none}</button>
+      <button type="button" @click=${() => this.mark([...this.chosen], { star: !starred })}>${starred ? T.gallery.unstar : T.gallery.star}</button>
+      <form class="inline" @submit=${(e) => this.onTags(e)}><input name="tags" aria-label=${T.gallery.addTags} placeholder=${T.gallery.addTags}><button>${T.gallery.add}</button></form>
+      ${this.chosen.size === 2 ? html`<button type="button" @click=${() => (this.compare = true)}>${T.gallery.compare}</button>` : nothing}
+      <button type="button" class="danger" @click=${() => this.onDelete()}>${T.gallery.delete}</button>
+    </div>`;
   }
 
   updated() {
@@ -120,33 +142,41 @@ export class OctaboxGallery extends LitElement {
   }
 
   renderCell(item, index) {
-    const image = item.media_type?.startsWith("image/");
+    const [type] = (item.media_type || "").split("/");
     const words = promptOf(item);
-    return html`<li class="cell" data-index=${index}>
+    return html`<li class="cell ${this.chosen.has(item.key) ? "chosen" : ""}" data-index=${index}>
       <button type="button" class="thumb" title=${words} aria-label=${words || item.kind} @click=${() => (this.open = item)}>
-        ${image ? html`<img src=${item.url} alt="" loading="lazy" decoding="async">` : html`<span>${item.kind}</span>`}${item.star ? html`<span class="star" aria-hidden="true">★</span>` : nothing}
+        ${type === "image" ? html`<img src=${item.url} alt="" loading="lazy" decoding="async">` : type === "video" ? html`<video src=${item.url} preload="metadata" muted tabindex="-1"></video>` : html`<span class="kind">${T.gallery.kinds[item.kind] || item.kind}<small>${words}</small></span>`}${item.star ? html`<span class="star" aria-hidden="true">★</span>` : nothing}
       </button>
-      <input type="checkbox" aria-label=${words || item.kind} .checked=${this.chosen.has(item.key)} @change=${(e) => this.onChoose(item.key, e.target.checked)}>
+      <input type="checkbox" aria-label=${words || item.kind} .checked=${this.chosen.has(item.key)} @click=${(e) => this.onChoose(index, e.target.checked, e.shiftKey)}>
     </li>`;
   }
 
   renderDialog(item) {
     const params = item.metadata?.params || {};
-    return html`<dialog class="viewer" aria-label=${promptOf(item)} @close=${() => (this.open = null)}>
-      <octabox-output .output=${item}></octabox-output>
+    return html`<dialog class="viewer" aria-label=${promptOf(item)} @close=${() => (this.open = null)} @keydown=${(e) => this.onViewerKey(e)}>
+      <div class="view"><octabox-output .output=${item}></octabox-output></div>
       <div class="details">
-        <p>${promptOf(item)}</p>
-        <dl>${[["model", item.metadata?.model], ["seed", item.seed], ...Object.entries(params).filter(([name]) => name !== "prompt")].map(([name, value]) => html`<dt>${name}</dt><dd>${typeof value === "object" ? JSON.stringify(value) : value}</dd>`)}</dl>
-        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => this.mark([item.key], { tags: e.target.value.split(",").map((each) => each.trim()).filter(Boolean) })}></label>
         <div class="buttons">
-          <button type="button" @click=${() => this.use("all", item)}>${T.create.again}</button>
+          <button type="button" class="icon" title=${T.gallery.previous} aria-label=${T.gallery.previous} @click=${() => this.step(-1)}>←</button>
+          <button type="button" class="icon" title=${T.gallery.next} aria-label=${T.gallery.next} @click=${() => this.step(1)}>→</button>
+          <button type="button" class="close" @click=${() => this.close()}>${T.gallery.close}</button>
+        </div>
+        <p class="words">${promptOf(item)}</p>
+        <div class="buttons">
+          <button type="button" class="primary" @click=${() => this.use("all", item)}>${T.create.again}</button>
           <button type="button" @click=${() => this.use("prompt", item)}>${T.create.usePrompt}</button>
           <button type="button" @click=${() => this.use("seed", item)}>${T.create.useSeed}</button>
           ${item.media_type?.startsWith("image/") ? html`<button type="button" @click=${() => this.use("image", item)}>${T.create.asImage}</button>
             <button type="button" @click=${() => this.use("mask", item)}>${T.create.asMask}</button>` : nothing}
-          <button type="button" @click=${() => { this.mark([item.key], { star: !item.star }); this.close(); }}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
-          <button type="button" @click=${() => this.close()}>${T.gallery.close}</button>
         </div>
+        <div class="buttons">
+          <button type="button" aria-pressed=${!!item.star} @click=${() => this.mark([item.key], { star: !item.star })}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
+          ${item.url ? html`<a class="button" href=${item.url} download>${T.create.download}</a>` : nothing}
+          <button type="button" class="danger" @click=${() => { this.close(); this.onDelete([item.key]); }}>${T.gallery.delete}</button>
+        </div>
+        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => this.mark([item.key], { tags: tagsOf(e.target.value) })}></label>
+        <dl class="facts">${[["model", item.metadata?.model], ["seed", item.seed], ...Object.entries(params).filter(([name]) => name !== "prompt")].map(([name, value]) => html`<dt>${name}</dt><dd>${typeof value === "object" ? JSON.stringify(value) : value}</dd>`)}</dl>
       </div>
     </dialog>`;
   }
@@ -163,22 +193,43 @@ export class OctaboxGallery extends LitElement {
     </dialog>`;
   }
 
+  /** Show the output before or after the one that is shown. @param {KeyboardEvent} event */
+  onViewerKey(event) {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const typing = /^(?:INPUT|TEXTAREA|VIDEO|AUDIO|CANVAS)$/.test(/** @type {HTMLElement} */ (event.target).tagName);
+    if (!step || typing) return;
+    event.preventDefault();
+    this.step(step);
+  }
+
+  step(step) {
+    const found = this.found;
+    this.open = found[found.findIndex((each) => each.key === this.open?.key) + step] || this.open;
+  }
+
   close() {
     /** @type {HTMLDialogElement | null} */ (this.querySelector("dialog"))?.close();
   }
 
-  onChoose(key, on) {
+  /** Select a cell; with the shift key all from the last one on. */
+  onChoose(index, on, range) {
+    const found = this.found;
     const chosen = new Set(this.chosen);
-    if (on) chosen.add(key);
-    else chosen.delete(key);
+    const [from, to] = range && this.last >= 0 ? [Math.min(this.last, index), Math.max(this.last, index)] : [index, index];
+    for (const { key } of found.slice(from, to + 1)) {
+      if (on) chosen.add(key);
+      else chosen.delete(key);
+    }
+    this.last = index;
     this.chosen = chosen;
   }
 
   /** Hide what is selected; it is deleted a little later, so that this can be undone. */
-  onDelete() {
+  onDelete(keys = [...this.chosen]) {
     this.deleteForGood();
-    this.deleted = this.items.filter((each) => this.chosen.has(each.key));
-    history.hide([...this.chosen]);
+    const wanted = new Set(keys);
+    this.deleted = this.items.filter((each) => wanted.has(each.key));
+    history.hide(keys);
     this.chosen = new Set();
     this.timer = setTimeout(() => this.deleteForGood(), UNDO_TIME);
   }
@@ -186,7 +237,7 @@ export class OctaboxGallery extends LitElement {
   deleteForGood() {
     clearTimeout(this.timer);
     this.deleted = [];
-    history.deleteHidden();
+    history.deleteHidden().catch((error) => (this.message = error.message));
   }
 
   onUndo() {
@@ -195,8 +246,12 @@ export class OctaboxGallery extends LitElement {
     this.deleted = [];
   }
 
-  onStar() {
-    this.mark([...this.chosen], { star: true });
+  /** Add tags to what is selected. */
+  onTags(event) {
+    event.preventDefault();
+    const tags = tagsOf(event.target.elements.tags.value);
+    event.target.reset();
+    if (tags.length) this.mark([...this.chosen], { add_tags: tags });
   }
 
   /** Change stars or tags on the server; what it refuses is said above the grid. */
@@ -209,6 +264,11 @@ export class OctaboxGallery extends LitElement {
     this.close();
     this.dispatchEvent(new CustomEvent("use-output", { bubbles: true, detail: { what, output } }));
   }
+}
+
+/** Return the tags in a text. @param {string} text */
+function tagsOf(text) {
+  return text.split(",").map((each) => each.trim()).filter(Boolean);
 }
 
 function promptOf(item) {

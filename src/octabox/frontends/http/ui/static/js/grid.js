@@ -36,11 +36,11 @@ export class OctaboxGrid extends LitElement {
 
   render() {
     const count = AXES.reduce((product, axis) => product * Math.max(1, this.values(axis).length), 1);
-    const names = [...(this.create?.fields || []).filter((each) => ["number", "slider", "size", "choice", "switch", "text"].includes(each.control)).map((each) => each.name), "seed", "scheduler", "words in the prompt"];
+    const names = [...(this.create?.fields || []).filter((each) => ["number", "slider", "size", "choice", "switch", "text"].includes(each.control)).map((each) => each.name), "seed", "scheduler", ...Object.keys(this.create?.chosen || {}).map(T.grid.lora), T.grid.words];
     return html`<section class="grid" aria-label=${T.screens.grid}>
-      <p>${T.grid.hint}</p>
+      <p class="hint">${T.grid.hint}</p>
       ${AXES.map((axis) => html`<div class="row"><label>${T.grid[axis]}<select name=${`axis-${axis}`} @change=${(e) => this.setAxis(axis, { name: e.target.value })}>
-        <option value="">${T.grid.none}</option>${names.map((each) => html`<option ?selected=${each === this.axes[axis].name}>${each}</option>`)}</select></label>
+        <option value="">${T.grid.none}</option>${names.map((each) => html`<option .selected=${each === this.axes[axis].name}>${each}</option>`)}</select></label>
         <label class="wide">${T.grid.values}<input name=${`values-${axis}`} .value=${this.axes[axis].text} ?disabled=${!this.axes[axis].name} @input=${(e) => this.setAxis(axis, { text: e.target.value })}></label></div>`)}
       <div class="buttons"><button type="button" class="primary" ?disabled=${this.running || count > MOST || !this.create?.fields.length} @click=${() => this.make()}>${T.grid.make}</button>
         ${this.running ? html`<button type="button" @click=${() => this.stop()}>${T.grid.stop}</button>` : nothing}

@@ -1,11 +1,14 @@
 // What has been made: the outputs of the jobs on the server, with their stars and tags.
 // @ts-check
 
-import { getJson, send } from "./api.js";
+import { getJson, postJson } from "./api.js";
 import { withLocalUrl } from "./run.js";
 import { runs } from "./runs.js";
 
 const PAGE = 200;
+
+/** Most outputs that one request marks or deletes. */
+const MOST = 1000;
 
 /** @typedef {{key: string, job: string, time: number, url?: string, kind: string, media_type: string, seed: number, metadata: any, star: boolean, tags: string[], searchable?: string}} Made */
 
@@ -49,20 +52,27 @@ class History extends EventTarget {
    * Change the stars or tags of outputs on the server.
    *
    * @param {string[]} keys
-   * @param {{star?: boolean, tags?: string[]}} change
+   * @param {{star?: boolean, tags?: string[], add_tags?: string[]}} change
    */
   async mark(keys, change) {
-    const wanted = new Set(keys);
+    const known = new Map(this.items.map((each) => [each.key, each]));
     try {
-      for (const each of this.items.filter(({ key }) => wanted.has(key))) {
-        const [job, index] = [each.job, each.key.slice(each.key.lastIndexOf("/") + 1)];
-        const { result } = await (await send("PATCH", `v1/jobs/${job}/outputs/${index}`, { body: change })).json();
-        const { star, tags } = result.outputs[Number(index)];
-        Object.assign(each, { star, tags, searchable: undefined });
+      for (const { data } of await this.send("mark", keys, change)) {
+        for (const { id, index, star, tags } of data) Object.assign(known.get(`${id}/${index}`) || {}, { star, tags, searchable: undefined });
       }
     } finally {
       this.changed();
     }
+  }
+
+  /** Send a request about outputs, in as many parts as are needed. */
+  async send(verb, keys, fields = {}) {
+    const outputs = keys.map((key) => ({ id: key.slice(0, key.lastIndexOf("/")), index: Number(key.slice(key.lastIndexOf("/") + 1)) }));
+    const answers = [];
+    for (let start = 0; start < outputs.length; start += MOST) {
+      answers.push(await postJson(`v1/jobs/outputs/${verb}`, { ...fields, outputs: outputs.slice(start, start + MOST) }));
+    }
+    return answers;
   }
 
   /** @param {string[]} keys */
@@ -77,15 +87,14 @@ class History extends EventTarget {
     this.changed();
   }
 
-  /** Delete the jobs all of whose outputs are hidden. */
+  /** Delete what is hidden. */
   async deleteHidden() {
-    const jobs = new Set(this.items.filter((each) => this.hidden.has(each.key)).map((each) => each.job));
-    for (const job of jobs) {
-      const outputs = this.items.filter((each) => each.job === job);
-      if (!outputs.every((each) => this.hidden.has(each.key))) continue;
-      await send("DELETE", `v1/jobs/${job}`).catch(() => null);
-      this.items = this.items.filter((each) => each.job !== job);
-    }
+    const keys = this.items.filter((each) => this.hidden.has(each.key)).map((each) => each.key);
+    if (!keys.length) return;
+    await this.send("delete", keys);
+    const gone = new Set(keys);
+    this.items = this.items.filter((each) => !gone.has(each.key));
+    this.hidden = new Set([...this.hidden].filter((each) => !gone.has(each)));
   }
 
   changed() {
@@ -95,7 +104,8 @@ class History extends EventTarget {
 
 /** @returns {Made[]} */
 function outputsOf(job, time, outputs) {
-  return outputs.map((output, index) => ({ star: false, tags: [], ...withLocalUrl(output), key: `${job}/${index}`, job, time }));
+  const found = outputs.map((output, index) => ({ star: false, tags: [], ...withLocalUrl(output), key: `${job}/${index}`, job, time }));
+  return found.filter((each) => !each.deleted);
 }
 
 export const history = new History();

@@ -46,7 +46,7 @@ export class OctaboxHub extends LitElement {
   /** Read what is on the disk, and the downloads. */
   async read() {
     try {
-      const [cached, pulls] = await Promise.all([getJson("v1/hub/models"), getJson("v1/hub/pulls")]);
+      const [cached, pulls] = await Promise.all([getJson("v1/hub/models", { optional: true }), getJson("v1/hub/pulls", { optional: true })]);
       this.cached = cached.data;
       this.pulls = pulls.data.reverse();
       this.watch();
@@ -90,7 +90,7 @@ export class OctaboxHub extends LitElement {
 
   renderFound() {
     if (!this.found?.length) return html`<p>${T.models.nothingFound}</p>`;
-    return html`<div class="table"><table><thead><tr><th>${T.models.name}</th><th>${T.models.what}</th><th>${T.models.bytes}</th><th>${T.models.downloads}</th><th>${T.models.licence}</th><th></th></tr></thead>
+    return html`<div class="table"><table class="stack"><thead><tr><th>${T.models.name}</th><th>${T.models.what}</th><th>${T.models.bytes}</th><th>${T.models.downloads}</th><th>${T.models.licence}</th><th></th></tr></thead>
       <tbody>${this.found.map((each) => html`<tr data-repo=${each.name}><td><strong>${each.name}</strong>${each.gated ? html` <small>${T.models.gated}</small>` : nothing}</td>
         <td>${[each.task, each.pipeline || each.kind].filter(Boolean).join(", ")}</td><td>${formatBytes(each.size)}${each.fits ? html`<br><small>${T.models.fits[each.fits]}</small>` : nothing}</td>
         <td>${each.downloads ?? ""}</td><td>${each.licence || ""}</td>

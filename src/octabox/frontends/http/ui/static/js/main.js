@@ -17,19 +17,24 @@ const SCREENS = Object.keys(T.screens);
 const INTERVAL = 5000;
 
 class OctaboxApp extends LitElement {
-  static properties = { screen: { state: true }, models: { state: true }, lost: { state: true }, login: { state: true }, keys: { state: true } };
+  static properties = { screen: { state: true }, models: { state: true }, problems: { state: true }, lost: { state: true }, login: { state: true }, keys: { state: true } };
 
   constructor() {
     super();
     this.screen = screenOf(location.hash);
     /** @type {any[]} */
     this.models = [];
+    /** @type {any[]} What is wrong with the configurations. */
+    this.problems = [];
     this.lost = false;
     this.login = false;
     this.keys = false;
     window.addEventListener("hashchange", () => this.onHash());
     window.addEventListener("octabox-unauthorized", () => (this.login = true));
     window.addEventListener("keydown", (event) => this.onKey(event));
+    // A file that misses its field would replace the page.
+    window.addEventListener("dragover", (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
+    window.addEventListener("drop", (event) => this.onDrop(event));
     runs.addEventListener("change", () => this.requestUpdate());
   }
 
@@ -52,8 +57,9 @@ class OctaboxApp extends LitElement {
 
   async read() {
     try {
-      const { data } = await getJson("v1/models");
+      const { data, problems } = await getJson("v1/models");
       if (JSON.stringify(data) !== JSON.stringify(this.models)) this.models = data;
+      if (JSON.stringify(problems) !== JSON.stringify(this.problems)) this.problems = problems;
       this.lost = false;
     } catch (error) {
       this.lost = error.status === 0;
@@ -76,7 +82,7 @@ class OctaboxApp extends LitElement {
     switch (this.screen) {
       case "queue": return html`<octabox-queue></octabox-queue>`;
       case "gallery": return html`<octabox-gallery></octabox-gallery>`;
-      case "models": return html`<octabox-models .models=${this.models}></octabox-models>`;
+      case "models": return html`<octabox-models .models=${this.models} .problems=${this.problems}></octabox-models>`;
       case "adapters": return html`<octabox-adapters .models=${this.models}></octabox-adapters>`;
       case "grid": return html`<octabox-grid .create=${this.querySelector("octabox-create")}></octabox-grid>`;
       case "system": return html`<octabox-system .models=${this.models}></octabox-system>`;
@@ -95,6 +101,8 @@ class OctaboxApp extends LitElement {
   }
 
   updated() {
+    const waiting = runs.list.filter((each) => !each.finished).length;
+    document.title = waiting ? `(${waiting}) ${T.title}` : T.title;
     const dialog = /** @type {HTMLDialogElement | null} */ (this.querySelector(":scope > dialog:not([open])"));
     dialog?.showModal();
     // On a narrow screen the screens' names scroll.
@@ -131,6 +139,15 @@ class OctaboxApp extends LitElement {
     location.hash = "#/create";
     await this.create.use(event.detail.found);
     if (event.detail.action === "retry") await this.create.make();
+  }
+
+  /** Restore the parameters in a file that is dropped anywhere on the page. @param {DragEvent} event */
+  async onDrop(event) {
+    const file = event.dataTransfer?.files[0];
+    if (!file || event.defaultPrevented) return;
+    event.preventDefault();
+    location.hash = "#/create";
+    await this.create.restore(file, file.name);
   }
 
   /** @param {KeyboardEvent} event */

@@ -48,6 +48,10 @@ export class MaskPainter extends LitElement {
     this.future = [];
     /** @type {Map<number, {x: number, y: number}>} Positions of pointers that are down. */
     this.pointers = new Map();
+    /** @type {Map<number, {x: number, y: number}>} The same on the screen. */
+    this.fingers = new Map();
+    /** Where two fingers were last, and the zoom that they began with. @type {{x: number, y: number, distance: number, zoom: number} | null} */
+    this.pinch = null;
   }
 
   createRenderRoot() {
@@ -69,7 +73,7 @@ export class MaskPainter extends LitElement {
           <button type="button" @click=${() => this.clear()}>${T.mask.clear}</button>
         </div>
       </header>
-      <div class="stage"><div class="layers">
+      <div class="stage" @wheel=${this.onWheel}><div class="layers">
         <img src=${this.image} alt="" @load=${this.onImage}>
         <canvas aria-label=${T.mask.title} @pointerdown=${this.onDown} @pointermove=${this.onMove} @pointerup=${this.onUp} @pointercancel=${this.onUp}></canvas>
       </div></div>
@@ -106,7 +110,9 @@ export class MaskPainter extends LitElement {
     const { naturalWidth, naturalHeight } = event.target;
     Object.assign(this.canvas, { width: naturalWidth, height: naturalHeight });
     this.size = Math.max(8, Math.round(Math.min(naturalWidth, naturalHeight) / 8));
-    this.fit = Math.min(1, (window.innerWidth * 0.9) / naturalWidth, (window.innerHeight * 0.65) / naturalHeight) * Math.max(1, 384 / Math.max(naturalWidth, naturalHeight));
+    // As large as there is room; a small image is enlarged.
+    const room = [(window.innerWidth * 0.95 - 40) / naturalWidth, (window.innerHeight * 0.6) / naturalHeight];
+    this.fit = Math.min(...room, Math.max(1, 384 / Math.max(naturalWidth, naturalHeight)));
     this.resize();
     if (this.mask) this.drawMask(this.mask);
   }
@@ -145,13 +151,50 @@ export class MaskPainter extends LitElement {
   onDown(event) {
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
+    this.fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (this.fingers.size > 1) {
+      this.startPinch();
+      return;
+    }
     this.remember();
     const at = this.position(event);
     this.pointers.set(event.pointerId, at);
     this.stroke(at, at, event);
   }
 
+  /** Two fingers move and zoom the image; what the first one has begun to paint is taken back. */
+  startPinch() {
+    if (this.pointers.size) {
+      this.undo();
+      this.future.pop();
+      this.count();
+    }
+    this.pointers.clear();
+    this.pinch = { ...this.gesture(), zoom: this.zoom };
+    this.pinch.zoom /= this.pinch.distance;
+  }
+
+  /** Return the middle of two fingers, and the pixels between them. */
+  gesture() {
+    const [one, other] = [...this.fingers.values()];
+    return { x: (one.x + other.x) / 2, y: (one.y + other.y) / 2, distance: Math.max(1, Math.hypot(one.x - other.x, one.y - other.y)) };
+  }
+
+  movePinch() {
+    if (!this.pinch || this.fingers.size < 2) return;
+    const { x, y, distance } = this.gesture();
+    const stage = /** @type {HTMLElement} */ (this.querySelector(".stage"));
+    stage.scrollBy(this.pinch.x - x, this.pinch.y - y);
+    this.zoom = Math.min(4, Math.max(0.25, this.pinch.zoom * distance));
+    Object.assign(this.pinch, { x, y });
+  }
+
   onMove(event) {
+    if (this.fingers.has(event.pointerId)) this.fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (this.pinch) {
+      this.movePinch();
+      return;
+    }
     const last = this.pointers.get(event.pointerId);
     if (!last) return;
     const events = event.getCoalescedEvents?.() || [];
@@ -166,6 +209,9 @@ export class MaskPainter extends LitElement {
 
   onUp(event) {
     this.pointers.delete(event.pointerId);
+    this.fingers.delete(event.pointerId);
+    // A finger that remains paints nothing.
+    if (!this.fingers.size) this.pinch = null;
   }
 
   /** Draw along a line with round spots whose edges are as soft as the hardness says. */
@@ -249,6 +295,13 @@ export class MaskPainter extends LitElement {
     Object.assign(canvas, { width: pixels.width, height: pixels.height });
     /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(pixels, 0, 0);
     return canvas.toDataURL("image/png");
+  }
+
+  /** The wheel zooms with the control key. @param {WheelEvent} event */
+  onWheel(event) {
+    if (!event.ctrlKey) return;
+    event.preventDefault();
+    this.zoom = Math.min(4, Math.max(0.25, this.zoom * (event.deltaY < 0 ? 1.25 : 0.8)));
   }
 
   onKey(event) {

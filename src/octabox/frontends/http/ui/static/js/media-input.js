@@ -14,6 +14,7 @@ export class OctaboxMedia extends LitElement {
     image: { attribute: false },
     label: { attribute: false },
     over: { state: true },
+    sized: { attribute: false },
   };
 
   constructor() {
@@ -26,6 +27,7 @@ export class OctaboxMedia extends LitElement {
     this.image = null;
     this.label = "";
     this.over = false;
+    this.sized = false;
   }
 
   createRenderRoot() {
@@ -55,6 +57,7 @@ export class OctaboxMedia extends LitElement {
           <input type="file" accept=${accept} ?multiple=${this.many} aria-label=${this.label} @change=${(e) => { this.add(e.target.files); e.target.value = ""; }}>
           ${T.media.drop(this.kind)}
         </label>
+        ${this.sized && this.items.length ? html`<button type="button" @click=${this.onSize}>${T.media.size}</button>` : nothing}
         ${this.kind === "mask" && this.source ? html`<button type="button" @click=${this.onPaint}>${T.media.paint}</button>` : nothing}
       </div>`;
   }
@@ -72,6 +75,14 @@ export class OctaboxMedia extends LitElement {
       <button type="button" class="icon" title=${T.media.remove} aria-label=${`${T.media.remove}: ${this.label} ${index + 1}`}
         @click=${() => this.change(this.items.filter((_, each) => each !== index))}>×</button>
     </figure>`;
+  }
+
+  /** Fire the size of the first image. */
+  async onSize() {
+    const image = new Image();
+    image.src = this.items[0];
+    await image.decode();
+    this.dispatchEvent(new CustomEvent("use-size", { bubbles: true, detail: { width: image.naturalWidth, height: image.naturalHeight } }));
   }
 
   onOver(event) {

@@ -1,4 +1,4 @@
-// Parameters in PNG files: Octabox's own, and those of the AUTOMATIC1111 web UI.
+// Parameters in PNG, JPEG and WebP files: Octabox's own, and those of the AUTOMATIC1111 web UI.
 // @ts-check
 
 /**
@@ -14,6 +14,7 @@
  * @property {string} [syntax] Syntax of the prompts; that of the model by default.
  * @property {string} [format] Format of the files.
  * @property {number} [outputs] Number of outputs.
+ * @property {string[]} [unused] What the file has and a form does not.
  */
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
@@ -25,9 +26,63 @@ const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
  * @returns {Promise<Restored | null>}
  */
 export async function readParameters(file) {
-  const chunks = await textChunks(new Uint8Array(await file.arrayBuffer()));
-  if (chunks.octabox) return fromOctabox(JSON.parse(chunks.octabox));
-  return chunks.parameters ? fromInfotext(chunks.parameters) : null;
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const chunks = await textChunks(bytes);
+  const comment = exifComment(bytes);
+  const [, own] = /(?:^|\n)octabox: (\{.*\})\s*$/.exec(comment) || [];
+  if (chunks.octabox || own) return fromOctabox(JSON.parse(chunks.octabox || own));
+  const text = chunks.parameters || comment;
+  return text ? fromInfotext(text) : null;
+}
+
+/** Tags of EXIF: the directory with the comment, and the comment. */
+const EXIF_DIRECTORY = 0x8769;
+const USER_COMMENT = 0x9286;
+
+/**
+ * Return the comment in the EXIF metadata of a JPEG or WebP file; empty without one.
+ *
+ * @param {Uint8Array} bytes
+ */
+export function exifComment(bytes) {
+  const start = exifStart(bytes);
+  if (start < 0) return "";
+  const view = new DataView(bytes.buffer, bytes.byteOffset + start, bytes.byteLength - start);
+  try {
+    const little = view.getUint16(0) === 0x4949;
+    const value = (directory, tag) => {
+      for (let at = directory + 2, left = view.getUint16(directory, little); left > 0; at += 12, left--) if (view.getUint16(at, little) === tag) return at;
+      throw new RangeError("no such tag");
+    };
+    const directory = view.getUint32(value(view.getUint32(4, little), EXIF_DIRECTORY) + 8, little);
+    const entry = value(directory, USER_COMMENT);
+    const [count, offset] = [view.getUint32(entry + 4, little), view.getUint32(entry + 8, little)];
+    const content = bytes.subarray(start + offset, start + offset + count);
+    const encoding = new TextDecoder("latin1").decode(content.subarray(0, 8));
+    return new TextDecoder(encoding.startsWith("UNICODE") ? "utf-16be" : "utf-8").decode(content.subarray(8));
+  } catch {
+    // It has no comment, or was cut off.
+    return "";
+  }
+}
+
+/** Return where the TIFF header of EXIF metadata begins; -1 without one. */
+function exifStart(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const word = (at) => new TextDecoder("latin1").decode(bytes.subarray(at, at + 4));
+  const skip = (at) => (word(at) === "Exif" ? at + 6 : at);
+  if (bytes[0] === 0xff && bytes[1] === 0xd8) {
+    for (let at = 2; at + 10 < bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda; at += 2 + view.getUint16(at + 2)) {
+      if (bytes[at + 1] === 0xe1 && word(at + 4) === "Exif") return skip(at + 4);
+    }
+  } else if (word(0) === "RIFF" && word(8) === "WEBP") {
+    for (let at = 12; at + 16 < bytes.length; ) {
+      const size = view.getUint32(at + 4, true);
+      if (word(at) === "EXIF") return skip(at + 8);
+      at += 8 + size + (size % 2);
+    }
+  }
+  return -1;
 }
 
 /**
@@ -93,6 +148,9 @@ export function fromOctabox(metadata) {
 /** Words of A1111's infotext, by the parameter of diffusers. */
 const NAMES = { Steps: "num_inference_steps", "CFG scale": "guidance_scale", "Denoising strength": "strength" };
 
+/** Those that are read in another way, or say nothing that a form could have. */
+const READ = new Set([...Object.keys(NAMES), "Size", "Seed", "Sampler", "Schedule type", "Model", "Model hash", "VAE", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "Version"]);
+
 /**
  * Return the parameters of an infotext: the prompt, a line "Negative prompt: ...", and a line "Steps: 20, Sampler: ...".
  *
@@ -111,5 +169,7 @@ export function fromInfotext(text) {
   const [, width, height] = /^(\d+)x(\d+)$/.exec(settings.Size || "") || [];
   if (width) Object.assign(params, { width: Number(width), height: Number(height) });
   const seed = settings.Seed ? Number(settings.Seed) : null;
-  return { params, seed, scheduler: settings.Sampler, syntax: "a1111" };
+  const { Sampler: sampler, "Schedule type": schedule } = settings;
+  const unused = Object.keys(settings).filter((each) => !READ.has(each));
+  return { model: settings.Model, params, seed, scheduler: sampler && schedule ? { name: sampler, schedule } : sampler, syntax: "a1111", unused };
 }

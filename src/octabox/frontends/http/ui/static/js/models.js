@@ -2,18 +2,22 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { encodePath, postJson } from "./api.js";
+import { encodePath, getJson, postJson } from "./api.js";
 import { formatBytes } from "./format.js";
 import { T } from "./texts.js";
 import "./hub.js";
 
 export class OctaboxModels extends LitElement {
-  static properties = { models: { attribute: false }, order: { state: true }, busy: { state: true }, message: { state: true } };
+  static properties = { models: { attribute: false }, problems: { attribute: false }, order: { state: true }, busy: { state: true }, message: { state: true }, estimates: { state: true } };
 
   constructor() {
     super();
     /** @type {any[]} */
     this.models = [];
+    /** @type {any[]} What is wrong with the configurations. */
+    this.problems = [];
+    /** What models that are not in memory would need. @type {Record<string, any>} */
+    this.estimates = {};
     this.order = { by: "name", up: true };
     /** @type {Set<string>} */
     this.busy = new Set();
@@ -24,7 +28,19 @@ export class OctaboxModels extends LitElement {
     return this;
   }
 
+  /** Estimate the memory of each model once, one after the other. @param {Map<string, any>} changed */
+  async updated(changed) {
+    if (!changed.has("models") || this.estimating) return;
+    this.estimating = true;
+    for (let next; (next = this.models.find(({ id, status }) => !status && !(id in this.estimates))); ) {
+      const found = await getJson(`v1/models/${encodePath(next.id)}/memory`).catch(() => null);
+      this.estimates = { ...this.estimates, [next.id]: found };
+    }
+    this.estimating = false;
+  }
+
   render() {
+    const bytesOf = (model) => memoryOf(model) || this.estimates[model.id]?.bytes || 0;
     const columns = { name: (m) => m.id, tasks: (m) => m.tasks.join(", "), pipeline: (m) => m.pipeline || "", state: (m) => stateOf(m), memory: (m) => bytesOf(m) };
     const sorted = [...this.models].sort((a, b) => {
       const [one, other] = [a, b].map(columns[this.order.by]);
@@ -33,24 +49,41 @@ export class OctaboxModels extends LitElement {
     });
     return html`<section aria-label=${T.screens.models}>
       ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
-      <div class="table"><table><thead><tr>${Object.keys(columns).map((name) => html`<th aria-sort=${this.order.by === name ? (this.order.up ? "ascending" : "descending") : "none"}>
-        <button type="button" @click=${() => (this.order = { by: name, up: this.order.by === name ? !this.order.up : true })}>${T.models[name]}</button></th>`)}<th></th></tr></thead>
+      ${this.problems.length ? html`<ul class="warnings" aria-label=${T.models.problems}>${this.problems.map((each) => html`<li><strong>${each.file}</strong> ${each.message} ${each.hint || ""}</li>`)}</ul>` : nothing}
+      <div class="table"><table class="stack"><thead><tr>${Object.keys(columns).map((name) => html`<th aria-sort=${this.order.by === name ? (this.order.up ? "ascending" : "descending") : "none"}>
+        <button type="button" @click=${() => (this.order = { by: name, up: this.order.by === name ? !this.order.up : true })}>${T.models[name]}</button></th>`)}<td></td></tr></thead>
         <tbody>${sorted.map((each) => html`<tr data-model=${each.id}>
           <td><strong>${each.id}</strong>${each.description ? html`<br><small>${each.description}</small>` : nothing}</td>
           <td>${each.tasks.map((task) => T.tasks(task)).join(", ")}</td><td>${each.pipeline || ""}</td>
-          <td>${stateOf(each)}${each.status?.waiting ? html`, ${T.models.waiting(each.status.waiting)}` : nothing}</td><td>${formatBytes(bytesOf(each))}</td>
+          <td>${stateOf(each)}${each.status?.waiting ? html`, ${T.models.waiting(each.status.waiting)}` : nothing}${this.renderStay(each)}</td><td>${this.renderMemory(each)}</td>
           <td class="buttons"><button type="button" @click=${() => (location.hash = `#/create?${new URLSearchParams({ model: each.id })}`)}>${T.models.use}</button>
-            <button type="button" ?disabled=${this.busy.has(each.id)} @click=${() => this.change(each, each.status ? "unload" : "load")}>${each.status ? T.models.unload : T.models.load}</button></td>
+            <button type="button" ?disabled=${this.busy.has(each.id)} @click=${() => this.change(each, each.status ? "unload" : "load")}>${each.status ? T.models.unload : T.models.load}</button>
+            ${each.status ? html`<button type="button" aria-pressed=${!!each.status.pinned} title=${T.models.pinHint} ?disabled=${this.busy.has(each.id)} @click=${() => this.change(each, "load", { pin: !each.status.pinned })}>${T.models.pin}</button>` : nothing}</td>
         </tr>`)}</tbody></table></div>
       <octabox-hub></octabox-hub>
     </section>`;
   }
 
-  async change(model, action) {
+  /** Show how long a model stays in memory. */
+  renderStay({ status }) {
+    if (status?.pinned) return html`<br><small>${T.models.pinned}</small>`;
+    return status?.time_left === null || status?.time_left === undefined ? nothing : html`<br><small>${T.models.leaves(status.time_left)}</small>`;
+  }
+
+  /** Show the memory of a model: what it has, or what its weights would need. */
+  renderMemory(model) {
+    const bytes = memoryOf(model);
+    if (bytes) return formatBytes(bytes);
+    const found = this.estimates[model.id];
+    return found?.bytes ? html`${T.models.about(formatBytes(found.bytes))}${found.fits ? html`<br><small>${T.models.fits[found.fits]}</small>` : nothing}` : nothing;
+  }
+
+  /** @param {any} model @param {"load" | "unload"} action @param {{pin: boolean}} [body] */
+  async change(model, action, body) {
     this.busy = new Set([...this.busy, model.id]);
     this.message = "";
     try {
-      await postJson(`v1/models/${encodePath(model.id)}/${action}`);
+      await postJson(`v1/models/${encodePath(model.id)}/${action}`, body);
     } catch (error) {
       this.message = error.message;
     }
@@ -63,7 +96,7 @@ function stateOf(model) {
   return model.status ? T.models.states[model.status.state] || model.status.state : T.models.none;
 }
 
-function bytesOf(model) {
+function memoryOf(model) {
   return Object.values(model.status?.memory || {}).reduce((sum, each) => sum + Number(each), 0);
 }
 

@@ -29,29 +29,35 @@ export class OctaboxQueue extends LitElement {
   }
 
   render() {
-    const waiting = runs.all().filter((each) => !each.finished);
+    const waiting = inOrder(runs.all().filter((each) => !each.finished));
     const finished = runs.list.filter((each) => each.finished);
     return html`<section aria-label=${T.screens.queue}>
       <div class="buttons">${runs.paused.length ? html`<span role="status">${T.queue.paused}</span>` : nothing}
         <button type="button" @click=${() => this.pause(!runs.paused.length)}>${runs.paused.length ? T.queue.resume : T.queue.pause}</button></div>
-      ${waiting.length ? html`<ol class="jobs">${waiting.map((run) => this.renderRun(run))}</ol>` : html`<p>${T.queue.empty}</p>`}
-      ${finished.length ? html`<h2>${T.queue.finished} <button type="button" @click=${() => runs.clearFinished()}>${T.queue.clear}</button></h2>
+      ${waiting.length ? html`<ol class="jobs">${waiting.map((run, index) => this.renderRun(run, waiting[index - 1], waiting[index + 1]))}</ol>` : html`<p class="hint">${T.queue.empty}</p>`}
+      ${finished.length ? html`<div class="buttons"><h2>${T.queue.finished}</h2><button type="button" @click=${() => runs.clearFinished()}>${T.queue.clear}</button></div>
         <ol class="jobs">${finished.map((run) => this.renderRun(run))}</ol>` : nothing}
     </section>`;
   }
 
-  renderRun(run) {
+  /** @param {import("./run.js").Run} run @param {import("./run.js").Run} [before] @param {import("./run.js").Run} [after] The jobs beside it. */
+  renderRun(run, before, after) {
     const { step, steps } = run.progress;
+    const [ahead, behind] = [before, after].map((each) => each?.state === "queued" && each);
     const words = run.body.params?.prompt || T.tasks(run.body.task || "");
+    const [image] = run.outputs.filter((each) => each.media_type?.startsWith("image/"));
+    const picture = image?.url || run.preview;
     return html`<li data-state=${run.state}>
-      <strong>${run.body.model}</strong> <span class="words">${words}</span>
-      <span>${describeProgress(run)}</span>
-      ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${steps ? step : 0}></progress>
-        ${run.state === "queued" ? html`<button type="button" @click=${() => run.move("first")}>${T.queue.up}</button><button type="button" @click=${() => run.move("last")}>${T.queue.down}</button>` : nothing}
-        <button type="button" @click=${() => run.cancel()}>${T.queue.cancel}</button>`}
-      ${run.finished ? html`<button type="button" @click=${() => this.open(run, "retry")}>${T.queue.retry}</button>` : nothing}
-      <button type="button" @click=${() => this.open(run, "edit")}>${T.queue.edit}</button>
-      ${run.error && run.state === "failed" ? html`<p class="error">${run.error.message}</p>` : nothing}
+      ${picture ? html`<img class="thumb" src=${picture} alt="">` : html`<span class="thumb"></span>`}
+      <div class="what"><strong>${run.body.model}</strong> <span class="words">${words}</span>
+        <div class="where">${describeProgress(run)}</div>
+        ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${steps ? step : 0}></progress>`}
+        ${run.error && run.state === "failed" ? html`<p class="error">${run.error.message}</p>` : nothing}</div>
+      <div class="buttons">
+        ${run.state === "queued" ? html`<button type="button" ?disabled=${!ahead} @click=${() => ahead && run.move({ before: ahead.id })}>${T.queue.up}</button>
+          <button type="button" ?disabled=${!behind} @click=${() => behind && run.move({ after: behind.id })}>${T.queue.down}</button>` : nothing}
+        ${run.finished ? html`<button type="button" @click=${() => this.open(run, "retry")}>${T.queue.retry}</button>` : html`<button type="button" @click=${() => run.cancel()}>${T.queue.cancel}</button>`}
+        <button type="button" @click=${() => this.open(run, "edit")}>${T.queue.edit}</button></div>
     </li>`;
   }
 
@@ -66,6 +72,12 @@ export class OctaboxQueue extends LitElement {
     const found = { model, task, params, seed, scheduler, workflow, adapters, styles, syntax, format: output?.format, outputs };
     this.dispatchEvent(new CustomEvent("open-parameters", { bubbles: true, detail: { action, found } }));
   }
+}
+
+/** Return jobs in the order in which they run: those that run already, and the others by the number of jobs ahead. */
+function inOrder(waiting) {
+  const place = (run) => (run.state === "queued" ? 1 + (run.progress.position || 0) : 0);
+  return waiting.sort((one, other) => place(one) - place(other));
 }
 
 customElements.define("octabox-queue", OctaboxQueue);

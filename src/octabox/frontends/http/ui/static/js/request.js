@@ -14,7 +14,7 @@ import { workflowBody } from "./workflow.js";
  * @property {Record<string, any>} values
  * @property {string} [seed] Empty chooses one at random.
  * @property {number} [outputs]
- * @property {string} [scheduler]
+ * @property {any} [scheduler] Its name, or an object with the name and settings; empty is the model's own.
  * @property {string} [syntax]
  * @property {string[]} [styles]
  * @property {string} [format] Format of the files; empty is the default of the kind.

@@ -130,9 +130,10 @@ export class Run extends EventTarget {
     this.update();
   }
 
-  /** Move the job among those that wait. @param {"first" | "last"} position */
-  async move(position) {
-    await send("PATCH", `v1/jobs/${this.id}`, { body: { position } });
+  /** Move the job among those that wait. @param {{before: string} | {after: string}} place The id of the job that it runs before or after. */
+  async move(place) {
+    // Where it has begun meanwhile, there is nothing left to move.
+    await send("PATCH", `v1/jobs/${this.id}`, { body: place }).catch(() => {});
   }
 
   update() {

@@ -36,9 +36,16 @@ export function python(value, depth) {
 export function asYaml(body) {
   const { prompt, ...defaults } = shortened(body).params;
   const lines = [`# ${prompt ?? ""}`.trimEnd(), `model: ${JSON.stringify(body.model)}`];
-  if (body.scheduler) lines.push(`scheduler: ${JSON.stringify(body.scheduler)}`);
+  if (body.scheduler) lines.push(`scheduler: ${JSON.stringify(configured(body.scheduler))}`);
   if (body.adapters) lines.push("adapters:", ...body.adapters.map((each) => `  - {lora: ${JSON.stringify(each.lora)}, weight: ${each.weight}}`));
   const entries = Object.entries(defaults);
   if (entries.length) lines.push("defaults:", ...entries.map(([name, value]) => `  ${name}: ${JSON.stringify(value)}`));
   return `${lines.filter((line) => line !== "#").join("\n")}\n`;
+}
+
+/** Return a scheduler as a configuration has it: the settings of one are apart from its name. */
+function configured(scheduler) {
+  if (typeof scheduler === "string") return scheduler;
+  const { name, ...settings } = scheduler;
+  return { name, settings };
 }

@@ -1,4 +1,4 @@
-// System: the server, its memory, and a benchmark.
+// System: the server and its memory, a benchmark, the settings, the log, and the API key.
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
@@ -6,11 +6,15 @@ import { apiKey, getJson, send, setApiKey } from "./api.js";
 import { formatBytes } from "./format.js";
 import { Run } from "./run.js";
 import { T } from "./texts.js";
+import "./log.js";
 
 const BATCHES = [1, 2, 4];
 
 export class OctaboxSystem extends LitElement {
-  static properties = { models: { attribute: false }, ready: { state: true }, metrics: { state: true }, bench: { state: true }, running: { state: true }, version: { state: true }, message: { state: true } };
+  static properties = {
+    models: { attribute: false }, ready: { state: true }, metrics: { state: true }, bench: { state: true }, running: { state: true }, version: { state: true },
+    message: { state: true }, system: { state: true }, refused: { state: true }, search: { state: true }, changed: { state: true },
+  };
 
   constructor() {
     super();
@@ -24,6 +28,13 @@ export class OctaboxSystem extends LitElement {
     this.running = false;
     this.version = "";
     this.message = "";
+    /** Versions, machine and settings, for administrators. @type {any} */
+    this.system = null;
+    /** Why they are not shown. */
+    this.refused = "";
+    this.search = "";
+    /** Whether only settings that are not defaults are shown. */
+    this.changed = false;
   }
 
   createRenderRoot() {
@@ -36,6 +47,7 @@ export class OctaboxSystem extends LitElement {
   }
 
   async read() {
+    getJson("v1/system", { optional: true }).then((found) => (this.system = found)).catch((error) => (this.refused = error.message));
     try {
       this.ready = await getJson("readyz").catch((error) => ({ status: error.message }));
       this.version = (await getJson("openapi.json")).info.version;
@@ -46,22 +58,46 @@ export class OctaboxSystem extends LitElement {
   }
 
   render() {
-    const loaded = this.models.filter((each) => each.status);
     return html`<section aria-label=${T.screens.system}>
       ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
-      <h2>${T.system.server}</h2><p>Octabox ${this.version}: ${this.ready?.status || ""}</p>
-      <h2>${T.system.models}</h2>
-      ${loaded.length ? html`<div class="table"><table><tbody>${loaded.map((each) => html`<tr><th>${each.id}</th><td>${each.status.device}</td>
-        <td>${Object.entries(each.status.memory).map(([place, bytes]) => `${place} ${formatBytes(Number(bytes))}`).join(", ")}</td></tr>`)}</tbody></table></div>` : html`<p>${T.system.none}</p>`}
+      <div class="tiles">${this.renderServer()}${this.renderMemory()}</div>
       <h2>${T.system.benchmark}</h2>
+      <p class="hint">${T.system.benchmarkHint}</p>
       <div class="buttons"><select name="bench-model" aria-label=${T.create.model}>${this.models.map((each) => html`<option>${each.id}</option>`)}</select>
-        <button type="button" ?disabled=${this.running} @click=${() => this.benchmark()}>${T.system.run}</button></div>
+        <button type="button" ?disabled=${this.running || !this.models.length} @click=${() => this.benchmark()}>${this.running ? T.phases.in_progress : T.system.run}</button></div>
       ${this.bench.length ? this.renderBenchmark() : nothing}
       <h2>${T.system.key}</h2>
-      <form class="row" @submit=${(e) => { e.preventDefault(); setApiKey(new FormData(e.target).get("key")?.toString() || ""); location.reload(); }}>
+      <p class="hint">${T.system.keyHint}</p>
+      <form class="row key" @submit=${(e) => { e.preventDefault(); setApiKey(new FormData(e.target).get("key")?.toString() || ""); location.reload(); }}>
         <input name="key" type="password" autocomplete="off" aria-label=${T.system.key} .value=${apiKey()}><button>${T.system.save}</button></form>
+      <h2>${T.system.settings}</h2>
+      ${this.system ? this.renderSettings() : html`<p class="hint">${this.refused}</p>`}
+      <h2>${T.system.log}</h2>
+      ${this.system ? html`<octabox-log></octabox-log>` : html`<p class="hint">${this.refused}</p>`}
       <details><summary>${T.system.metrics}</summary><pre>${this.metrics}</pre></details>
     </section>`;
+  }
+
+  renderServer() {
+    const { versions = {}, machine } = this.system || {};
+    const rows = [
+      [T.title, `${this.version} ${T.system.states[this.ready?.status] || this.ready?.status || ""}`],
+      ...(machine ? [[T.system.machine, T.system.machineIs(machine.system, machine.cores)], [T.system.memory, formatBytes(machine.memory)]] : []),
+      ...(machine?.accelerator_memory ? [[T.system.accelerator, formatBytes(machine.accelerator_memory)]] : []),
+      ...Object.entries(versions).filter(([name]) => name !== "octabox").map(([name, version]) => [name, version || T.system.notInstalled]),
+    ];
+    return html`<div class="tile"><h2>${T.system.server}</h2><dl class="facts">${rows.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl></div>`;
+  }
+
+  /** Show the memory of each model as a part of that of the machine. */
+  renderMemory() {
+    const loaded = this.models.filter((each) => each.status && !each.alias_of);
+    const { machine } = this.system || {};
+    const total = (place) => (place === "host" ? machine?.memory : machine?.accelerator_memory) || 0;
+    const rows = loaded.flatMap((each) => Object.entries(each.status.memory).map(([place, bytes]) => ({ name: each.id, place, bytes: Number(bytes) })));
+    return html`<div class="tile"><h2>${T.system.models}</h2>
+      ${rows.length ? html`<ul class="memory">${rows.map(({ name, place, bytes }) => html`<li><span><strong>${name}</strong> ${place}</span> <span>${formatBytes(bytes)}</span>
+        ${total(place) ? html`<meter min="0" max=${total(place)} .value=${bytes} aria-label=${`${name}, ${place}`}></meter>` : nothing}</li>`)}</ul>` : html`<p class="hint">${T.system.none}</p>`}</div>`;
   }
 
   renderBenchmark() {
@@ -69,6 +105,15 @@ export class OctaboxSystem extends LitElement {
     return html`<div class="table"><table><thead><tr><th>${T.system.size}</th><th>${T.system.seconds}</th><th>${T.system.rate}</th><th></th></tr></thead>
       <tbody>${this.bench.map((each) => html`<tr><td>${each.n}</td><td>${each.seconds.toFixed(2)}</td><td>${each.rate.toFixed(1)}</td>
         <td><meter min="0" max=${top} .value=${each.rate} aria-label=${T.system.rate}></meter></td></tr>`)}</tbody></table></div>`;
+  }
+
+  renderSettings() {
+    const words = this.search.toLowerCase();
+    const rows = Object.entries(this.system.settings).filter(([name, each]) => (!this.changed || each.source !== "default") && `${name} ${each.value} ${each.source}`.toLowerCase().includes(words));
+    return html`<div class="bar"><input type="search" aria-label=${T.system.searchSettings} placeholder=${T.system.searchSettings} .value=${this.search} @input=${(e) => (this.search = e.target.value)}>
+        <label class="switch"><input type="checkbox" name="changed" .checked=${this.changed} @change=${(e) => (this.changed = e.target.checked)}> ${T.system.changedOnly}</label></div>
+      <div class="table scrolls" tabindex="0" role="region" aria-label=${T.system.settings}><table class="settings-table"><thead><tr><th>${T.system.setting}</th><th>${T.system.value}</th><th>${T.system.source}</th></tr></thead>
+        <tbody>${rows.map(([name, each]) => html`<tr data-setting=${name}><th scope="row">${name}</th><td>${each.value}</td><td>${each.source}</td></tr>`)}</tbody></table></div>`;
   }
 
   /** Time generations of several outputs. */

@@ -34,7 +34,7 @@ function setting(name, property) {
   const control = option.enum ? "choice" : option.type === "boolean" ? "switch" : number ? (option.maximum === 1 ? "slider" : "number") : option.type === "object" ? "json" : "text";
   return {
     name, label: label(name), help: property.description || "", control, group: "other", order: 0, advanced: false, required: false, many: false,
-    integer, initial: property.default ?? null, placeholder: "", min, max: option.maximum ?? null, step: integer ? 1 : 0.05, choices: option.enum || [],
+    integer, initial: property.default ?? null, placeholder: "", examples: [], min, max: option.maximum ?? null, step: integer ? 1 : 0.05, choices: option.enum || [],
   };
 }
 

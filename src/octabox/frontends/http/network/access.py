@@ -1,4 +1,4 @@
-"""Who may use the routes of the Hub, which change the disk of the server."""
+"""Who may use the routes of administrators: those that change the disk of the server, or show its settings and its log."""
 
 from __future__ import annotations
 
