@@ -25,6 +25,7 @@ from octabox.cli.requests.run_options import RunOptions
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
 from octabox.engine.sources.requests import adapter_requests, plan_downloads, plan_request
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.pulls.pull import PullProgress, pull
 from octabox.server import Parts, build
@@ -85,7 +86,8 @@ async def execute(
                 yield event
     request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
     check_inputs(metadata, request.inputs.keys() | request.params.keys())
-    call = await parts.generation.prepare(request)
+    with rename_error_params(names):
+        call = await parts.generation.prepare(request)
     for warning in find_changed_inputs(metadata, call):
         yield Message(f"Warning: {warning}", is_warning=True)
     if options.dry_run:
@@ -99,8 +101,9 @@ async def execute(
     yield Prepared(len(call.runs), names)
     await start_engine(parts, parts.models.config(parts.name))
     async with contextlib.aclosing(parts.generation.stream_each(request)) as events:
-        async for event in events:
-            yield event
+        with rename_error_params(names):
+            async for event in events:
+                yield event
 
 
 def _scale_limit(settings: Settings, prompts: int) -> Settings:

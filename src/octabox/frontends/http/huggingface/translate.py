@@ -9,9 +9,9 @@ from itertools import product
 from typing import Any, get_args
 
 from octabox.errors import InvalidParameterError, MissingParameterError
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.huggingface.payloads import Payload
-from octabox.frontends.naming.parameters import call_parameters, rename_warnings
+from octabox.frontends.naming.parameters import call_parameters
+from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.media.formats import FORMATS, check_output_format
 from octabox.service.planning import parse_seed
 from octabox.service.protocols import ModelService

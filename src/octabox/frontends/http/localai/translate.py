@@ -9,12 +9,12 @@ from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, MissingParameterError
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.localai.schema import InpaintingForm, LocalAIRequest, UpscaleForm, VideoRequest
 from octabox.frontends.http.responses import parse_response_format
 from octabox.frontends.naming.json_values import parse_json_or_text
-from octabox.frontends.naming.parameters import Inputs, call_parameters, rename_warnings, requested_size
+from octabox.frontends.naming.parameters import Inputs, call_parameters, requested_size
 from octabox.frontends.naming.prompts import parse_prompts
+from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.frontends.naming.video import frame_count, frame_rate
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice

@@ -8,6 +8,7 @@ from octabox.errors import InvalidParameterError, InvalidRequestError, MediaErro
 from octabox.frontends.http.bodies import read_object
 from octabox.frontends.http.openai.images.schema import parse_fields
 from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_prompt, require_prompt, to_request
+from octabox.service.bounds import Limits, check_amounts
 from octabox.types import OutputFormat, SchedulerChoice
 
 
@@ -160,6 +161,20 @@ def test_errors_in_the_clients_words() -> None:
         raise MediaError("x", parameter="guidance_scale")
 
     assert "cfg_scale" == caught.value.parameter
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [({"quality": "5000"}, "quality"), ({"quality": 5000}, "quality"), ({"steps": 5000, "quality": "hd"}, "steps")],
+)
+def test_the_number_of_steps_is_named_as_it_was_set(fields: dict[str, Any], named: str) -> None:
+    """A quality that is the number of steps is what the error of the steps names."""
+    one = wanted(**fields)
+    with pytest.raises(InvalidParameterError) as caught, one.rename_error_params():
+        check_amounts({**one.request.params, **one.request.optional_params}, Limits())
+
+    assert named == caught.value.parameter
+    assert caught.value.message.startswith(f"'{named}' must be from 1 to 1000")
 
 
 def test_several_problems_at_once() -> None:

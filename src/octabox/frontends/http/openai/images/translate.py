@@ -10,11 +10,11 @@ from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import MissingParameterError
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.images.schema import ImageRequest
 from octabox.frontends.http.responses import parse_response_format
-from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, rename_warnings, requested_size
+from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, requested_size
 from octabox.frontends.naming.prompts import parse_prompts
+from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.media.formats import check_output_format, select_format
 from octabox.service.planning import parse_seed
 from octabox.types import Generation, GenerationRequest, OutputFormat
@@ -80,7 +80,9 @@ def to_request(
     if optional_params:
         client_names = {"width": "size", "height": "size", **client_names}
     optional_params |= {name: prompt for name, prompt in prompts.items() if prompt_optional and prompt}
-    optional_params |= _parse_quality(body.quality, params, warnings)
+    steps = _parse_quality(body.quality, params, warnings)
+    optional_params |= steps
+    client_names = {**dict.fromkeys(steps, "quality"), **client_names}
     output = OutputFormat(body.output_format, body.output_compression)
     check_output_format(output, "image")
     warnings += _warnings(body, output)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from octabox.errors import InvalidParameterError, MissingParameterError
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.speech.schema import SpeechRequest
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.planning import parse_seed
