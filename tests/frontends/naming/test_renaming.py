@@ -46,8 +46,18 @@ def test_a_message_of_a_limit_has_the_clients_name(alias: str) -> None:
 @pytest.mark.parametrize(
     ("field", "params", "names", "message"),
     [
-        ("size", {"width": 0, "height": 0}, {"width": "size", "height": "size"}, "'width' of 'size' must be at least 1"),
-        ("seconds", {"num_frames": 9000}, {"num_frames": "seconds"}, "'num_frames' of 'seconds' must be from 1 to 2048"),
+        (
+            "size",
+            {"width": 0, "height": 0},
+            {"width": "size", "height": "size"},
+            "'width' of 'size' must be at least 1",
+        ),
+        (
+            "seconds",
+            {"num_frames": 9000},
+            {"num_frames": "seconds"},
+            "'num_frames' of 'seconds' must be from 1 to 2048",
+        ),
     ],
 )
 def test_a_field_of_several_parameters_names_the_one(

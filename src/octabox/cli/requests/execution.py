@@ -25,6 +25,7 @@ from octabox.cli.requests.run_options import RunOptions
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
 from octabox.engine.sources.requests import adapter_requests, plan_downloads, plan_request
+from octabox.errors import InvalidParameterError
 from octabox.frontends.naming.renaming import rename_error_params
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.pulls.pull import PullProgress, pull
@@ -148,6 +149,9 @@ def _build_request(
     params, names = parameters.parse_parameters(options.params, schema["properties"])
     params = skipped_layers(metadata, load_catalog().pipeline(schema["x-pipeline"])) | params
     merged = {**metadata.get("params", {}), **params}
+    if options.prompts and "prompt" in params:
+        hint = "Write it as an argument, or as -p prompt=TEXT."
+        raise InvalidParameterError("'prompt' is given twice.", hint=hint, parameter="prompt")
     if options.prompts:
         merged["prompt"] = options.prompts[0] if len(options.prompts) == 1 else list(options.prompts)
     written = {

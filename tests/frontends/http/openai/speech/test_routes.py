@@ -63,6 +63,7 @@ async def test_the_first_model_that_makes_audio(server: Server) -> None:
     [
         ({"input": ""}, "input"),
         ({"input": None}, "input"),
+        ({"prompt": "wind"}, "prompt"),
         ({"voice": "nova"}, "voice"),
         ({"voice": {"id": "mine"}}, "voice"),
         ({"speed": 2}, "speed"),

@@ -13,7 +13,7 @@ from octabox.errors import MissingParameterError
 from octabox.frontends.http.openai.images.schema import ImageRequest
 from octabox.frontends.http.responses import parse_response_format
 from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, requested_size
-from octabox.frontends.naming.prompts import parse_prompts
+from octabox.frontends.naming.prompts import find_negative, parse_prompts
 from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.media.formats import check_output_format, select_format
 from octabox.service.planning import parse_seed
@@ -74,7 +74,8 @@ def to_request(
     """
     warnings: list[str] = []
     params, client_names = call_parameters(body.extra_fields, inputs or {}, entry)
-    prompts = parse_prompts(body.prompt, body.negative_prompt, warnings, body.prompt_syntax)
+    negative = find_negative(body.negative_prompt, params, client_names)
+    prompts = parse_prompts(body.prompt, negative, warnings, body.prompt_syntax)
     params |= {} if prompt_optional else prompts
     optional_params = requested_size(body.size, params)
     if optional_params:

@@ -47,6 +47,9 @@ def to_request(body: SpeechRequest, match: PipelineMatch) -> tuple[GenerationReq
     if not (body.input or "").strip():
         hint = "Describe the audio."
         raise MissingParameterError("'input' is missing or empty.", hint=hint, parameter="input")
+    if "prompt" in body.extra_fields:
+        message = "'input' and 'prompt' are the same parameter."
+        raise InvalidParameterError(message, hint="Send one of them.", parameter="prompt")
     if body.stream_format not in (None, "audio"):
         message = f"'stream_format' must be audio, not {body.stream_format[:50]!r}."
         raise InvalidParameterError(message, parameter="stream_format", choices=("audio",))
