@@ -63,6 +63,11 @@ def test_wishes(fields: dict[str, Any], optional_params: dict[str, Any]) -> None
         ({"output_compression": 50, "output_format": "jpeg"}, ()),
         ({"partial_images": 2}, ("'partial_images' has no effect without 'stream'.",)),
         ({"partial_images": 2, "stream": True}, ()),
+        ({"response_format": "b64_json", "stream": True}, ()),
+        (
+            {"response_format": "url", "stream": True},
+            ("'response_format' has no effect with 'stream', whose events have b64_json.",),
+        ),
         ({"backend": "diffusers"}, ("'backend' has no effect: all models have the same backend.",)),
     ],
 )

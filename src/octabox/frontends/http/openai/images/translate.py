@@ -112,6 +112,8 @@ def _warnings(body: ImageRequest, output: OutputFormat) -> list[str]:
         warnings.append("'output_compression' has no effect on png.")
     if body.partial_images and not body.stream:
         warnings.append("'partial_images' has no effect without 'stream'.")
+    if body.stream and parse_response_format(body.response_format) == "url":
+        warnings.append("'response_format' has no effect with 'stream', whose events have b64_json.")
     ignored = [name for name in WITHOUT_EFFECT if getattr(body, name) not in (None, "", "auto")]
     warnings += [f"'{name}' has no effect." for name in ignored]
     warnings += ["'backend' has no effect: all models have the same backend."] if body.backend else []
