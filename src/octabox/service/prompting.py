@@ -14,7 +14,6 @@ from octabox.prompts.extra import parse_extra
 from octabox.prompts.names import PLAIN, SYNTAXES, is_prompt
 from octabox.prompts.styles import apply_style, load_styles, select_styles
 from octabox.prompts.wildcards import Wildcards
-from octabox.security.nesting import check_text
 from octabox.types import GenerationRequest, SchedulerChoice
 
 #: Maximum number of styles of a request.
