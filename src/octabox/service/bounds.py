@@ -21,7 +21,7 @@ STEPS = re.compile(r"(?:\w+_)?num_inference_steps(?:_\w+)?")
 FRAME_COUNTS = re.compile(r"(?:\w+_)?num_frames(?:_\w+)?")
 
 #: Call parameters for seconds of audio or video, such as `audio_length_in_s`, `audio_duration` and `max_seconds`.
-LENGTHS = re.compile(r"(?:\w+_)?(?:in_s|duration(?:_s)?|sec(?:ond)?s)")
+LENGTHS = re.compile(r"(?:\w+_)?(?:in_s|duration(?:_s)?|secs|seconds)")
 
 #: Call parameters for a side of an image and, with the same prefix, for the other side.
 SIDES = re.compile(r"(\w+_|)(?:width|height)")
