@@ -165,7 +165,7 @@ def test_one_other_mistake_is_named_too() -> None:
         ({"width": 0}, Limits(), "width", "at least 1"),
         ({"height": -8}, Limits(), "height", "at least 1"),
         ({"width": 4096, "height": 4096}, Limits(pixels=4095 * 4096), "width", "more pixels"),
-        ({"width": 4097}, Limits(pixels=4096), "width", "more pixels"),
+        ({"width": 4097}, Limits(pixels=4096), "width", "at most 64 without 'height'"),
         ({"num_outputs": 0}, Limits(), "num_outputs", "1 to 10"),
         ({"num_outputs": 11}, Limits(), "num_outputs", "1 to 10"),
         ({"num_outputs": 2, "prompt": ["a", "b"]}, Limits(outputs=3), "num_outputs", "not 4"),

@@ -57,7 +57,7 @@ def rename_error(error: OctaboxError, client_names: Mapping[str, str]) -> None:
         return
     name = error.parameter
     leading = _QUOTED.match(error.message)
-    for each in dict.fromkeys(filter(None, (name, leading and leading[1]))):
+    for each in dict.fromkeys([*([name] if name else []), *([leading[1]] if leading else [])]):
         if (client_name := client_names.get(each, each)) != each:
             is_part = client_name in COMPOUND
             error.message = _rename(error.message, each, client_name, is_part=is_part)
