@@ -168,11 +168,16 @@ class InvalidRequestError(RequestError):
     """A request has several errors, which are in ``problems``."""
 
     def __init__(self, problems: Sequence[RequestError], *, model: str | None = None) -> None:
-        message = " ".join(problem.message for problem in problems)
-        hints = [sentence for problem in problems for sentence in _SENTENCE_END.split(problem.hint)]
-        hint = " ".join(dict.fromkeys(filter(None, hints)))
-        super().__init__(message, hint=hint, model=model, parameter=problems[0].parameter, choices=problems[0].choices)
+        super().__init__(" ".join(problem.message for problem in problems), model=model)
         self.problems = tuple(problems)
+        self.restate()
+
+    def restate(self) -> None:
+        """Take the message, the hint, the parameter and the choices from the problems, which may have changed."""
+        hints = [sentence for problem in self.problems for sentence in _SENTENCE_END.split(problem.hint)]
+        self.message = " ".join(problem.message for problem in self.problems)
+        self.hint = " ".join(dict.fromkeys(filter(None, hints)))
+        self.parameter, self.choices = self.problems[0].parameter, self.problems[0].choices
 
 
 class CapacityError(OctaboxError):

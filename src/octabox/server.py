@@ -163,7 +163,13 @@ def _build_engine(settings: Settings, options: WorkerOptions, metrics: Metrics) 
 
 def limits_of(settings: Settings) -> Limits:
     """Return the limits of the values of a request."""
-    return Limits(settings.max_outputs, settings.max_image_pixels, settings.max_frames, settings.max_steps)
+    return Limits(
+        settings.max_outputs,
+        settings.max_image_pixels,
+        settings.max_frames,
+        settings.max_steps,
+        settings.max_audio_seconds,
+    )
 
 
 def _media_limits(settings: Settings) -> MediaLimits:

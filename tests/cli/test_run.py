@@ -155,6 +155,8 @@ def test_a_dry_run_makes_nothing(elsewhere: Path) -> None:
         (("demo", "x", "-i", "image=nowhere.png"), RequestError, "nowhere.png"),
         (("demo", "x", "-o", "nowhere/at/all.png"), ForbiddenPathError, "nowhere"),
         (("demo", "x", "-n", "0"), RequestError, "outputs"),
+        (("demo", "x", "-p", "prompt=y"), RequestError, "'prompt' is given twice"),
+        (("demo", "x", "--steps", "5000"), RequestError, "'steps' must be from 1"),
         (("demo", "x", "-o", "x.gif9"), RequestError, "gif9"),
     ],
 )

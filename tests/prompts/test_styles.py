@@ -95,4 +95,12 @@ def test_an_unknown_style() -> None:
 )
 def test_laying_over(text: str, pieces: list[str], expected: str) -> None:
     """The prompt goes where the style has a place for it, else before it."""
-    assert expected == apply_style(text, pieces)
+    assert expected == apply_style(text, pieces, "prompt")
+
+
+def test_styles_do_not_make_a_prompt_of_any_length() -> None:
+    """Styles that have the prompt twice double it each: what no model reads is refused before it fills the memory."""
+    with pytest.raises(InvalidParameterError, match="'negative_prompt' has") as caught:
+        apply_style("x" * 1000, ["{prompt} {prompt}"] * 40, "negative_prompt")
+
+    assert "negative_prompt" == caught.value.parameter

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
 from octabox.service.bounds import Limits, check_amounts, check_bounds, check_texts
+from octabox.service.selection.inputs import FRAMES, SECONDS
 from octabox.types import GenerationRequest, SchedulerChoice
 
 DEEP: Any = {"a": 1}
@@ -43,6 +47,107 @@ def test_steps_are_bounded(name: str, value: int) -> None:
         with pytest.raises(InvalidParameterError, match="from 1 to 100") as caught:
             check_amounts({name: given}, Limits(steps=100))
         assert name == caught.value.parameter
+
+
+@pytest.mark.parametrize("entry", load_catalog().pipelines.values(), ids=lambda entry: entry.name)
+def test_the_frames_of_each_pipeline_are_bounded(entry: PipelineEntry) -> None:
+    """Whatever a class calls the number of frames of its video, it has the limit."""
+    if entry.frames is None:
+        return
+    name = entry.frames.name
+    check_amounts({name: 2048}, Limits(), entry)
+    with pytest.raises(InvalidParameterError, match=f"'{name}' must be from 1 to 2048, not 2049") as caught:
+        check_amounts({name: 2049}, Limits(), entry)
+
+    assert name == caught.value.parameter
+
+
+@pytest.mark.parametrize("name", [*FRAMES, "base_num_frames", "num_frames_per_chunk"])
+def test_every_name_for_frames_is_bounded(name: str) -> None:
+    """The limit is that of every name for a number of frames, of a video or of a part of it."""
+    with pytest.raises(InvalidParameterError, match=f"'{name}' must be from 1 to 2048"):
+        check_amounts({name: 1_000_000}, Limits())
+
+
+@pytest.mark.parametrize("name", [*SECONDS, "max_seconds", "silence_padding_duration", "mask_end_secs"])
+def test_seconds_are_bounded(name: str) -> None:
+    """Generated audio is no longer than audio that is read; 0 and less are for the pipeline to say."""
+    for allowed in (0, -1, 600, 600.0, None):
+        check_amounts({name: allowed}, Limits())
+    with pytest.raises(InvalidParameterError, match=f"'{name}' must be at most 600, not 1000000000.0") as caught:
+        check_amounts({name: 1e9}, Limits())
+
+    assert name == caught.value.parameter
+
+
+def test_each_length_of_audio_in_the_catalog_is_bounded() -> None:
+    """Each parameter of an audio pipeline that its documentation counts in seconds has the limit."""
+    entries = [each for each in load_catalog().pipelines.values() if each.output_kind == "audio"]
+    names = {
+        each.name
+        for entry in entries
+        for each in entry.parameters
+        if each.kind in ("integer", "number") and re.search(r"(length|duration) .*in seconds", each.description.lower())
+    }
+
+    assert names
+    for name in names:
+        with pytest.raises(InvalidParameterError):
+            check_amounts({name: 1e9}, Limits())
+
+
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [
+        ({"height": 60_000_000}, "height"),
+        ({"width": 8193}, "width"),
+        ({"width": 8193, "height": None}, "width"),
+        ({"width": 8192, "height": 8193}, "width"),
+        ({"upsampling_width": 60_000_000, "upsampling_height": 2}, "upsampling_width"),
+        ({"resolution": 8193}, "resolution"),
+        ({"output_resolution": 8193}, "output_resolution"),
+        ({"max_input_image_size": 8193}, "max_input_image_size"),
+        ({"frame_size": 8193}, "frame_size"),
+        ({"max_area": 8192 * 8192 + 1}, "max_area"),
+        ({"batch_size": 11}, "batch_size"),
+    ],
+)
+def test_sizes_are_bounded(params: dict[str, Any], named: str) -> None:
+    """A side without the other, the side of a square and an area have the limit of an image's pixels."""
+    with pytest.raises(InvalidParameterError) as caught:
+        check_amounts(params, Limits())
+
+    assert named == caught.value.parameter
+    assert "raise" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"width": 8192},
+        {"width": 8192, "height": 8192},
+        {"height": 16384, "width": 4096},
+        {"resolution": 1024, "max_area": 1024**2, "batch_size": 10},
+        {"match_input_resolution": True, "processing_resolution": 0},
+    ],
+)
+def test_sizes_within_the_limit(params: dict[str, Any]) -> None:
+    """What has no more pixels than the limit is accepted, whatever its form."""
+    check_amounts(params, Limits())
+
+
+def test_the_default_of_a_pipeline_is_the_other_side() -> None:
+    """A side alone has the other side that the class states."""
+    entry = load_catalog().pipeline("CosmosTextToWorldPipeline")
+    parameter = entry.parameter("width")
+    assert parameter is not None
+    side = parameter.default
+    limit = Limits(pixels=side * 100)
+    check_amounts({"height": 100}, limit, entry)
+
+    with pytest.raises(InvalidParameterError, match=f"An image of {side}x101") as caught:
+        check_amounts({"height": 101}, limit, entry)
+    assert "height" == caught.value.parameter
 
 
 def test_what_is_not_asked_for_is_not_counted() -> None:

@@ -166,7 +166,7 @@ def test_one_other_mistake_is_named_too() -> None:
         ({"width": 0}, Limits(), "width", "at least 1"),
         ({"height": -8}, Limits(), "height", "at least 1"),
         ({"width": 4096, "height": 4096}, Limits(pixels=4095 * 4096), "width", "more pixels"),
-        ({"width": 4097}, Limits(pixels=4096), "width", "more pixels"),
+        ({"width": 4097}, Limits(pixels=4096), "width", "at most 64 without 'height'"),
         ({"num_outputs": 0}, Limits(), "num_outputs", "1 to 10"),
         ({"num_outputs": 11}, Limits(), "num_outputs", "1 to 10"),
         ({"num_outputs": 2, "prompt": ["a", "b"]}, Limits(outputs=3), "num_outputs", "not 4"),
@@ -303,3 +303,19 @@ def test_what_is_not_quite_as_its_name_says_is_a_warning() -> None:
     assert found.scheduler is not None
     assert "karras" == found.scheduler.schedule
     assert any("no ancestral solver" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("where", ["params", "optional_params"])
+def test_outputs_of_a_prompt_count_wherever_they_are(where: str) -> None:
+    """The number of images of a prompt is a number of outputs, also where it is optional."""
+    options: dict[str, Any] = {"num_images_per_prompt": 100}
+    options = {"optional_params": options} if where == "optional_params" else options
+
+    assert "1 to 10 outputs, not 100" in refused(prompt="x", **options).message
+
+
+def test_the_frames_of_a_plan_are_bounded() -> None:
+    """A video by another name for its frames has the limit too."""
+    error = refused(model("SanaVideoPipeline"), prompt="x", frames=1_000_000)
+
+    assert ("frames", True) == (error.parameter, "from 1 to 2048" in error.message)

@@ -11,7 +11,7 @@ import pytest
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
-from octabox.service.prompting import ExpandedPrompts, PromptWriter
+from octabox.service.prompting import MAX_STYLES, ExpandedPrompts, PromptWriter
 from octabox.types import GenerationRequest, SchedulerChoice
 
 
@@ -45,6 +45,15 @@ def test_wildcards_follow_the_seed(writer: PromptWriter) -> None:
     assert {"prompt": "a __colour__ {star|circle}"} == found[0].before
     assert ("ugly", 3.0) == (found[0].params["negative_prompt"], found[0].params["guidance_scale"])
     assert found[3] == written(writer, params, seed=3)
+
+
+def test_the_number_of_styles_is_bounded(writer: PromptWriter) -> None:
+    """A request has as many styles as the limit, and no more."""
+    writer.with_styles(GenerationRequest("thing", styles=("bold",) * MAX_STYLES))
+    with pytest.raises(InvalidParameterError, match=f"may have {MAX_STYLES} styles, not {MAX_STYLES + 1}") as caught:
+        writer.with_styles(GenerationRequest("thing", styles=("bold",) * (MAX_STYLES + 1)))
+
+    assert "styles" == caught.value.parameter
 
 
 def test_plain_prompts_have_no_wildcards(writer: PromptWriter) -> None:

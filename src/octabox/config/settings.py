@@ -97,7 +97,7 @@ class Settings(JobSettings, ConnectionSettings, HubSettings, MemorySettings, Clu
         default=2048, description="Maximum length of a video that is read or generated, in frames.", ge=1
     )
     max_audio_seconds: float = Field(
-        default=600.0, description="Maximum length of audio or video that is read, in seconds.", gt=0
+        default=600.0, description="Maximum length of audio or video that is read or generated, in seconds.", gt=0
     )
     max_outputs: int = Field(default=10, description="Maximum number of outputs of a request.", ge=1)
     max_steps: int = Field(default=1000, description="Maximum number of denoising steps of a request.", ge=1)

@@ -12,6 +12,7 @@ from typing import Any
 
 from octabox.errors import ConfigError, InvalidParameterError, nearest
 from octabox.security.filesystem import read_file, walk_files
+from octabox.security.nesting import check_text
 
 #: Placeholder for the prompt in a style; without it the style is appended to the prompt.
 PLACEHOLDER = "{prompt}"
@@ -114,8 +115,17 @@ def select_styles(names: Iterable[str], known: Mapping[str, Style]) -> list[Styl
     return [known[name] for name in names]
 
 
-def apply_style(text: str, templates: Iterable[str]) -> str:
-    """Return a prompt with the templates of styles applied in order."""
+def apply_style(text: str, templates: Iterable[str], parameter: str) -> str:
+    """Return a prompt with the templates of styles applied in order.
+
+    Args:
+        text: The prompt.
+        templates: The templates. Each may have the prompt several times, so that its length can double with each.
+        parameter: The parameter of the prompt.
+
+    Raises:
+        InvalidParameterError: The prompt becomes longer than any model reads.
+    """
     for template in templates:
         if PLACEHOLDER in template:
             text = template.replace(PLACEHOLDER, text)
@@ -123,4 +133,5 @@ def apply_style(text: str, templates: Iterable[str]) -> str:
             text = ", ".join(
                 part for part in (text.strip(" ,") if template.strip() else text, template.strip()) if part
             )
+        check_text(text, parameter)
     return text

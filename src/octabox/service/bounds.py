@@ -1,18 +1,36 @@
-"""Limits of a request: nesting, text, sizes, frames and steps."""
+"""Limits of a request: nesting, text, sizes, frames, seconds and steps."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.security.nesting import check_nesting, check_numbers, check_text
+from octabox.service.selection.inputs import FRAMES
 from octabox.types import GenerationRequest
 
 #: Call parameters that count denoising steps, such as `num_inference_steps` and `prior_num_inference_steps`.
 STEPS = re.compile(r"(?:\w+_)?num_inference_steps(?:_\w+)?")
+
+#: Call parameters that count frames in addition to that of the whole video, such as `base_num_frames`.
+FRAME_COUNTS = re.compile(r"(?:\w+_)?num_frames(?:_\w+)?")
+
+#: Call parameters for seconds of audio or video, such as `audio_length_in_s`, `audio_duration` and `max_seconds`.
+LENGTHS = re.compile(r"(?:\w+_)?(?:in_s|duration(?:_s)?|secs|seconds)")
+
+#: Call parameters for a side of an image and, with the same prefix, for the other side.
+SIDES = re.compile(r"(\w+_|)(?:width|height)")
+
+#: Call parameters for a side of a square image, and for the number of its pixels.
+SQUARES, AREAS = re.compile(r"(?:\w+_)?(?:resolution|(?:image|frame)_size)"), re.compile(r"(?:\w+_)?(?:area|pixels)")
+
+#: Call parameter for the number of outputs of a pipeline without a prompt.
+BATCH = "batch_size"
 
 
 @dataclass(frozen=True)
@@ -24,12 +42,14 @@ class Limits:
         pixels: Pixels of one image.
         frames: Frames of one video.
         steps: Denoising steps of one run.
+        seconds: Seconds of audio.
     """
 
     outputs: int = 10
     pixels: int = 64 * 1024 * 1024
     frames: int = 2048
     steps: int = 1000
+    seconds: float = 600.0
 
 
 def check_bounds(request: GenerationRequest) -> None:
@@ -58,34 +78,83 @@ def check_texts(params: Mapping[str, Any]) -> None:
         check_text(value, name)
 
 
-def check_amounts(params: Mapping[str, Any], limits: Limits) -> None:
-    """Check the size, the frames and the steps that a call is to have.
+def check_amounts(params: Mapping[str, Any], limits: Limits, entry: PipelineEntry | None = None) -> None:
+    """Check the size, the frames, the seconds and the steps that a call is to have.
+
+    Args:
+        params: The call parameters.
+        limits: The limits.
+        entry: The pipeline, which may have a default for a side, and another name for the number of frames.
 
     Raises:
         InvalidParameterError: One is below 1, or more than is allowed.
     """
-    width, height = params.get("width"), params.get("height")
-    for name, value in (("width", width), ("height", height)):
-        if isinstance(value, int) and value < 1:
-            raise InvalidParameterError(f"'{name}' must be at least 1, not {value}.", parameter=name)
-    _check_count("num_frames", params.get("num_frames"), limits.frames, "max_frames")
+    frames = {*FRAMES, *([entry.frames.name] if entry and entry.frames else [])}
     for name, value in params.items():
-        if STEPS.fullmatch(name):
+        if name in frames or FRAME_COUNTS.fullmatch(name):
+            _check_count(name, value, limits.frames, "max_frames")
+        elif STEPS.fullmatch(name):
             _check_count(name, value, limits.steps, "max_steps")
-    if isinstance(width or 1, int) and isinstance(height or 1, int) and (width or 1) * (height or 1) > limits.pixels:
+        elif name == BATCH:
+            _check_count(name, value, limits.outputs, "max_outputs")
+        elif LENGTHS.fullmatch(name):
+            _check_maximum(name, value, limits.seconds, "max_audio_seconds")
+        elif SQUARES.fullmatch(name):
+            _check_maximum(name, value, math.isqrt(limits.pixels), "max_image_pixels")
+        elif AREAS.fullmatch(name):
+            _check_maximum(name, value, limits.pixels, "max_image_pixels")
+    for prefix in dict.fromkeys(side[1] for name in params if (side := SIDES.fullmatch(name))):
+        _check_size(params, f"{prefix}width", f"{prefix}height", limits.pixels, entry)
+
+
+def _check_size(
+    params: Mapping[str, Any], width: str, height: str, limit: int, entry: PipelineEntry | None = None
+) -> None:
+    """Check both sides of an image; one without the other is that of a square, unless the pipeline has a default."""
+    sides: dict[str, int] = {}
+    for name in (width, height):
+        value = params.get(name)
+        if _is_number(value) and value < 1:
+            raise InvalidParameterError(f"'{name}' must be at least 1, not {value}.", parameter=name)
+        parameter = entry.parameter(name) if entry and value is None else None
+        default = parameter.default if parameter and parameter.literal else None
+        if _is_number(side := default if value is None else value):
+            sides[name] = side
+    if len(sides) == 1:
+        ((name, side),) = sides.items()
+        if side > (longest := math.isqrt(limit)):
+            other = height if name == width else width
+            message = f"'{name}' must be at most {longest} without '{other}', not {side}."
+            raise InvalidParameterError(message, hint=_hint("max_image_pixels"), parameter=name)
+    elif math.prod(sides.values()) > limit:
         raise InvalidParameterError(
-            f"An image of {width}x{height} has more pixels than the {limits.pixels} that are allowed.",
+            f"An image of {sides[width]}x{sides[height]} has more pixels than the {limit} that are allowed.",
             hint="Ask for a smaller one, or raise `max_image_pixels`.",
-            parameter="width",
+            parameter=next(name for name in (width, height) if params.get(name) is not None),
         )
+
+
+def _hint(setting: str) -> str:
+    """Return the hint of a value above a limit."""
+    return f"More may be asked for where `{setting}` is raised."
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    """Return whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_count(name: str, value: object, limit: int, setting: str) -> None:
     """Check a count; a list has one count for each stage; other values are not checked here."""
     for count in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(count, int) and not isinstance(count, bool) and not 1 <= count <= limit:
-            raise InvalidParameterError(
-                f"'{name}' must be from 1 to {limit}, not {count}.",
-                hint=f"More may be asked for where `{setting}` is raised.",
-                parameter=name,
-            )
+        if _is_number(count) and not 1 <= count <= limit:
+            message = f"'{name}' must be from 1 to {limit}, not {count}."
+            raise InvalidParameterError(message, hint=_hint(setting), parameter=name)
+
+
+def _check_maximum(name: str, value: object, limit: float, setting: str) -> None:
+    """Check that a number, or each of a list, is not above a limit; what is too little is for the pipeline to say."""
+    for number in value if isinstance(value, list | tuple) else (value,):
+        if _is_number(number) and number > limit:
+            message = f"'{name}' must be at most {limit:.15g}, not {number}."
+            raise InvalidParameterError(message, hint=_hint(setting), parameter=name)

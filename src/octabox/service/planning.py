@@ -94,7 +94,7 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
     if uses_ip_adapter:
         checked, unused = with_image_prompts(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
-    check_amounts(checked, limits)
+    check_amounts(checked, limits, pipeline)
     runs = _runs(checked, accepted, request, limits, model.config.seed)
     ignored = [name for name in request.optional_params if name not in accepted]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
@@ -127,13 +127,14 @@ def _file_parameters(catalog: Catalog, model: ServedModel) -> dict[str, Paramete
 
 def _count_outputs(request: GenerationRequest) -> GenerationRequest:
     """Return a request with parameters such as ``num_images_per_prompt`` as its number of outputs."""
-    params, outputs = dict(request.params), request.num_outputs
-    for name in [name for name in params if OUTPUTS_PER_PROMPT.fullmatch(name)]:
-        value = params.pop(name)
+    params, optional_params, outputs = dict(request.params), dict(request.optional_params), request.num_outputs
+    names = [(each, name) for each in (params, optional_params) for name in each if OUTPUTS_PER_PROMPT.fullmatch(name)]
+    for values, name in names:
+        value = values.pop(name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InvalidParameterError(f"'{name}' must be a whole number from 1, not {value!r}.", parameter=name)
         outputs *= value
-    return replace(request, params=params, num_outputs=outputs)
+    return replace(request, params=params, optional_params=optional_params, num_outputs=outputs)
 
 
 def _split_files(request: GenerationRequest, known: Mapping[str, Parameter]) -> tuple[dict[str, Any], Files]:

@@ -16,6 +16,9 @@ from octabox.prompts.styles import apply_style, load_styles, select_styles
 from octabox.prompts.wildcards import Wildcards
 from octabox.types import GenerationRequest, SchedulerChoice
 
+#: Maximum number of styles of a request.
+MAX_STYLES = 32
+
 #: The prompts that a style changes.
 PROMPT, NEGATIVE = "prompt", "negative_prompt"
 
@@ -70,9 +73,15 @@ class PromptWriter:
         Later styles take precedence over earlier ones, and the request over all styles.
 
         Raises:
-            InvalidParameterError: There is no such style.
+            InvalidParameterError: There is no such style, or there are too many.
             ConfigError: The styles cannot be read.
         """
+        if len(request.styles) > MAX_STYLES:
+            raise InvalidParameterError(
+                f"A request may have {MAX_STYLES} styles, not {len(request.styles)}.",
+                hint="Send fewer.",
+                parameter="styles",
+            )
         warnings: list[str] = []
         optional_params: dict[str, Any] = {}
         seed, sampler = None, ""
@@ -106,7 +115,8 @@ class PromptWriter:
             pipeline: The pipeline to call.
 
         Raises:
-            InvalidParameterError: There is no such style or wildcard, or wildcards refer to each other in a circle.
+            InvalidParameterError: There is no such style or wildcard, wildcards refer to each other in a circle, or a style
+                makes a prompt longer than any model reads.
             ConfigError: The styles cannot be read.
         """
         made, warnings = self._styled(params, request.styles, pipeline) if request.styles else (dict(params), ())
@@ -133,7 +143,7 @@ class PromptWriter:
             if pipeline.parameter(parameter) is None:
                 warnings.append(f"The styles' {parameter} has no effect: {pipeline.name} has no such parameter.")
             elif isinstance(made.get(parameter), str | None):
-                made[parameter] = apply_style(made.get(parameter) or "", parts)
+                made[parameter] = apply_style(made.get(parameter) or "", parts, parameter)
         return made, tuple(warnings)
 
 

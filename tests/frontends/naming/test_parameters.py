@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.frontends.naming.parameters import ALIASES, call_parameters, has_aliases, rename_warnings
-
-
-def test_warnings_by_the_clients_names() -> None:
-    """A warning of two parameters that are one field of the client's is one warning."""
-    warnings = ["'width' has no effect: it is fixed.", "'height' has no effect: it is fixed.", "Another 'width'.", "x"]
-    expected = ["'size' has no effect: it is fixed.", "Another 'width'.", "x"]
-
-    assert expected == rename_warnings(warnings, {"width": "size", "height": "size"})
-    assert warnings == rename_warnings(warnings, {})
+from octabox.frontends.naming.parameters import ALIASES, call_parameters, has_aliases
 
 
 def test_a_parameter_of_a_pipeline_is_no_short_name_of_another() -> None:

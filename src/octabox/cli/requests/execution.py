@@ -25,6 +25,8 @@ from octabox.cli.requests.run_options import RunOptions
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
 from octabox.engine.sources.requests import adapter_requests, plan_downloads, plan_request
+from octabox.errors import InvalidParameterError
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.pulls.pull import PullProgress, pull
 from octabox.server import Parts, build
@@ -85,7 +87,8 @@ async def execute(
                 yield event
     request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
     check_inputs(metadata, request.inputs.keys() | request.params.keys())
-    call = await parts.generation.prepare(request)
+    with rename_error_params(names):
+        call = await parts.generation.prepare(request)
     for warning in find_changed_inputs(metadata, call):
         yield Message(f"Warning: {warning}", is_warning=True)
     if options.dry_run:
@@ -99,8 +102,9 @@ async def execute(
     yield Prepared(len(call.runs), names)
     await start_engine(parts, parts.models.config(parts.name))
     async with contextlib.aclosing(parts.generation.stream_each(request)) as events:
-        async for event in events:
-            yield event
+        with rename_error_params(names):
+            async for event in events:
+                yield event
 
 
 def _scale_limit(settings: Settings, prompts: int) -> Settings:
@@ -145,6 +149,9 @@ def _build_request(
     params, names = parameters.parse_parameters(options.params, schema["properties"])
     params = skipped_layers(metadata, load_catalog().pipeline(schema["x-pipeline"])) | params
     merged = {**metadata.get("params", {}), **params}
+    if options.prompts and "prompt" in params:
+        hint = "Write it as an argument, or as -p prompt=TEXT."
+        raise InvalidParameterError("'prompt' is given twice.", hint=hint, parameter="prompt")
     if options.prompts:
         merged["prompt"] = options.prompts[0] if len(options.prompts) == 1 else list(options.prompts)
     written = {

@@ -84,7 +84,7 @@ async def _show_results(
     events: AsyncIterator[RunEvent], destination: Destination, prepared: Prepared, view: View
 ) -> None:
     """Show the progress of each result, and write it."""
-    from octabox.frontends.naming.parameters import rename_warnings
+    from octabox.frontends.naming.renaming import rename_warnings
 
     notes: dict[str, bool] = {}
     several = prepared.count > 1

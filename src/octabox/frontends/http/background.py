@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from starlette.requests import Request
 
 from octabox.frontends.http.context import AppContext
-from octabox.frontends.http.errors import rename_error_params
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.service.jobs import Acceptance, StoredJob, Submission
 
 #: Header of a client's key, with which the same request is accepted once.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -112,21 +110,6 @@ def build_error_body(message: str, type_: str, code: str, param: str | None = No
 def internal_error_body() -> dict[str, Any]:
     """Return the body of an error response for an unexpected exception, without details."""
     return build_error_body("Internal server error. Its details are in the server's log.", _SERVER, "internal_error")
-
-
-@contextmanager
-def rename_error_params(client_names: Mapping[str, str]) -> Iterator[None]:
-    """Replace the parameter of an error raised within the context by the client's name of it.
-
-    Args:
-        client_names: The client's names, by parameter.
-    """
-    try:
-        yield
-    except errors.OctaboxError as error:
-        if error.parameter is not None:
-            error.parameter = client_names.get(error.parameter, error.parameter)
-        raise
 
 
 def error_headers(error: errors.OctaboxError) -> dict[str, str]:

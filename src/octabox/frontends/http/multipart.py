@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -42,13 +43,37 @@ async def read_fields(
     Raises:
         RequestError: The body is not a form, or a field is given twice.
     """
+    media, texts, mappings = _sort_parts(await read_parts(request, max_bytes))
+    for name in mappings:
+        if any(texts.get(name, ())) or _NAMES.get(name, name) in media:
+            raise _given_twice(name)
+    fields: dict[str, Any] = dict(mappings)
+    for name, values in texts.items():
+        if len(values) > 1 and name in model.model_fields and name not in ("prompt", "negative_prompt"):
+            raise _given_twice(name)
+        if parsed := [parse_value(name, text, model) for text in values if text or name == "prompt"]:
+            fields[name] = parsed[0] if len(values) == 1 else parsed
+    return fields, {name: tuple(sources) for name, sources in media.items()}
+
+
+def _sort_parts(
+    parts: Iterable[tuple[str, Source]],
+) -> tuple[dict[str, list[Source]], dict[str, list[str]], dict[str, dict[str, Any]]]:
+    """Return the media by call parameter, the texts by field, and the objects that are encoded as ``field[key]``.
+
+    Raises:
+        InvalidParameterError: A key of an object is given twice.
+    """
     media: dict[str, list[Source]] = {}
     texts: dict[str, list[str]] = {}
     mappings: dict[str, dict[str, Any]] = {}
-    for key, value in await read_parts(request, max_bytes):
+    for key, value in parts:
         name = key.removesuffix("[]")
         if (nested := _NESTED.fullmatch(key)) and isinstance(value, str):
-            mappings.setdefault(nested[1], {})[nested[2]] = parse_json_or_text(value)
+            mapping = mappings.setdefault(nested[1], {})
+            if nested[2] in mapping:
+                raise _given_twice(key)
+            mapping[nested[2]] = parse_json_or_text(value)
         elif isinstance(value, bytes):
             media.setdefault(_NAMES.get(name, name), []).append(value)
         elif _NAMES.get(name, name) in MEDIA:
@@ -56,13 +81,12 @@ async def read_fields(
                 media.setdefault(_NAMES.get(name, name), []).append(value)
         else:
             texts.setdefault(name, []).append(value)
-    fields: dict[str, Any] = dict(mappings)
-    for name, values in texts.items():
-        if len(values) > 1 and name in model.model_fields and name not in ("prompt", "negative_prompt"):
-            raise InvalidParameterError(f"'{name}' is given twice.", parameter=name)
-        if parsed := [parse_value(name, text, model) for text in values if text or name == "prompt"]:
-            fields[name] = parsed[0] if len(values) == 1 else parsed
-    return fields, {name: tuple(sources) for name, sources in media.items()}
+    return media, texts, mappings
+
+
+def _given_twice(name: str) -> InvalidParameterError:
+    """Return the error for a field that a form has twice, of which one would be lost."""
+    return InvalidParameterError(f"'{name}' is given twice.", hint="Send it once.", parameter=name)
 
 
 def parse_value(name: str, text: str, model: type[BaseModel]) -> Any:

@@ -28,9 +28,6 @@ IMAGES = ("file", "files", "ref_images")
 #: Media of a request, by call parameter.
 Inputs = Mapping[str, tuple[Source, ...]]
 
-#: A parameter at the beginning of a message.
-_QUOTED = re.compile(r"^'(\w+)'")
-
 _SIZE = re.compile(r"(\d{1,9})[xX](\d{1,9})")
 
 
@@ -65,17 +62,6 @@ def call_parameters(
         if parameter != name:
             client_names[parameter] = name
     return params, client_names
-
-
-def rename_warnings(warnings: Iterable[str], client_names: Mapping[str, str]) -> list[str]:
-    """Return warnings with the client's names of the parameters that they begin with, each warning once.
-
-    Args:
-        warnings: Warnings such as ``'width' has no effect: ...``.
-        client_names: The client's names, by parameter.
-    """
-    renamed = (_QUOTED.sub(lambda name: f"'{client_names.get(name[1], name[1])}'", each, 1) for each in warnings)
-    return list(dict.fromkeys(renamed))
 
 
 def _merge_images(fields: Mapping[str, Any]) -> dict[str, Any]:

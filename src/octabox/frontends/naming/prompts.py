@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
+from octabox.errors import InvalidParameterError
 from octabox.prompts.names import PLAIN
 
 #: Characters that decide about a split, without those behind a backslash.
@@ -47,6 +50,27 @@ def _find_bar(text: str) -> int | None:
 def unescape(text: str) -> str:
     r"""Return a prompt with ``\|`` as ``|``."""
     return text.replace("\\|", "|")
+
+
+def find_negative(negative: Any, params: Mapping[str, Any], client_names: Mapping[str, str]) -> Any:
+    """Return the negative prompt of a request: that of its field, or that of a short name, among the call parameters.
+
+    Args:
+        negative: The value of the field; None if the request has none.
+        params: The call parameters of other fields.
+        client_names: The client's names of those that differ.
+
+    Raises:
+        InvalidParameterError: There are both.
+    """
+    if "negative_prompt" not in params:
+        return negative
+    if negative is not None:
+        name = client_names.get("negative_prompt", "negative_prompt")
+        same = f"'{name}' and 'negative_prompt' are the same parameter."
+        message = same if name != "negative_prompt" else f"'{name}' is given twice."
+        raise InvalidParameterError(message, hint="Send one of them.", parameter=name)
+    return params["negative_prompt"]
 
 
 def parse_prompts(

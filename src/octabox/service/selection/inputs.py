@@ -17,7 +17,15 @@ from octabox.types import Kind
 
 #: Names of the parameters for the number of frames, the frame rate, and the seconds of audio, the most common first.
 FRAMES, RATES = ("num_frames", "video_length", "frames"), ("fps", "frame_rate")
-SECONDS = ("audio_length_in_s", "audio_duration", "audio_duration_in_s", "duration", "audio_end_in_s", "seconds")
+SECONDS = (
+    "audio_length_in_s",
+    "audio_duration",
+    "audio_duration_in_s",
+    "audio_duration_s",
+    "duration",
+    "audio_end_in_s",
+    "seconds",
+)
 
 #: The last image of a video.
 LAST = re.compile(r"(^|_)(last|end|final|tail)(_|$)")

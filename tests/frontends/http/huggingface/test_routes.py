@@ -167,6 +167,11 @@ async def test_several_outputs(server: Server) -> None:
         ({"inputs": "x", "parameters": {"target_size": {"width": 8}}}, "target_size", "has no 'height'"),
         ({"inputs": "x", "parameters": {"output_format": "mp4"}}, "output_format", "cannot be written as 'mp4'"),
         ({"inputs": "data:video/mp4;base64,AAAA"}, "inputs", "does not take a video"),
+        (
+            {"inputs": "x", "parameters": {"width": 8, "target_size": {"width": 8, "height": 8}}},
+            "width",
+            "'target_size' and 'width' set the same value",
+        ),
     ],
 )
 async def test_bad_input(server: Server, body: dict[str, Any], parameter: str, words: str) -> None:
@@ -248,3 +253,50 @@ async def test_health_and_info(server: Server) -> None:
     assert (200, 404) == (healthy.status_code, missing.status_code)
     assert {"model_id": "demo", "model_pipeline_tag": "text-to-image"} == info.json()
     assert "There is no model 'nothere'." in missing.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ("seed=1&seed=2", {}),
+        ("seed=1", {"seed": 2}),
+        ("num_inference_steps=1", {"num_inference_steps": 1}),
+        ("steps=1", {"num_inference_steps": 1}),
+    ],
+)
+async def test_a_parameter_that_is_given_twice(server: Server, query: str, parameters: dict[str, Any]) -> None:
+    """A parameter twice in the query, or in the query and in the body, is an error: none is dropped."""
+    answer = await infer(server, f"/models/demo?{query}", inputs="x", parameters=parameters)
+
+    assert 400 == answer.status_code
+    assert answer.json()["param"] in (query.partition("=")[0], *parameters)
+    assert [] == server.generations.requests
+
+
+async def test_null_in_the_body_leaves_the_query(server: Server) -> None:
+    """Null is no value, so that it replaces none."""
+    answer = await infer(server, "/models/demo?seed=4", inputs="x", parameters={"seed": None})
+
+    assert (200, 4) == (answer.status_code, server.asked.seed)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Data: flowing through a city", "data:art of the century", "data: red, green", "DATA:image/png of a cat"]
+)
+async def test_a_prompt_that_begins_as_a_data_uri(server: Server, prompt: str) -> None:
+    """Text is a prompt unless it has the form of a data URI up to the comma."""
+    answer = await infer(server, inputs=prompt)
+
+    assert 200 == answer.status_code
+    assert {"prompt": prompt} == server.asked.params
+
+
+@pytest.mark.parametrize(
+    "head", ["image/png;base64", "image/png; charset=utf-8;base64", "image/svg+xml", ";base64", ""]
+)
+async def test_forms_of_a_data_uri(server: Server, head: str) -> None:
+    """A data URI may have a media type and parameters, or neither."""
+    answer = await infer(server, inputs=f"data:{head},{ENCODED}", parameters={"prompt": None})
+
+    assert 200 == answer.status_code
+    assert ["image"] == list(server.asked.inputs)

@@ -25,8 +25,11 @@ FILE_KINDS: tuple[Kind, ...] = ("image", "video", "audio")
 #: Content types of files whose media type is not known; the client sends bytes without one.
 BINARY = ("", "application/octet-stream")
 
+#: Beginning of a data URI (RFC 2397): its media type, its parameters, and the comma before its data.
+_DATA = r"data:(?:[\w.+-]+/[\w.+-]+)?(?:;\s*[\w.+-]+(?:=(?:\"[^\"]*\"|[^;,\s\"]*))?)*,"
+
 #: Beginning of a file in text: a data URI, a URL, or base64, which is longer without a space than a word of a prompt.
-_FILE = re.compile(r"\s*(data:|https?://\S+\s*$|[\w+/-]{64})", re.ASCII | re.IGNORECASE)
+_FILE = re.compile(rf"\s*({_DATA}|https?://\S+\s*$|[\w+/-]{{64}})", re.ASCII | re.IGNORECASE)
 
 _DATA_URI = re.compile(r"\s*data:(\w+)/", re.IGNORECASE)
 
@@ -69,7 +72,7 @@ async def read_payload(request: Request) -> Payload:
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     kind = media_type.partition("/")[0]
-    query = {name: parse_value(name, text, InferenceParameters) for name, text in request.query_params.items()}
+    query = _read_query(request)
     if media_type in BINARY or kind in FILE_KINDS:
         data = await request.body()
         if not data:
@@ -86,7 +89,34 @@ async def read_payload(request: Request) -> Payload:
     body = check_fields(InferenceRequest, {**fields, "parameters": {}})
     inputs = body.inputs if isinstance(body.inputs, list) else [body.inputs or ""]
     unused = tuple(f"options.{name}" for name in body.options or {})
-    return Payload(tuple(inputs or [""]), _parameters({**query, **(parameters or {})}), unused=unused)
+    return Payload(tuple(inputs or [""]), _parameters(_merge(query, parameters or {})), unused=unused)
+
+
+def _read_query(request: Request) -> dict[str, Any]:
+    """Return the parameters of the query.
+
+    Raises:
+        InvalidParameterError: One is given twice.
+    """
+    query: dict[str, Any] = {}
+    for name, text in request.query_params.multi_items():
+        if name in query:
+            raise InvalidParameterError(f"'{name}' is given twice.", hint="Send it once.", parameter=name)
+        query[name] = parse_value(name, text, InferenceParameters)
+    return query
+
+
+def _merge(query: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the query and of the body, in which null is none.
+
+    Raises:
+        InvalidParameterError: One is in both.
+    """
+    given = {name: value for name, value in parameters.items() if value is not None or name not in query}
+    if twice := [name for name in given if name in query]:
+        message = f"'{twice[0]}' is in the query and in 'parameters'."
+        raise InvalidParameterError(message, hint="Send it once.", parameter=twice[0])
+    return {**query, **given}
 
 
 def _parameters(fields: Mapping[str, Any]) -> InferenceParameters:

@@ -9,9 +9,9 @@ from itertools import product
 from typing import Any, get_args
 
 from octabox.errors import InvalidParameterError, MissingParameterError
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.huggingface.payloads import Payload
-from octabox.frontends.naming.parameters import call_parameters, rename_warnings
+from octabox.frontends.naming.parameters import call_parameters
+from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.media.formats import FORMATS, check_output_format
 from octabox.service.planning import parse_seed
 from octabox.service.protocols import ModelService
@@ -90,7 +90,10 @@ def to_request(
     prompts, optional_params = _prompts(payload, match)
     if body.target_size is not None:
         size = {"width": body.target_size.width, "height": body.target_size.height}
-        optional_params |= {name: value for name, value in size.items() if name not in params}
+        if twice := [name for name in size if name in params]:
+            message = f"'target_size' and '{client_names.get(twice[0], twice[0])}' set the same value."
+            raise InvalidParameterError(message, hint="Send one of them.", parameter=twice[0])
+        optional_params |= size
         client_names = {**dict.fromkeys(size, "target_size"), **client_names}
     request = GenerationRequest(
         model=model,

@@ -9,12 +9,12 @@ from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, MissingParameterError
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.localai.schema import InpaintingForm, LocalAIRequest, UpscaleForm, VideoRequest
 from octabox.frontends.http.responses import parse_response_format
 from octabox.frontends.naming.json_values import parse_json_or_text
-from octabox.frontends.naming.parameters import Inputs, call_parameters, rename_warnings, requested_size
-from octabox.frontends.naming.prompts import parse_prompts
+from octabox.frontends.naming.parameters import Inputs, call_parameters, requested_size
+from octabox.frontends.naming.prompts import find_negative, parse_prompts
+from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.frontends.naming.video import frame_count, frame_rate
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
@@ -73,7 +73,8 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs, entry: PipelineEntry | N
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the image.", parameter="prompt")
     warnings: list[str] = []
     params, client_names = call_parameters(form.extra_fields, inputs, entry)
-    params |= parse_prompts(form.prompt, form.negative_prompt, warnings)
+    negative = find_negative(form.negative_prompt, params, client_names)
+    params |= parse_prompts(form.prompt, negative, warnings)
     optional_params = requested_size(form.size, params)
     client_names = {"num_outputs": "n", "mask_image": "mask", **_size_names(optional_params), **client_names}
     request = _build_request(
@@ -98,7 +99,8 @@ def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None)
         raise MissingParameterError("'image' is missing.", hint="Send it as a file.", parameter="image")
     warnings: list[str] = []
     params, client_names = call_parameters(form.extra_fields, inputs, entry)
-    params |= parse_prompts(form.prompt, form.negative_prompt, warnings)
+    negative = find_negative(form.negative_prompt, params, client_names)
+    params |= parse_prompts(form.prompt, negative, warnings)
     # Upscaling needs no prompt, but some pipelines require one.
     if "prompt" not in params and entry is not None and entry.parameter("prompt") is not None:
         params["prompt"] = ""
@@ -125,7 +127,8 @@ def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_nam
     optional_params = requested_size(body.size, params)
     client_names = {**_size_names(optional_params), **media_names, **client_names}
     warnings: list[str] = []
-    prompts = parse_prompts(body.prompt or None, body.negative_prompt or None, warnings)
+    negative = find_negative(body.negative_prompt or None, params, client_names)
+    prompts = parse_prompts(body.prompt or None, negative, warnings)
     # LocalAI's clients always send a prompt, also to a model that takes none.
     supported = {name for name in prompts if match.entry.parameter(name) is not None}
     params |= {name: prompts[name] for name in supported}
@@ -135,9 +138,13 @@ def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_nam
     rate = frame_rate(body.fps or None, match, params)
     if body.num_frames:
         name = match.number_parameter(*FRAMES) or FRAMES[0]
+        if name in params:
+            message = f"'num_frames' and '{name}' set the same value."
+            raise InvalidParameterError(message, hint="Send one of them.", parameter=name)
         params[name], client_names[name] = body.num_frames, "num_frames"
     if body.seconds:
-        frames = frame_count(body.seconds, match, rate, params, warnings)
+        with rename_error_params(client_names):
+            frames = frame_count(body.seconds, match, rate, params, warnings)
         optional_params |= frames
         client_names = {**dict.fromkeys(frames, "seconds"), **client_names}
     request = _build_request(
@@ -161,7 +168,8 @@ def _other_parameters(body: VideoRequest, values: Mapping[str, Any]) -> dict[str
     params = {
         name: parse_json_or_text(value) if isinstance(value, str) else value for name, value in body.params.items()
     }
-    if duplicates := [name for name in params if name in values or name in body.extra_fields]:
+    declared = {name for name in type(body).model_fields if getattr(body, name)} - {"params"}
+    if duplicates := [name for name in params if name in declared or name in values or name in body.extra_fields]:
         message = f"'{duplicates[0]}' is given twice."
         raise InvalidParameterError(message, hint="Send one of them.", parameter=duplicates[0])
     return {**body.extra_fields, **params}

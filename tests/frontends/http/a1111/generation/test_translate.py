@@ -319,3 +319,27 @@ async def test_the_blur_of_a_mask(server: Server) -> None:
 
         assert expected == request.workflow["inpaint"]["mask_blur"]
         assert [] == warnings
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"steps": 5, "num_inference_steps": 9},
+        {"cfg_scale": 2, "guidance_scale": 9.0},
+        {"init_images": [IMAGE], "denoising_strength": 0.5, "strength": 0.25},
+    ],
+)
+async def test_a_field_and_the_parameter_that_it_sets(server: Server, fields: dict[str, Any]) -> None:
+    """A field of the web UI and the call parameter that it sets are an error: neither is dropped."""
+    route = "img2img" if "init_images" in fields else "txt2img"
+    answer = await server.http.post(f"/sdapi/v1/{route}", json={"prompt": "x", **fields})
+
+    assert "are the same parameter" in answer.text
+    assert (400, []) == (answer.status_code, server.generations.requests)
+
+
+async def test_a_strength_by_its_own_name(server: Server) -> None:
+    """A call parameter counts, also where the web UI has a default for it."""
+    request, _ = await sent(server, "img2img", prompt="x", init_images=[IMAGE], strength=0.25)
+
+    assert 0.25 == request.optional_params["strength"]

@@ -165,3 +165,23 @@ async def test_variations_in_json() -> None:
 
     assert 200 == answer.status_code
     assert ({"image": (DATA,)}, 2) == (server.asked.inputs, server.asked.num_outputs)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [("scheduler[name]", "ddim"), ("scheduler", "euler")],
+        [("scheduler[name]", "ddim"), ("scheduler[name]", "euler")],
+        [("cross_attention_kwargs[scale]", "1"), ("cross_attention_kwargs", '{"scale": 2}')],
+        [("image[image_url]", "http://example.com/a.png")],
+    ],
+)
+async def test_a_field_in_two_forms(parts: list[tuple[str, str]]) -> None:
+    """A field as an object and as text, or as a file, or twice, is an error: none is dropped."""
+    server = Server()
+    files = [*IMAGE.items(), *[(name, (None, text)) for name, text in [("prompt", "x"), *parts]]]
+    answer = await server.http.post("/v1/images/edits", files=files)
+
+    assert 400 == answer.status_code
+    assert "is given twice" in answer.json()["error"]["message"]
+    assert [] == server.generations.requests

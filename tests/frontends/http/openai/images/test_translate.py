@@ -8,6 +8,7 @@ from octabox.errors import InvalidParameterError, InvalidRequestError, MediaErro
 from octabox.frontends.http.bodies import read_object
 from octabox.frontends.http.openai.images.schema import parse_fields
 from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_prompt, require_prompt, to_request
+from octabox.service.bounds import Limits, check_amounts
 from octabox.types import OutputFormat, SchedulerChoice
 
 
@@ -22,6 +23,7 @@ def wanted(**fields: Any) -> ParsedRequest:
         ({"prompt": "a|b"}, {"prompt": "a", "negative_prompt": "b"}),
         ({"prompt": r"a|b\|c", "negative_prompt": "d|e"}, {"prompt": "a|b|c", "negative_prompt": "d|e"}),
         ({"prompt": ["a|b", "c"]}, {"prompt": ["a", "c"], "negative_prompt": ["b", ""]}),
+        ({"prompt": "a|b", "negative": "c"}, {"prompt": "a|b", "negative_prompt": "c"}),
         ({"step": 5, "cfg_scale": 2.5}, {"prompt": "x", "num_inference_steps": 5, "guidance_scale": 2.5}),
         ({"file": "aGk="}, {"prompt": "x", "image": "aGk="}),
         ({"ref_images": ["a", "b"]}, {"prompt": "x", "image": ["a", "b"]}),
@@ -61,6 +63,11 @@ def test_wishes(fields: dict[str, Any], optional_params: dict[str, Any]) -> None
         ({"output_compression": 50, "output_format": "jpeg"}, ()),
         ({"partial_images": 2}, ("'partial_images' has no effect without 'stream'.",)),
         ({"partial_images": 2, "stream": True}, ()),
+        ({"response_format": "b64_json", "stream": True}, ()),
+        (
+            {"response_format": "url", "stream": True},
+            ("'response_format' has no effect with 'stream', whose events have b64_json.",),
+        ),
         ({"backend": "diffusers"}, ("'backend' has no effect: all models have the same backend.",)),
     ],
 )
@@ -116,6 +123,7 @@ def test_output() -> None:
         ({"step": 1, "steps": 2}, "steps"),
         ({"guidance_scale": 1, "cfg_scale": 2}, "cfg_scale"),
         ({"file": "a", "image": "b"}, "image"),
+        ({"negative": "a", "negative_prompt": "b"}, "negative"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"output_format": "gif"}, "output_format"),
         ({"scheduler": {"eta": 1}}, "scheduler"),
@@ -160,6 +168,20 @@ def test_errors_in_the_clients_words() -> None:
         raise MediaError("x", parameter="guidance_scale")
 
     assert "cfg_scale" == caught.value.parameter
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [({"quality": "5000"}, "quality"), ({"quality": 5000}, "quality"), ({"steps": 5000, "quality": "hd"}, "steps")],
+)
+def test_the_number_of_steps_is_named_as_it_was_set(fields: dict[str, Any], named: str) -> None:
+    """A quality that is the number of steps is what the error of the steps names."""
+    one = wanted(**fields)
+    with pytest.raises(InvalidParameterError) as caught, one.rename_error_params():
+        check_amounts({**one.request.params, **one.request.optional_params}, Limits())
+
+    assert named == caught.value.parameter
+    assert caught.value.message.startswith(f"'{named}' must be from 1 to 1000")
 
 
 def test_several_problems_at_once() -> None:

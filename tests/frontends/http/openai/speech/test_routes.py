@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from fakes import Server
-from octabox.errors import MissingParameterError
+from octabox.errors import InvalidParameterError, InvalidRequestError, MissingParameterError
 from octabox.types import Artifact
 
 PATH = "/v1/audio/speech"
@@ -63,6 +63,7 @@ async def test_the_first_model_that_makes_audio(server: Server) -> None:
     [
         ({"input": ""}, "input"),
         ({"input": None}, "input"),
+        ({"prompt": "wind"}, "prompt"),
         ({"voice": "nova"}, "voice"),
         ({"voice": {"id": "mine"}}, "voice"),
         ({"speed": 2}, "speed"),
@@ -94,6 +95,16 @@ async def test_errors_are_in_the_clients_words(server: Server) -> None:
     server.generations.error = MissingParameterError("Missing.", parameter="prompt")
 
     assert "input" == (await post(server)).json()["error"]["param"]
+
+
+async def test_several_problems_are_in_the_clients_words(server: Server) -> None:
+    """Each problem of a response has the client's name of its parameter, and its message too."""
+    problems = [InvalidParameterError(f"{name} must be text, not 1.", parameter=name) for name in ("prompt", "other")]
+    server.generations.error = InvalidRequestError(problems)
+    error = (await post(server)).json()["error"]
+
+    assert ["input", "other"] == [each["param"] for each in error["problems"]]
+    assert "input must be text, not 1. other must be text, not 1." == error["message"]
 
 
 async def test_a_pipeline_that_made_something_else(server: Server) -> None:

@@ -328,3 +328,13 @@ async def test_a_file_that_is_gone(client: openai.AsyncOpenAI, monkeypatch: pyte
     monkeypatch.setattr("octabox.frontends.http.results.Results.find", lambda *_: None)
     with pytest.raises(openai.NotFoundError, match="has expired"):
         await client.videos.download_content(video.id)
+
+
+@pytest.mark.parametrize("field", ["input_reference", "input_reference[image_url]"])
+async def test_a_reference_as_a_file_and_as_a_url(server: Server, field: str) -> None:
+    """A reference as a file and by its URL is an error: neither is dropped."""
+    files: list[Any] = [("input_reference", ("a.png", sample_image())), (field, (None, "http://example.com/a.png"))]
+    answer = await server.http.post(PATH, data={"model": "svd"}, files=files)
+
+    assert (400, "input_reference") == (answer.status_code, answer.json()["error"]["param"])
+    assert "is given twice" in answer.json()["error"]["message"]

@@ -19,7 +19,7 @@ from octabox.frontends.http.a1111.generation.plot import Plot, draw_grid
 from octabox.frontends.http.a1111.generation.requests import Batches
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody
 from octabox.frontends.http.a1111.progress.tasks import Task
-from octabox.frontends.naming.parameters import rename_warnings
+from octabox.frontends.naming.renaming import rename_warnings
 from octabox.media.images import encode_png, read_size
 from octabox.service.protocols import ModelService
 from octabox.types import Artifact, Generation

@@ -25,8 +25,8 @@ from octabox.frontends.http.a1111.scripts import PLOT
 from octabox.frontends.http.bodies import body_description, check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.middleware import SafeJson
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.service.events import result_of
 from octabox.types import Generation, GenerationRequest
 

@@ -191,7 +191,15 @@ def _params(body: GenerationBody, target: Target) -> tuple[dict[str, Any], dict[
     if body.has("distilled_cfg_scale") and not target.distilled_guidance:
         warnings.append(f"'distilled_cfg_scale' has no effect: {target.entry.name} has no such guidance.")
     extension, unknown = _extension(body, target)
+    for name in extension.keys() & values.keys() & optional_params.keys():
+        raise _same_parameter(values[name], name)
     return params, {**optional_params, **extension}, [*warnings, *unknown]
+
+
+def _same_parameter(field: str, name: str) -> InvalidParameterError:
+    """Return the error for a call parameter that is also set by a field of the web UI."""
+    message = f"'{field}' and '{name}' are the same parameter."
+    return InvalidParameterError(message, hint="Send one of them.", parameter=name)
 
 
 def _extension(body: GenerationBody, target: Target) -> tuple[dict[str, Any], list[str]]:
@@ -233,7 +241,11 @@ def image_params(body: ImageToImageBody, target: Target) -> dict[str, Any]:
     if body.image_cfg_scale is not None:
         name = number_parameter(target.entry, *IMAGE_GUIDANCE) or IMAGE_GUIDANCE[0]
         params[name] = body.image_cfg_scale
-    return params
+    fields = {name: "denoising_strength" if name == STRENGTH else "image_cfg_scale" for name in params}
+    for name in params.keys() & body.unknown.keys():
+        if body.has(fields[name]):
+            raise _same_parameter(fields[name], name)
+    return {name: value for name, value in params.items() if name not in body.unknown}
 
 
 def mask_blur(body: ImageToImageBody) -> int | list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.native.generations.responses import (
     generation_to_json,
     output_to_json,
@@ -14,6 +13,7 @@ from octabox.frontends.http.native.generations.responses import (
 from octabox.frontends.http.native.generations.translate import CLIENT_NAMES
 from octabox.frontends.http.responses import as_data_uri
 from octabox.frontends.http.sse import StartedEvents, encode_event
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.service.jobs import Job
 from octabox.types import Event, Generation
 

@@ -13,7 +13,6 @@ from octabox.frontends.http.background import accept_jobs, accepted_headers, pol
 from octabox.frontends.http.bodies import body_description
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.native.generations.events import to_events
 from octabox.frontends.http.native.generations.forms import read_request
@@ -22,6 +21,7 @@ from octabox.frontends.http.native.generations.schema import body_schema
 from octabox.frontends.http.native.generations.translate import CLIENT_NAMES, ParsedRequest, to_request, to_submission
 from octabox.frontends.http.responses import base_url
 from octabox.frontends.http.sse import EventStream, StartedEvents
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.service.events import result_of
 from octabox.service.jobs import Job, StoredJob
 from octabox.service.jobs.errors import JobStoreError

@@ -10,11 +10,11 @@ from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import MissingParameterError
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.images.schema import ImageRequest
 from octabox.frontends.http.responses import parse_response_format
-from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, rename_warnings, requested_size
-from octabox.frontends.naming.prompts import parse_prompts
+from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, requested_size
+from octabox.frontends.naming.prompts import find_negative, parse_prompts
+from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.media.formats import check_output_format, select_format
 from octabox.service.planning import parse_seed
 from octabox.types import Generation, GenerationRequest, OutputFormat
@@ -74,13 +74,16 @@ def to_request(
     """
     warnings: list[str] = []
     params, client_names = call_parameters(body.extra_fields, inputs or {}, entry)
-    prompts = parse_prompts(body.prompt, body.negative_prompt, warnings, body.prompt_syntax)
+    negative = find_negative(body.negative_prompt, params, client_names)
+    prompts = parse_prompts(body.prompt, negative, warnings, body.prompt_syntax)
     params |= {} if prompt_optional else prompts
     optional_params = requested_size(body.size, params)
     if optional_params:
         client_names = {"width": "size", "height": "size", **client_names}
     optional_params |= {name: prompt for name, prompt in prompts.items() if prompt_optional and prompt}
-    optional_params |= _parse_quality(body.quality, params, warnings)
+    steps = _parse_quality(body.quality, params, warnings)
+    optional_params |= steps
+    client_names = {**dict.fromkeys(steps, "quality"), **client_names}
     output = OutputFormat(body.output_format, body.output_compression)
     check_output_format(output, "image")
     warnings += _warnings(body, output)
@@ -109,6 +112,8 @@ def _warnings(body: ImageRequest, output: OutputFormat) -> list[str]:
         warnings.append("'output_compression' has no effect on png.")
     if body.partial_images and not body.stream:
         warnings.append("'partial_images' has no effect without 'stream'.")
+    if body.stream and parse_response_format(body.response_format) == "url":
+        warnings.append("'response_format' has no effect with 'stream', whose events have b64_json.")
     ignored = [name for name in WITHOUT_EFFECT if getattr(body, name) not in (None, "", "auto")]
     warnings += [f"'{name}' has no effect." for name in ignored]
     warnings += ["'backend' has no effect: all models have the same backend."] if body.backend else []

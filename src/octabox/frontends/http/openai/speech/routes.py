@@ -11,10 +11,10 @@ from octabox.errors import GenerationError
 from octabox.frontends.http.bodies import body_description, check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.speech.schema import SpeechRequest
 from octabox.frontends.http.openai.speech.translate import CLIENT_NAMES, match_pipeline, to_request
 from octabox.frontends.http.responses import media_headers
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.types import Artifact
 
 #: Example of a body, for hints.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from octabox.errors import InvalidParameterError, MissingParameterError
-from octabox.frontends.http.errors import rename_error_params
 from octabox.frontends.http.openai.speech.schema import SpeechRequest
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.planning import parse_seed
@@ -47,6 +47,9 @@ def to_request(body: SpeechRequest, match: PipelineMatch) -> tuple[GenerationReq
     if not (body.input or "").strip():
         hint = "Describe the audio."
         raise MissingParameterError("'input' is missing or empty.", hint=hint, parameter="input")
+    if "prompt" in body.extra_fields:
+        message = "'input' and 'prompt' are the same parameter."
+        raise InvalidParameterError(message, hint="Send one of them.", parameter="prompt")
     if body.stream_format not in (None, "audio"):
         message = f"'stream_format' must be audio, not {body.stream_format[:50]!r}."
         raise InvalidParameterError(message, parameter="stream_format", choices=("audio",))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 from octabox.frontends.http.errors import error_body
 from octabox.frontends.http.openai.responses import size_of
 from octabox.frontends.http.openai.videos.translate import VideoNote
-from octabox.frontends.naming.parameters import rename_warnings
+from octabox.frontends.naming.renaming import rename_error, rename_warnings
 from octabox.service.jobs import Job
 from octabox.types import Artifact
 
@@ -43,9 +44,10 @@ def _describe_error(job: Job, note: VideoNote) -> dict[str, Any] | None:
     """Return the error of a job with the client's name of its parameter."""
     if job.error is None:
         return None
-    body = error_body(job.error)["error"]
-    param = note.client_names.get(body["param"], body["param"])
-    return {"code": body["code"], "message": body["message"], "type": body["type"], "param": param}
+    error = copy(job.error)
+    rename_error(error, note.client_names)
+    body = error_body(error)["error"]
+    return {"code": body["code"], "message": body["message"], "type": body["type"], "param": body["param"]}
 
 
 def _percent(job: Job) -> int:

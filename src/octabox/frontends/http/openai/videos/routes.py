@@ -95,7 +95,7 @@ async def _read(ctx: AppContext, request: Request) -> tuple[VideoRequest, dict[s
             raise InvalidParameterError(f"'{REFERENCE}' has no image_url.", hint=hint, parameter=REFERENCE)
         reference = url
     if reference:
-        media.setdefault(REFERENCE, (reference,))
+        media[REFERENCE] = (*media.get(REFERENCE, ()), reference)
     return body, media
 
 
