@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from octabox.errors import (
     ServerStoppingError,
 )
 from octabox.security.clients import current_client, current_priority, visible_client
-from octabox.service.jobs import JobQuery, JobQueue, JobStore, Submission
+from octabox.service.jobs import JobQuery, JobQueue, JobStore, StoredJob, Submission
 from octabox.service.jobs.errors import (
     IdempotencyError,
     JobQuotaError,
@@ -30,11 +31,12 @@ from octabox.service.jobs.errors import (
     ResultExpiredError,
     WorkerLostError,
 )
+from octabox.service.jobs.queue import live_jobs
 from octabox.service.jobs.queue.job_queue import prune
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Event, GenerationRequest
-from queue_houses import House, Runs, Servers, check_sharing, end_abruptly, until
+from queue_houses import LIMIT, House, Runs, Servers, check_sharing, end_abruptly, until
 
 
 @pytest.fixture
@@ -282,6 +284,39 @@ async def test_a_batch_is_accepted_whole_or_not(house: House) -> None:
 
     assert [job.id for job in accepted.jobs] == [job.id for job in listed]
     assert 2 == len(await house.queue.list(JobQuery()))
+
+
+async def test_the_order_of_many_jobs_is_found_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To accept, list and follow them takes as often as for one: each order of a thousand jobs delays all other clients."""
+    house.runs.automatic = False
+    orders: list[int] = []
+    find_order = live_jobs.order_jobs
+
+    def counted(waiting: Iterable[StoredJob], *others: Any) -> list[StoredJob]:
+        jobs = [*waiting]
+        orders.append(len(jobs))
+        return find_order(jobs, *others)
+
+    monkeypatch.setattr(live_jobs, "order_jobs", counted)
+    await house.queue.open()
+    await house.queue.controls.pause()
+    requests = [GenerationRequest("demo", id=f"{index}") for index in range(40)]
+    accepted = await house.queue.accept([Submission(each) for each in requests], "key", batch=True)
+    again = await house.queue.accept([Submission(each) for each in requests], "key", batch=True)
+    listed = await house.queue.list(JobQuery(newest_first=False))
+    shown = [[job.progress.position for job in jobs] for jobs in (accepted.jobs, again.jobs, listed)]
+    assert [[*range(40)]] * 3 == shown
+    assert [40] * 3 == orders
+    followed = [await house.queue.follow(each.id) for each in requests]
+    first = [await anext(each) for each in followed]
+    orders.clear()
+    await house.queue.controls.change(listed[39], position="first")
+    moved = await asyncio.wait_for(asyncio.gather(*map(anext, followed)), LIMIT)
+
+    assert [None] * 40 == [event.progress for event in first]
+    assert [*range(1, 40), 0] == [event.progress and event.progress.position for event in moved]
+    assert [40] == orders
+    await asyncio.gather(*(each.aclose() for each in followed))
 
 
 async def test_quotas_and_limits(house: House) -> None:

@@ -136,7 +136,7 @@ class Acceptor:
             IdempotencyError: They are of another request.
         """
         check_hash(former_hash, request_hash)
-        return Acceptance(tuple(self._live.current(job) for job in former), replayed=True)
+        return Acceptance(tuple(self._live.current(*former)), replayed=True)
 
     async def _insert(self, jobs: Sequence[StoredJob], key: str | None, request_hash: str) -> Acceptance:
         """Store new jobs, and let them wait."""
@@ -162,7 +162,7 @@ class Acceptor:
             job.number, job.server = number + index, self._store.server
             job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
             self._live.add(job)
-        return Acceptance(tuple(self._live.current(job) for job in jobs))
+        return Acceptance(tuple(self._live.current(*jobs)))
 
     async def _validated(self, submission: Submission, index: int | None) -> Submission:
         """Return a submission whose request is checked completely and has a seed.

@@ -110,7 +110,7 @@ class JobQueue:
         """Let a job that has failed or was cancelled wait again, at the end of the queue; its errors are `Acceptor.retry`'s."""
         again = await self._acceptor.retry(await self.find(job_id))
         self._dispatcher.dispatch()
-        return self._live.current(again)
+        return self._live.current(again)[0]
 
     async def find(self, job_id: str, kind: Kind | None = None) -> StoredJob:
         """Return a job that was started by an API; by any, if `kind` is None.
@@ -124,13 +124,13 @@ class JobQueue:
         if job is None or is_hidden or (job.expires is not None and job.expires <= self._clock()):
             hint = "A background job is kept while it waits or runs, and for a while after its end."
             raise GenerationNotFoundError(f"There is no job '{job_id}'.", hint=hint, parameter="id")
-        return self._live.current(job)
+        return self._live.current(job)[0]
 
     async def list(self, query: JobQuery) -> list[StoredJob]:
         """Return the jobs of a query, of those that the request may see."""
         await self.open()
         seen = replace(query, client=visible_client.get() or query.client)
-        return [self._live.current(job) for job in await self.store.find_all(seen)]
+        return self._live.current(*await self.store.find_all(seen))
 
     async def counts(self) -> dict[str, int]:
         """Return how many jobs there are in each status, of those that the request may see."""
