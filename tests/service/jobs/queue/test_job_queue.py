@@ -489,6 +489,17 @@ async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
     assert 2 == (await one.queue.find("a")).attempts
 
 
+async def test_an_id_of_another_server_in_a_batch(servers: Servers) -> None:
+    """It is found when the batch is stored, and named like what is found before."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("a")
+    batch = [Submission(GenerationRequest("demo", id=name)) for name in "ba"]
+
+    with pytest.raises(InvalidParameterError, match=r"Request 1 of the batch: A request 'a' is waiting or running\."):
+        await two.queue.accept(batch, batch=True)
+
+
 async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     """The server that runs one does so when it renews its lease; its order can be changed there only."""
     one, two = servers.one, servers.two

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from octabox.errors import QueueFullError
+from octabox.errors import InvalidParameterError, QueueFullError
 from octabox.service.jobs.errors import IdempotencyError, JobQuotaError
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
@@ -25,6 +25,20 @@ def check_hash(former: str, current: str) -> None:
     if former != current:
         message = "The 'Idempotency-Key' was used for another request."
         raise IdempotencyError(message, hint="Send a new key with a new request.", parameter="Idempotency-Key")
+
+
+def check_ids(submissions: Sequence[Submission]) -> None:
+    """Check that the requests of a batch have different ids.
+
+    Raises:
+        InvalidParameterError: Two have the same one.
+    """
+    found: dict[str, int] = {}
+    for index, each in enumerate(submissions):
+        former = found.setdefault(each.request.id, index)
+        if former != index:
+            message = f"Request {index} of the batch: Its id '{each.request.id}' is that of request {former} too."
+            raise InvalidParameterError(message, hint="Give another id, or none.", parameter="id")
 
 
 def check_room(live: LiveJobs, times: RunTimes, client: str, model: str, count: int, limit: int, quota: int) -> None:

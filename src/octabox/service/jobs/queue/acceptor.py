@@ -12,6 +12,7 @@ from octabox.security.clients import current_client, visible_client
 from octabox.service.jobs.errors import JobStateError
 from octabox.service.jobs.queue.acceptance import (
     check_hash,
+    check_ids,
     check_room,
     hash_submissions,
     new_jobs,
@@ -97,6 +98,7 @@ class Acceptor:
             former_hash, former = await self._store.find_key(client, key)
             if former:
                 return self._replay(former, former_hash, request_hash)
+        check_ids(submissions)
         checked = [await self._validated(each, index if batch else None) for index, each in enumerate(submissions)]
         self._check_room(client, checked[0].request.model, len(checked))
         name = f"batch_{uuid.uuid4().hex}" if batch else None

@@ -78,6 +78,16 @@ async def test_a_batch(server: Server, *, as_object: bool) -> None:
     assert [3 if as_object else 0] * 2 == [job["priority"] for job in body["data"]]
 
 
+async def test_two_requests_of_a_batch_with_the_same_id(server: Server) -> None:
+    """The client is told which ones; nothing is stored, and the disk is not suspected."""
+    answer = await server.http.post(PATH, json=[{**GOOD, "id": name} for name in ("a", "b", "a")])
+    error = answer.json()["error"]
+
+    assert (400, "invalid_value", "id") == (answer.status_code, error["code"], error["param"])
+    assert error["message"].startswith("Request 2 of the batch: Its id 'a' is that of request 0 too.")
+    assert [] == (await server.http.get(PATH)).json()["data"]
+
+
 async def test_a_key_makes_a_request_repeatable(server: Server) -> None:
     """The second response has the first job, and says so; another request with the key is refused."""
     headers = {"idempotency-key": "k"}
