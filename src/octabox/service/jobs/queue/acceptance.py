@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -125,6 +126,13 @@ def to_rows(
     return rows
 
 
-def hash_submissions(submissions: Sequence[Submission]) -> str:
-    """Return a hash of submissions, which identifies a repeated one."""
-    return hash_requests([each.request for each in submissions])
+def hash_submissions(submissions: Sequence[Submission], *, batch: bool) -> str:
+    """Return a hash of submissions, which identifies a repeated one: all that a client asks for, but the ids.
+
+    Args:
+        submissions: The submissions.
+        batch: Whether they are a batch; the response to one has another form.
+    """
+    wishes = [(each.kind, each.priority, each.webhook) for each in submissions]
+    asked = json.dumps([batch, wishes, hash_requests([each.request for each in submissions])])
+    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()

@@ -94,7 +94,7 @@ class Acceptor:
         """Check and store submissions; its arguments and errors are those of `JobQueue.accept`."""
         client, request_hash = current_client.get(), ""
         if key is not None:
-            request_hash = await asyncio.to_thread(hash_submissions, submissions)
+            request_hash = await asyncio.to_thread(hash_submissions, submissions, batch=batch)
             former_hash, former = await self._store.find_key(client, key)
             if former:
                 return self._replay(former, former_hash, request_hash)

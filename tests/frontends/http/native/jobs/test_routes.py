@@ -100,6 +100,35 @@ async def test_a_key_makes_a_request_repeatable(server: Server) -> None:
     assert (422, "idempotency_key_reused") == (third.status_code, third.json()["error"]["code"])
 
 
+@pytest.mark.parametrize("body", [{**GOOD, "priority": 1}, {**GOOD, "webhook": "https://example.com/x"}, [GOOD]])
+async def test_a_key_belongs_to_all_that_a_request_asks_for(body: Any) -> None:
+    """Whatever differs from the first request is refused in words: an order, a notice, the form of the response."""
+    server = Server(webhook_secret="whsec_" + "A" * 32)
+    headers = {"idempotency-key": "k"}
+    await server.http.post(PATH, json=GOOD, headers=headers)
+    other = await server.http.post(PATH, json=body, headers=headers)
+    same = await server.http.post(PATH, json=GOOD, headers=headers)
+
+    assert (422, "idempotency_key_reused") == (other.status_code, other.json()["error"]["code"])
+    assert "true" == same.headers["idempotent-replayed"]
+
+
+async def test_a_key_of_another_api_with_the_same_request() -> None:
+    """The job of one API cannot be shown by another one."""
+    server = Server()
+    server.add("wan", "WanPipeline")
+    headers = {"idempotency-key": "k"}
+    video = {"model": "wan", "prompt": "a cat", "seed": 5}
+    first = await server.http.post("/v1/videos", json=video, headers=headers)
+    made = server.generations.seen[-1]
+    body = {"model": "wan", "task": made.task, "params": dict(made.params), "seed": 5, "id": "mine"}
+    await server.http.post(PATH, json=body, headers={"idempotency-key": "other"})
+    again = await server.http.post("/v1/videos", json=video, headers={"idempotency-key": "other"})
+
+    assert 200 == first.status_code
+    assert (422, "idempotency_key_reused") == (again.status_code, again.json()["error"]["code"])
+
+
 async def test_lists_are_filtered_and_paged(server: Server) -> None:
     """By status, model and owner, page by page."""
     server.generations.hang = True
