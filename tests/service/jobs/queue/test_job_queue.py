@@ -335,6 +335,52 @@ async def test_quotas_and_limits(house: House) -> None:
         await house.accept("a", client="z")
 
 
+@pytest.mark.parametrize(("limits", "error"), [({"per_client": 2}, JobQuotaError), ({"waiting": 2}, QueueFullError)])
+async def test_limits_hold_for_requests_at_a_time(house: House, limits: dict[str, int], error: type[Exception]) -> None:
+    """What is being stored has its room already, and what could not be stored has none."""
+    house.runs.automatic = False
+    await house.restart(**limits)
+    store = house.queue.store.accept
+    outcomes = await asyncio.gather(*(house.accept(f"{index}") for index in range(6)), return_exceptions=True)
+    assert [True] * 2 + [False] * 4 == [outcome is None for outcome in outcomes]
+    assert all(isinstance(each, error) for each in outcomes[2:])
+    await house.queue.cancel("0")
+
+    async def fail(*_: object) -> Any:
+        raise JobStoreError("Full.")
+
+    house.queue.store.accept = fail  # type: ignore[method-assign]
+    with pytest.raises(JobStoreError):
+        await house.accept("a")
+    house.queue.store.accept = store  # type: ignore[method-assign]
+    await house.accept("b")
+    with pytest.raises(error):
+        await house.accept("c")
+
+
+async def test_a_retry_that_cannot_be_stored(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job stays as it was: it can be retried later, and its batch ends with it."""
+    house.runs.error = InvalidParameterError("Bad.")
+    batch = [Submission(GenerationRequest("demo", id="a"))]
+    await house.queue.accept(batch, batch=True)
+    await house.ended("a")
+    house.runs.error = None
+
+    async def fail(*_: object, **__: object) -> Any:
+        raise JobStoreError("Full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.queue.store, "queue_again", fail)
+        with pytest.raises(JobStoreError, match="Full"):
+            await house.queue.retry("a")
+    assert "failed" == (await house.queue.find("a")).status
+    assert 0 == len(house.queue._live)
+    assert not house.queue._live._members
+    await house.queue.retry("a")
+
+    assert "completed" == (await house.ended("a"))[0].status
+
+
 async def test_a_full_queue_of_the_engine_is_no_failure(house: House) -> None:
     """Requests that clients wait for may fill it; the job is sent again later."""
     house.runs.refuses = 2

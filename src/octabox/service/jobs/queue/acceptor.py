@@ -101,6 +101,8 @@ class Acceptor:
         check_ids(submissions)
         checked = [await self._validated(each, index if batch else None) for index, each in enumerate(submissions)]
         self._check_room(client, checked[0].request.model, len(checked))
+        # At once, so that requests that come meanwhile find no more room than there is.
+        self._live.reserved[client] += len(checked)
         name = f"batch_{uuid.uuid4().hex}" if batch else None
         owner = owner_of(client, self._store.secret)
         jobs = new_jobs(checked, name, client, owner, self._live.reserve(len(checked)), self._clock())
@@ -120,11 +122,26 @@ class Acceptor:
         again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
         again = replace(again, losses=0, place=self._live.reserve(1), started=None, server=self._store.server)
         self._live.add(again)  # Before it is stored, so that it is retried once.
+        return await asyncio.shield(asyncio.ensure_future(self._queue_again(again)))
+
+    async def _queue_again(self, job: StoredJob) -> StoredJob:
+        """Store that a job waits again; if that fails, it does not.
+
+        Raises:
+            JobStateError: Another server lets it wait.
+            JobStoreError: It could not be stored.
+        """
         empty = dict.fromkeys(("result", "error", "ended", "expires", "started"))
-        if not await self._store.queue_again(job.id, RETRIED, losses=0, place=again.place, **empty):
-            self._live.remove(again)
+        stored = False
+        try:
+            stored = await self._store.queue_again(job.id, RETRIED, losses=0, place=job.place, **empty)
+        finally:
+            if not stored:
+                self._live.leave_batch(job)
+                self._live.remove(job)
+        if not stored:
             raise JobStateError(f"Job '{job.id}' was retried by another request.", parameter="id")
-        return again
+        return job
 
     def _check_room(self, client: str, model: str, count: int) -> None:
         """Check that more jobs of a client may wait."""
@@ -141,9 +158,24 @@ class Acceptor:
         return Acceptance(tuple(self._live.current(*former)), replayed=True)
 
     async def _insert(self, jobs: Sequence[StoredJob], key: str | None, request_hash: str) -> Acceptance:
-        """Store new jobs, and let them wait."""
-        client, names = jobs[0].client, list[str]()
-        self._live.reserved[client] += len(jobs)
+        """Store new jobs, and let them wait; until then, the room for them is reserved."""
+        try:
+            former_hash, former, number = await self._write(jobs, key, request_hash)
+            if former:
+                return self._replay(former, former_hash, request_hash)
+            for index, job in enumerate(jobs):
+                job.number, job.server = number + index, self._store.server
+                job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
+                self._live.add(job)
+        finally:
+            self._live.reserved[jobs[0].client] -= len(jobs)
+        return Acceptance(tuple(self._live.current(*jobs)))
+
+    async def _write(
+        self, jobs: Sequence[StoredJob], key: str | None, request_hash: str
+    ) -> tuple[str, list[StoredJob], int]:
+        """Store new jobs with their files, and return as `JobStore.accept` does."""
+        names = list[str]()
 
         def write(content: bytes) -> str:
             names.append(self._store.files.write(content))
@@ -155,16 +187,9 @@ class Acceptor:
         except BaseException:
             await self._store.drop_files(names)
             raise
-        finally:
-            self._live.reserved[client] -= len(jobs)
         if former:
             await self._store.drop_files(names)
-            return self._replay(former, former_hash, request_hash)
-        for index, job in enumerate(jobs):
-            job.number, job.server = number + index, self._store.server
-            job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
-            self._live.add(job)
-        return Acceptance(tuple(self._live.current(*jobs)))
+        return former_hash, former, number
 
     async def _validated(self, submission: Submission, index: int | None) -> Submission:
         """Return a submission whose request is checked completely and has a seed.
