@@ -32,10 +32,11 @@ from octabox.service.jobs.errors import (
     WorkerLostError,
 )
 from octabox.service.jobs.queue import live_jobs
+from octabox.service.jobs.queue.event_log import EventLog
 from octabox.service.jobs.queue.job_queue import prune
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
-from octabox.types import Event, GenerationRequest
+from octabox.types import Artifact, Event, GenerationRequest, Progress
 from queue_houses import LIMIT, House, Runs, Servers, check_sharing, end_abruptly, until
 
 
@@ -422,6 +423,24 @@ async def test_events_are_followed_from_any_point(house: House) -> None:
 
     assert [event.id for event in every] == sorted({event.id for event in every})
     assert after == every[2:]
+
+
+async def test_only_the_last_previews_are_kept() -> None:
+    """However slow a follower is, and however many events are kept: a preview is an image, and a job may have a hundred."""
+    log = EventLog(1)
+    slow = log.follow(None)
+    assert (await anext(slow)).progress is None
+    for step in range(20):
+        preview = Artifact("image", "image/png", b"x", 1, {})
+        log.publish(Progress("running", step, 20, preview=preview if step % 2 else None))
+    log.publish(final=True)
+    late = log.follow(log._events[0].id)
+    followed = [[event async for event in slow], [event async for event in late]]
+    steps = [[each.progress.step for each in events if each.progress and each.progress.preview] for events in followed]
+    kept = [event.progress.step for event in log._events if event.progress]
+
+    assert [[13, 15, 17, 19]] * 2 == steps
+    assert [*range(20)] == kept
 
 
 class Calls(Runs):

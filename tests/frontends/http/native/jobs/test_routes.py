@@ -12,6 +12,7 @@ import pytest
 
 from fakes import Server
 from octabox.errors import MediaError, OutOfMemoryError
+from queue_houses import until
 
 PATH = "/v1/jobs"
 GOOD: dict[str, Any] = {"model": "demo", "params": {"prompt": "a cat"}, "seed": 5}
@@ -167,6 +168,23 @@ async def test_events_continue_where_the_client_was(server: Server) -> None:
     numbers = [int(block["id"]) for block in blocks]
     assert numbers == sorted(numbers)
     assert 204 == again.status_code
+
+
+async def test_previews_are_events(server: Server) -> None:
+    """Whoever follows a job receives the previews that it asks for, as those of a stream; older ones are not kept."""
+    await server.http.post(f"{PATH}/pause")
+    await server.http.post(PATH, json={**GOOD, "id": "a", "previews": 2})
+    following = asyncio.create_task(server.http.get(f"{PATH}/a/events"))
+    log = server.queue._live.log(await server.queue.find("a"))
+    await until(lambda: log.followed)
+    await server.http.post(f"{PATH}/resume")
+    text = (await asyncio.wait_for(following, 20)).text
+    events = [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+    previews = [(each["step"], each["preview"]) for each in events if "preview" in each]
+
+    assert [1, 2] == [step for step, _ in previews]
+    assert all(preview.startswith("data:image/png;base64,") for _, preview in previews)
+    assert "completed" == events[-1]["status"]
 
 
 async def test_a_queue_is_paused_and_changed(server: Server) -> None:
