@@ -203,6 +203,36 @@ async def test_a_queue_is_paused_and_changed(server: Server) -> None:
     assert "invalid_job_state" == error["code"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "key", "status"),
+    [
+        ({}, None, 200),
+        ({"api_keys": "one"}, "one", 200),
+        ({"admin_keys": "root"}, None, 403),
+        ({"api_keys": "one", "admin_keys": "root"}, "one", 403),
+        ({"api_keys": "one", "admin_keys": "root"}, "root", 200),
+    ],
+)
+async def test_only_administrators_pause_the_jobs_of_all(
+    settings: dict[str, str], key: str | None, status: int
+) -> None:
+    """A client is told in words that it may not; nothing is paused or resumed by it."""
+    server = Server(**settings)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    answers = [
+        await server.http.post(f"{PATH}/{verb}", json=body, headers=headers)
+        for body in ({"model": "demo"}, {})
+        for verb in ("pause", "resume")
+    ]
+
+    assert [status] * 4 == [each.status_code for each in answers]
+    if status != 200:
+        error = answers[0].json()["error"]
+        assert "forbidden" == error["code"]
+        assert "Only an administrator may pause" in error["message"]
+        assert [] == server.queue.controls.paused
+
+
 async def test_failures_are_kept_and_retried(server: Server) -> None:
     """A job says why it has failed; it can be retried once the reason is gone, and pruned."""
     server.generations.late = OutOfMemoryError("Too big.", hint="Smaller.", requested=5, free=1)
