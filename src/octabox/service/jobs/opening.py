@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from octabox.config.sections.jobs import webhook_key
 from octabox.config.settings import Settings
-from octabox.errors import NotFoundError
 from octabox.service.jobs.queue.acceptor import QueueLimits
 from octabox.service.jobs.queue.job_queue import JobQueue
 from octabox.service.jobs.store.store import JobStore
@@ -24,12 +23,9 @@ def job_queue(
         observer: Measures the jobs.
     """
 
-    def serves(model: str) -> bool:
-        try:
-            models.get(model)
-        except NotFoundError:
-            return False
-        return True
+    def name_of(model: str) -> str:
+        info = models.get(model)
+        return info.alias_of or info.name
 
     limits = QueueLimits(
         ttl=settings.job_ttl,
@@ -42,4 +38,4 @@ def job_queue(
     url = settings.job_store.get_secret_value() if settings.job_store else None
     key = webhook_key(settings.webhook_secret.get_secret_value()) if settings.webhook_secret else b""
     store = JobStore(url, settings.data_dir, open_store(settings.file_store))
-    return JobQueue(generation, store, limits, key, observer=observer, serves=serves)
+    return JobQueue(generation, store, limits, key, observer=observer, name_of=name_of)

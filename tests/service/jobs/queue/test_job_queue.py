@@ -18,6 +18,7 @@ from octabox.errors import (
     GenerationCancelledError,
     GenerationNotFoundError,
     InvalidParameterError,
+    ModelNotFoundError,
     QueueFullError,
     ServerStoppingError,
 )
@@ -582,11 +583,18 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     assert "completed" == (await two.ended("b"))[0].status
 
 
+def known_other(model: str) -> str:
+    """Return the name of the only model."""
+    if model != "other":
+        raise ModelNotFoundError("There is none.")
+    return model
+
+
 async def test_models_of_another_server(servers: Servers) -> None:
     """Jobs of a model that a server does not have wait for one that has it."""
     one, two = servers.one, servers.two
     one.runs.automatic = False
-    two.queue.lease._holder._serves = lambda model: model == "other"  # type: ignore[attr-defined]
+    two.queue.lease._holder._name_of = known_other  # type: ignore[attr-defined]
     third = House(one.folder)
     third.queue = JobQueue(third.runs, JobStore(None, one.folder), clock=lambda: one.now)
     await third.queue.open()

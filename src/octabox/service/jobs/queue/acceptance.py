@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from octabox.errors import InvalidParameterError, QueueFullError
@@ -40,6 +41,17 @@ def check_ids(submissions: Sequence[Submission]) -> None:
         if former != index:
             message = f"Request {index} of the batch: Its id '{each.request.id}' is that of request {former} too."
             raise InvalidParameterError(message, hint="Give another id, or none.", parameter="id")
+
+
+def name_models(submissions: Sequence[Submission], name_of: Callable[[str], str]) -> list[Submission]:
+    """Return submissions with the names of their models instead of aliases, so that their jobs wait together.
+
+    Args:
+        submissions: The submissions.
+        name_of: Returns the name of a model, by that or an alias.
+    """
+    names = {model: name_of(model) for model in {each.request.model for each in submissions}}
+    return [replace(each, request=replace(each.request, model=names[each.request.model])) for each in submissions]
 
 
 def check_room(live: LiveJobs, times: RunTimes, client: str, model: str, count: int, limit: int, quota: int) -> None:

@@ -15,6 +15,7 @@ from octabox.service.jobs.queue.acceptance import (
     check_ids,
     check_room,
     hash_submissions,
+    name_models,
     new_jobs,
     owner_of,
     to_rows,
@@ -75,6 +76,7 @@ class Acceptor:
         webhooks: Checks the URLs of webhooks.
         limits: Limits of the queue.
         clock: Returns the time in seconds since the epoch.
+        name_of: Returns the name of a model, by that or an alias.
     """
 
     def __init__(
@@ -86,9 +88,10 @@ class Acceptor:
         webhooks: Webhooks,
         limits: QueueLimits,
         clock: Callable[[], float],
+        name_of: Callable[[str], str] = str,
     ) -> None:
         self._generation, self._store, self._live, self._times = generation, store, live, times
-        self._webhooks, self._limits, self._clock = webhooks, limits, clock
+        self._webhooks, self._limits, self._clock, self._name_of = webhooks, limits, clock, name_of
 
     async def accept(self, submissions: Sequence[Submission], key: str | None, *, batch: bool) -> Acceptance:
         """Check and store submissions; its arguments and errors are those of `JobQueue.accept`."""
@@ -100,6 +103,7 @@ class Acceptor:
                 return self._replay(former, former_hash, request_hash)
         check_ids(submissions)
         checked = [await self._validated(each, index if batch else None) for index, each in enumerate(submissions)]
+        checked = await asyncio.to_thread(name_models, checked, self._name_of)
         self._check_room(client, checked[0].request.model, len(checked))
         # At once, so that requests that come meanwhile find no more room than there is.
         self._live.reserved[client] += len(checked)
@@ -160,7 +164,7 @@ class Acceptor:
     async def _insert(self, jobs: Sequence[StoredJob], key: str | None, request_hash: str) -> Acceptance:
         """Store new jobs, and let them wait; until then, the room for them is reserved."""
         try:
-            former_hash, former, number = await self._write(jobs, key, request_hash)
+            former_hash, former, number = await _store_jobs(self._store, jobs, key, request_hash)
             if former:
                 return self._replay(former, former_hash, request_hash)
             for index, job in enumerate(jobs):
@@ -170,26 +174,6 @@ class Acceptor:
         finally:
             self._live.reserved[jobs[0].client] -= len(jobs)
         return Acceptance(tuple(self._live.current(*jobs)))
-
-    async def _write(
-        self, jobs: Sequence[StoredJob], key: str | None, request_hash: str
-    ) -> tuple[str, list[StoredJob], int]:
-        """Store new jobs with their files, and return as `JobStore.accept` does."""
-        names = list[str]()
-
-        def write(content: bytes) -> str:
-            names.append(self._store.files.write(content))
-            return names[-1]
-
-        try:
-            rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
-            former_hash, former, number = await self._store.accept(rows, visible_client.get())
-        except BaseException:
-            await self._store.drop_files(names)
-            raise
-        if former:
-            await self._store.drop_files(names)
-        return former_hash, former, number
 
     async def _validated(self, submission: Submission, index: int | None) -> Submission:
         """Return a submission whose request is checked completely and has a seed.
@@ -213,3 +197,24 @@ class Acceptor:
             message = f"A request '{submission.request.id}' is waiting or running."
             raise InvalidParameterError(message, hint="Give another id, or none.", parameter="id")
         return replace(submission, request=await self._generation.validate(submission.request))
+
+
+async def _store_jobs(
+    store: JobStore, jobs: Sequence[StoredJob], key: str | None, request_hash: str
+) -> tuple[str, list[StoredJob], int]:
+    """Store new jobs with their files, and return as `JobStore.accept` does."""
+    names = list[str]()
+
+    def write(content: bytes) -> str:
+        names.append(store.files.write(content))
+        return names[-1]
+
+    try:
+        rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
+        former_hash, former, number = await store.accept(rows, visible_client.get())
+    except BaseException:
+        await store.drop_files(names)
+        raise
+    if former:
+        await store.drop_files(names)
+    return former_hash, former, number

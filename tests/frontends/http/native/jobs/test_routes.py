@@ -12,6 +12,7 @@ import pytest
 
 from fakes import Server
 from octabox.errors import MediaError, OutOfMemoryError
+from octabox.types import ModelInfo
 from queue_houses import until
 
 PATH = "/v1/jobs"
@@ -231,6 +232,43 @@ async def test_only_administrators_pause_the_jobs_of_all(
         assert "forbidden" == error["code"]
         assert "Only an administrator may pause" in error["message"]
         assert [] == server.queue.controls.paused
+
+
+async def test_an_alias_is_its_model(server: Server) -> None:
+    """For a pause, a list, the order and what is deleted, whichever name the jobs and the request have."""
+    server.models.infos.append(ModelInfo("other", "/secret/demo", alias_of="demo"))
+    server.generations.known.add("other")
+    paused = [(await server.http.post(f"{PATH}/pause", json={"model": name})).json() for name in ("other", "demo")]
+    for name, model in (("a", "demo"), ("b", "other"), ("c", "demo")):
+        await server.http.post(PATH, json={**GOOD, "id": name, "model": model})
+    lists = [
+        (await server.http.get(PATH, params={"model": name, "order": "asc"})).json()["data"]
+        for name in ("other", "demo")
+    ]
+    assert [{"paused": ["demo"]}] * 2 == paused
+    assert [[("a", 0), ("b", 1), ("c", 2)]] * 2 == [
+        [(job["id"], job["progress"]["position"]) for job in each] for each in lists
+    ]
+    assert {"demo"} == {job["model"] for each in lists for job in each}
+    assert [] == server.generations.requests
+    assert {"paused": []} == (await server.http.post(f"{PATH}/resume", json={"model": "other"})).json()
+    await ended(server, "c")
+
+    assert ["a", "b", "c"] == [request.id for request in server.generations.requests]
+    assert {"deleted": 3} == (await server.http.post(f"{PATH}/prune", json={"model": "other"})).json()
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+@pytest.mark.parametrize("model", ["dmo", "*"])
+async def test_an_unknown_model_is_not_paused(server: Server, verb: str, model: str) -> None:
+    """The client is told that there is none; what was paused before it was removed can be resumed."""
+    answer = await server.http.post(f"{PATH}/{verb}", json={"model": model})
+    await server.http.post(f"{PATH}/pause", json={"model": "org/painter"})
+    server.models.infos.pop()
+
+    assert (404, "model_not_found") == (answer.status_code, answer.json()["error"]["code"])
+    assert ["org/painter"] == server.queue.controls.paused
+    assert {"paused": []} == (await server.http.post(f"{PATH}/resume", json={"model": "org/painter"})).json()
 
 
 async def test_failures_are_kept_and_retried(server: Server) -> None:
