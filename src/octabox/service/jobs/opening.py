@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from octabox.config.sections.jobs import webhook_key
 from octabox.config.settings import Settings
-from octabox.errors import NotFoundError
 from octabox.security.urls import UrlGuard
 from octabox.service.jobs.queue.acceptor import QueueLimits
 from octabox.service.jobs.queue.job_queue import JobQueue
@@ -25,12 +24,9 @@ def job_queue(
         observer: Measures the jobs.
     """
 
-    def serves(model: str) -> bool:
-        try:
-            models.get(model)
-        except NotFoundError:
-            return False
-        return True
+    def name_of(model: str) -> str:
+        info = models.get(model)
+        return info.alias_of or info.name
 
     limits = QueueLimits(
         ttl=settings.job_ttl,
@@ -44,4 +40,4 @@ def job_queue(
     key = webhook_key(settings.webhook_secret.get_secret_value()) if settings.webhook_secret else b""
     store = JobStore(url, settings.data_dir, open_store(settings.file_store))
     guard = UrlGuard(hosts=settings.url_hosts)
-    return JobQueue(generation, store, limits, key, guard, observer=observer, serves=serves)
+    return JobQueue(generation, store, limits, key, guard, observer=observer, name_of=name_of)

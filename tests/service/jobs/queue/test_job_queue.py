@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,12 @@ from octabox.errors import (
     GenerationCancelledError,
     GenerationNotFoundError,
     InvalidParameterError,
+    ModelNotFoundError,
     QueueFullError,
     ServerStoppingError,
 )
 from octabox.security.clients import current_client, current_priority, visible_client
-from octabox.service.jobs import JobQuery, JobQueue, JobStore, Submission
+from octabox.service.jobs import JobQuery, JobQueue, JobStore, StoredJob, Submission
 from octabox.service.jobs.errors import (
     IdempotencyError,
     JobQuotaError,
@@ -30,11 +32,13 @@ from octabox.service.jobs.errors import (
     ResultExpiredError,
     WorkerLostError,
 )
+from octabox.service.jobs.queue import live_jobs
+from octabox.service.jobs.queue.event_log import EventLog
 from octabox.service.jobs.queue.job_queue import prune
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
-from octabox.types import Event, GenerationRequest
-from queue_houses import House, Runs, Servers, check_sharing, end_abruptly, until
+from octabox.types import Artifact, Event, GenerationRequest, Progress
+from queue_houses import LIMIT, House, Runs, Servers, check_sharing, end_abruptly, until
 
 
 @pytest.fixture
@@ -284,6 +288,39 @@ async def test_a_batch_is_accepted_whole_or_not(house: House) -> None:
     assert 2 == len(await house.queue.list(JobQuery()))
 
 
+async def test_the_order_of_many_jobs_is_found_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To accept, list and follow them takes as often as for one: each order of a thousand jobs delays all other clients."""
+    house.runs.automatic = False
+    orders: list[int] = []
+    find_order = live_jobs.order_jobs
+
+    def counted(waiting: Iterable[StoredJob], *others: Any) -> list[StoredJob]:
+        jobs = [*waiting]
+        orders.append(len(jobs))
+        return find_order(jobs, *others)
+
+    monkeypatch.setattr(live_jobs, "order_jobs", counted)
+    await house.queue.open()
+    await house.queue.controls.pause()
+    requests = [GenerationRequest("demo", id=f"{index}") for index in range(40)]
+    accepted = await house.queue.accept([Submission(each) for each in requests], "key", batch=True)
+    again = await house.queue.accept([Submission(each) for each in requests], "key", batch=True)
+    listed = await house.queue.list(JobQuery(newest_first=False))
+    shown = [[job.progress.position for job in jobs] for jobs in (accepted.jobs, again.jobs, listed)]
+    assert [[*range(40)]] * 3 == shown
+    assert [40] * 3 == orders
+    followed = [await house.queue.follow(each.id) for each in requests]
+    first = [await anext(each) for each in followed]
+    orders.clear()
+    await house.queue.controls.change(listed[39], position="first")
+    moved = await asyncio.wait_for(asyncio.gather(*map(anext, followed)), LIMIT)
+
+    assert [None] * 40 == [event.progress for event in first]
+    assert [*range(1, 40), 0] == [event.progress and event.progress.position for event in moved]
+    assert [40] == orders
+    await asyncio.gather(*(each.aclose() for each in followed))
+
+
 async def test_quotas_and_limits(house: House) -> None:
     """A client has so many jobs that wait or run, and all clients together; a refusal names the setting and a time."""
     house.runs.automatic = False
@@ -298,6 +335,52 @@ async def test_quotas_and_limits(house: House) -> None:
     assert quota.value.retry_after > 0
     with pytest.raises(InvalidParameterError, match="'a' is waiting or running"):
         await house.accept("a", client="z")
+
+
+@pytest.mark.parametrize(("limits", "error"), [({"per_client": 2}, JobQuotaError), ({"waiting": 2}, QueueFullError)])
+async def test_limits_hold_for_requests_at_a_time(house: House, limits: dict[str, int], error: type[Exception]) -> None:
+    """What is being stored has its room already, and what could not be stored has none."""
+    house.runs.automatic = False
+    await house.restart(**limits)
+    store = house.queue.store.accept
+    outcomes = await asyncio.gather(*(house.accept(f"{index}") for index in range(6)), return_exceptions=True)
+    assert [True] * 2 + [False] * 4 == [outcome is None for outcome in outcomes]
+    assert all(isinstance(each, error) for each in outcomes[2:])
+    await house.queue.cancel("0")
+
+    async def fail(*_: object) -> Any:
+        raise JobStoreError("Full.")
+
+    house.queue.store.accept = fail  # type: ignore[method-assign]
+    with pytest.raises(JobStoreError):
+        await house.accept("a")
+    house.queue.store.accept = store  # type: ignore[method-assign]
+    await house.accept("b")
+    with pytest.raises(error):
+        await house.accept("c")
+
+
+async def test_a_retry_that_cannot_be_stored(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job stays as it was: it can be retried later, and its batch ends with it."""
+    house.runs.error = InvalidParameterError("Bad.")
+    batch = [Submission(GenerationRequest("demo", id="a"))]
+    await house.queue.accept(batch, batch=True)
+    await house.ended("a")
+    house.runs.error = None
+
+    async def fail(*_: object, **__: object) -> Any:
+        raise JobStoreError("Full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.queue.store, "queue_again", fail)
+        with pytest.raises(JobStoreError, match="Full"):
+            await house.queue.retry("a")
+    assert "failed" == (await house.queue.find("a")).status
+    assert 0 == len(house.queue._live)
+    assert not house.queue._live._members
+    await house.queue.retry("a")
+
+    assert "completed" == (await house.ended("a"))[0].status
 
 
 async def test_a_full_queue_of_the_engine_is_no_failure(house: House) -> None:
@@ -341,6 +424,24 @@ async def test_events_are_followed_from_any_point(house: House) -> None:
 
     assert [event.id for event in every] == sorted({event.id for event in every})
     assert after == every[2:]
+
+
+async def test_only_the_last_previews_are_kept() -> None:
+    """However slow a follower is, and however many events are kept: a preview is an image, and a job may have a hundred."""
+    log = EventLog(1)
+    slow = log.follow(None)
+    assert (await anext(slow)).progress is None
+    for step in range(20):
+        preview = Artifact("image", "image/png", b"x", 1, {})
+        log.publish(Progress("running", step, 20, preview=preview if step % 2 else None))
+    log.publish(final=True)
+    late = log.follow(log._events[0].id)
+    followed = [[event async for event in slow], [event async for event in late]]
+    steps = [[each.progress.step for each in events if each.progress and each.progress.preview] for events in followed]
+    kept = [event.progress.step for event in log._events if event.progress]
+
+    assert [[13, 15, 17, 19]] * 2 == steps
+    assert [*range(20)] == kept
 
 
 class Calls(Runs):
@@ -454,6 +555,17 @@ async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
     assert 2 == (await one.queue.find("a")).attempts
 
 
+async def test_an_id_of_another_server_in_a_batch(servers: Servers) -> None:
+    """It is found when the batch is stored, and named like what is found before."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("a")
+    batch = [Submission(GenerationRequest("demo", id=name)) for name in "ba"]
+
+    with pytest.raises(InvalidParameterError, match=r"Request 1 of the batch: A request 'a' is waiting or running\."):
+        await two.queue.accept(batch, batch=True)
+
+
 async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     """The server that runs one does so when it renews its lease; its order can be changed there only."""
     one, two = servers.one, servers.two
@@ -471,11 +583,18 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     assert "completed" == (await two.ended("b"))[0].status
 
 
+def known_other(model: str) -> str:
+    """Return the name of the only model."""
+    if model != "other":
+        raise ModelNotFoundError("There is none.")
+    return model
+
+
 async def test_models_of_another_server(servers: Servers) -> None:
     """Jobs of a model that a server does not have wait for one that has it."""
     one, two = servers.one, servers.two
     one.runs.automatic = False
-    two.queue.lease._holder._serves = lambda model: model == "other"  # type: ignore[attr-defined]
+    two.queue.lease._holder._name_of = known_other  # type: ignore[attr-defined]
     third = House(one.folder)
     third.queue = JobQueue(third.runs, JobStore(None, one.folder), clock=lambda: one.now)
     await third.queue.open()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from octabox.errors import QueueFullError
+from octabox.errors import InvalidParameterError, QueueFullError
 from octabox.service.jobs.errors import IdempotencyError, JobQuotaError
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
@@ -25,6 +27,31 @@ def check_hash(former: str, current: str) -> None:
     if former != current:
         message = "The 'Idempotency-Key' was used for another request."
         raise IdempotencyError(message, hint="Send a new key with a new request.", parameter="Idempotency-Key")
+
+
+def check_ids(submissions: Sequence[Submission]) -> None:
+    """Check that the requests of a batch have different ids.
+
+    Raises:
+        InvalidParameterError: Two have the same one.
+    """
+    found: dict[str, int] = {}
+    for index, each in enumerate(submissions):
+        former = found.setdefault(each.request.id, index)
+        if former != index:
+            message = f"Request {index} of the batch: Its id '{each.request.id}' is that of request {former} too."
+            raise InvalidParameterError(message, hint="Give another id, or none.", parameter="id")
+
+
+def name_models(submissions: Sequence[Submission], name_of: Callable[[str], str]) -> list[Submission]:
+    """Return submissions with the names of their models instead of aliases, so that their jobs wait together.
+
+    Args:
+        submissions: The submissions.
+        name_of: Returns the name of a model, by that or an alias.
+    """
+    names = {model: name_of(model) for model in {each.request.model for each in submissions}}
+    return [replace(each, request=replace(each.request, model=names[each.request.model])) for each in submissions]
 
 
 def check_room(live: LiveJobs, times: RunTimes, client: str, model: str, count: int, limit: int, quota: int) -> None:
@@ -111,6 +138,13 @@ def to_rows(
     return rows
 
 
-def hash_submissions(submissions: Sequence[Submission]) -> str:
-    """Return a hash of submissions, which identifies a repeated one."""
-    return hash_requests([each.request for each in submissions])
+def hash_submissions(submissions: Sequence[Submission], *, batch: bool) -> str:
+    """Return a hash of submissions, which identifies a repeated one: all that a client asks for, but the ids.
+
+    Args:
+        submissions: The submissions.
+        batch: Whether they are a batch; the response to one has another form.
+    """
+    wishes = [(each.kind, each.priority, each.webhook) for each in submissions]
+    asked = json.dumps([batch, wishes, hash_requests([each.request for each in submissions])])
+    return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()

@@ -12,8 +12,10 @@ from octabox.security.clients import current_client, visible_client
 from octabox.service.jobs.errors import JobStateError
 from octabox.service.jobs.queue.acceptance import (
     check_hash,
+    check_ids,
     check_room,
     hash_submissions,
+    name_models,
     new_jobs,
     owner_of,
     to_rows,
@@ -74,6 +76,7 @@ class Acceptor:
         webhooks: Checks the URLs of webhooks.
         limits: Limits of the queue.
         clock: Returns the time in seconds since the epoch.
+        name_of: Returns the name of a model, by that or an alias.
     """
 
     def __init__(
@@ -85,20 +88,25 @@ class Acceptor:
         webhooks: Webhooks,
         limits: QueueLimits,
         clock: Callable[[], float],
+        name_of: Callable[[str], str] = str,
     ) -> None:
         self._generation, self._store, self._live, self._times = generation, store, live, times
-        self._webhooks, self._limits, self._clock = webhooks, limits, clock
+        self._webhooks, self._limits, self._clock, self._name_of = webhooks, limits, clock, name_of
 
     async def accept(self, submissions: Sequence[Submission], key: str | None, *, batch: bool) -> Acceptance:
         """Check and store submissions; its arguments and errors are those of `JobQueue.accept`."""
         client, request_hash = current_client.get(), ""
         if key is not None:
-            request_hash = await asyncio.to_thread(hash_submissions, submissions)
+            request_hash = await asyncio.to_thread(hash_submissions, submissions, batch=batch)
             former_hash, former = await self._store.find_key(client, key)
             if former:
                 return self._replay(former, former_hash, request_hash)
+        check_ids(submissions)
         checked = [await self._validated(each, index if batch else None) for index, each in enumerate(submissions)]
+        checked = await asyncio.to_thread(name_models, checked, self._name_of)
         self._check_room(client, checked[0].request.model, len(checked))
+        # At once, so that requests that come meanwhile find no more room than there is.
+        self._live.reserved[client] += len(checked)
         name = f"batch_{uuid.uuid4().hex}" if batch else None
         owner = owner_of(client, self._store.secret)
         jobs = new_jobs(checked, name, client, owner, self._live.reserve(len(checked)), self._clock())
@@ -118,11 +126,26 @@ class Acceptor:
         again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
         again = replace(again, losses=0, place=self._live.reserve(1), started=None, server=self._store.server)
         self._live.add(again)  # Before it is stored, so that it is retried once.
+        return await asyncio.shield(asyncio.ensure_future(self._queue_again(again)))
+
+    async def _queue_again(self, job: StoredJob) -> StoredJob:
+        """Store that a job waits again; if that fails, it does not.
+
+        Raises:
+            JobStateError: Another server lets it wait.
+            JobStoreError: It could not be stored.
+        """
         empty = dict.fromkeys(("result", "error", "ended", "expires", "started"))
-        if not await self._store.queue_again(job.id, RETRIED, losses=0, place=again.place, **empty):
-            self._live.remove(again)
+        stored = False
+        try:
+            stored = await self._store.queue_again(job.id, RETRIED, losses=0, place=job.place, **empty)
+        finally:
+            if not stored:
+                self._live.leave_batch(job)
+                self._live.remove(job)
+        if not stored:
             raise JobStateError(f"Job '{job.id}' was retried by another request.", parameter="id")
-        return again
+        return job
 
     def _check_room(self, client: str, model: str, count: int) -> None:
         """Check that more jobs of a client may wait."""
@@ -136,33 +159,21 @@ class Acceptor:
             IdempotencyError: They are of another request.
         """
         check_hash(former_hash, request_hash)
-        return Acceptance(tuple(self._live.current(job) for job in former), replayed=True)
+        return Acceptance(tuple(self._live.current(*former)), replayed=True)
 
     async def _insert(self, jobs: Sequence[StoredJob], key: str | None, request_hash: str) -> Acceptance:
-        """Store new jobs, and let them wait."""
-        client, names = jobs[0].client, list[str]()
-        self._live.reserved[client] += len(jobs)
-
-        def write(content: bytes) -> str:
-            names.append(self._store.files.write(content))
-            return names[-1]
-
+        """Store new jobs, and let them wait; until then, the room for them is reserved."""
         try:
-            rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
-            former_hash, former, number = await self._store.accept(rows, visible_client.get())
-        except BaseException:
-            await self._store.drop_files(names)
-            raise
+            former_hash, former, number = await _store_jobs(self._store, jobs, key, request_hash)
+            if former:
+                return self._replay(former, former_hash, request_hash)
+            for index, job in enumerate(jobs):
+                job.number, job.server = number + index, self._store.server
+                job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
+                self._live.add(job)
         finally:
-            self._live.reserved[client] -= len(jobs)
-        if former:
-            await self._store.drop_files(names)
-            return self._replay(former, former_hash, request_hash)
-        for index, job in enumerate(jobs):
-            job.number, job.server = number + index, self._store.server
-            job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
-            self._live.add(job)
-        return Acceptance(tuple(self._live.current(job) for job in jobs))
+            self._live.reserved[jobs[0].client] -= len(jobs)
+        return Acceptance(tuple(self._live.current(*jobs)))
 
     async def _validated(self, submission: Submission, index: int | None) -> Submission:
         """Return a submission whose request is checked completely and has a seed.
@@ -186,3 +197,24 @@ class Acceptor:
             message = f"A request '{submission.request.id}' is waiting or running."
             raise InvalidParameterError(message, hint="Give another id, or none.", parameter="id")
         return replace(submission, request=await self._generation.validate(submission.request))
+
+
+async def _store_jobs(
+    store: JobStore, jobs: Sequence[StoredJob], key: str | None, request_hash: str
+) -> tuple[str, list[StoredJob], int]:
+    """Store new jobs with their files, and return as `JobStore.accept` does."""
+    names = list[str]()
+
+    def write(content: bytes) -> str:
+        names.append(store.files.write(content))
+        return names[-1]
+
+    try:
+        rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
+        former_hash, former, number = await store.accept(rows, visible_client.get())
+    except BaseException:
+        await store.drop_files(names)
+        raise
+    if former:
+        await store.drop_files(names)
+    return former_hash, former, number

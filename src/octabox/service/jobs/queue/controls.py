@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Literal
 
 from octabox.errors import InvalidParameterError
@@ -26,10 +28,13 @@ class QueueControls:
         live: The jobs that wait or run.
         store: The store.
         dispatcher: Runs the jobs.
+        name_of: Returns the name of a model, by that or an alias; raises NotFoundError if there is none.
     """
 
-    def __init__(self, live: LiveJobs, store: JobStore, dispatcher: Dispatcher) -> None:
-        self._live, self._store, self._dispatcher = live, store, dispatcher
+    def __init__(
+        self, live: LiveJobs, store: JobStore, dispatcher: Dispatcher, name_of: Callable[[str], str] = str
+    ) -> None:
+        self._live, self._store, self._dispatcher, self._name_of = live, store, dispatcher, name_of
 
     @property
     def paused(self) -> list[str]:
@@ -41,7 +46,13 @@ class QueueControls:
         self._live.paused.update(json.loads(await self._store.get_property(PAUSED) or "[]"))
 
     async def pause(self, model: str | None = None) -> None:
-        """Start no more jobs of a model, or of all models; those that run go on."""
+        """Start no more jobs of a model, by its name or an alias, or of all models; those that run go on.
+
+        Raises:
+            NotFoundError: There is no such model.
+        """
+        if model is not None:
+            model = await asyncio.to_thread(self._name_of, model)
         self._live.paused.add(model or ALL)
         await self._store.set_property(PAUSED, json.dumps(self.paused))
         await self._dispatcher.withdraw(job for job in self._live if model in {None, job.request.model})
@@ -51,7 +62,10 @@ class QueueControls:
 
         Raises:
             JobStateError: All models are paused, and only one is to be resumed.
+            NotFoundError: There is no such model, and none was paused by this name.
         """
+        if model is not None and model not in self._live.paused:
+            model = await asyncio.to_thread(self._name_of, model)
         if model is not None and ALL in self._live.paused:
             raise JobStateError("All models are paused.", hint="Resume all: leave out 'model'.", parameter="model")
         self._live.paused -= {model} if model else {*self._live.paused}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from octabox.types import Progress
 
@@ -16,14 +16,17 @@ EVENTS_PER_RUN = 1_000_000
 #: How many events are kept for clients that connect again.
 MAX_EVENTS = 256
 
+#: How many of these have their previews still, which are images: a client that is slower or connects again needs the last.
+MAX_PREVIEWS = 4
 
-@dataclass(frozen=True)
+
+@dataclass
 class JobEvent:
     """An event of a job.
 
     Args:
         id: Its number, which increases.
-        progress: The progress; None if the status has changed.
+        progress: The progress; None if the status has changed. Its preview is removed once there are enough newer ones.
         final: Whether it is the last one.
     """
 
@@ -42,6 +45,7 @@ class EventLog:
     def __init__(self, attempts: int) -> None:
         self._last = end_number(attempts)
         self._events: deque[JobEvent] = deque(maxlen=MAX_EVENTS)
+        self._previews: deque[JobEvent] = deque()
         self._followers: list[asyncio.Queue[JobEvent]] = []
 
     @property
@@ -58,8 +62,17 @@ class EventLog:
         self._last += 1
         event = JobEvent(self._last, progress, final)
         self._events.append(event)
+        if progress is not None and progress.preview is not None:
+            self._keep_preview(event)
         for follower in self._followers:
             follower.put_nowait(event)
+
+    def _keep_preview(self, event: JobEvent) -> None:
+        """Keep the preview of an event, and remove the oldest one, for all followers too that have not read it yet."""
+        self._previews.append(event)
+        if len(self._previews) > MAX_PREVIEWS:
+            oldest = self._previews.popleft()
+            oldest.progress = oldest.progress and replace(oldest.progress, preview=None)
 
     async def follow(self, after: int | None) -> AsyncGenerator[JobEvent, None]:
         """Yield the events after one of them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from octabox.errors import NotFoundError
 from octabox.service.jobs.queue.dispatcher import Dispatcher
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.webhooks import Webhooks
@@ -21,7 +22,7 @@ class JobHolder:
         store: The store.
         dispatcher: Runs the jobs.
         webhooks: Sends notices.
-        serves: Returns whether this server has a model.
+        name_of: Returns the name of a model, by that or an alias; raises NotFoundError if this server does not have it.
         observer: Counts the jobs that are taken over.
     """
 
@@ -31,15 +32,19 @@ class JobHolder:
         store: JobStore,
         dispatcher: Dispatcher,
         webhooks: Webhooks,
-        serves: Callable[[str], bool],
+        name_of: Callable[[str], str],
         observer: JobObserver | None = None,
     ) -> None:
         self._live, self._store, self._dispatcher, self._webhooks = live, store, dispatcher, webhooks
-        self._serves, self._observer = serves, observer
+        self._name_of, self._observer = name_of, observer
 
     def serves(self, model: str) -> bool:
         """Return whether this server has a model."""
-        return self._serves(model)
+        try:
+            self._name_of(model)
+        except NotFoundError:
+            return False
+        return True
 
     async def adopt(self, waiting: Sequence[StoredJob], failed: Sequence[StoredJob]) -> None:
         """Let jobs wait here that were taken over, and notify of those that have failed."""

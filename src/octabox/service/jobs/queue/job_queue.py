@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 
-from octabox.errors import GenerationNotFoundError
+from octabox.errors import GenerationNotFoundError, NotFoundError
 from octabox.security.clients import may_see, visible_client
 from octabox.security.urls import UrlGuard
 from octabox.service.jobs.errors import JobStateError
@@ -40,7 +41,8 @@ class JobQueue:
         guard: Checks the URLs of webhooks.
         clock: Returns the time in seconds since the epoch.
         observer: Measures the jobs.
-        serves: Returns whether this server has a model; jobs of other models are left to other servers.
+        name_of: Returns the name of a model, by that or an alias; raises NotFoundError if this server does not have it, so
+            that its jobs are left to other servers.
     """
 
     def __init__(
@@ -52,17 +54,17 @@ class JobQueue:
         guard: UrlGuard | None = None,
         clock: Callable[[], float] = time.time,
         observer: JobObserver | None = None,
-        serves: Callable[[str], bool] = lambda _: True,
+        name_of: Callable[[str], str] = str,
     ) -> None:
         limits = limits or QueueLimits()
-        self.store, self._clock = store, clock
+        self.store, self._clock, self._name_of = store, clock, name_of
         self._live, self._times = LiveJobs(limits.per_model), RunTimes()
         self._webhooks = webhooks = Webhooks(store, webhook_key, guard, clock)
         recorder = JobRecorder(store, self._live, self._times, webhooks, limits, clock, observer)
         self._dispatcher = Dispatcher(generation, self._live, store, recorder)
-        self._acceptor = Acceptor(generation, store, self._live, self._times, webhooks, limits, clock)
-        self.controls = QueueControls(self._live, store, self._dispatcher)
-        holder = JobHolder(self._live, store, self._dispatcher, webhooks, serves, observer)
+        self._acceptor = Acceptor(generation, store, self._live, self._times, webhooks, limits, clock, name_of)
+        self.controls = QueueControls(self._live, store, self._dispatcher, name_of)
+        holder = JobHolder(self._live, store, self._dispatcher, webhooks, name_of, observer)
         self.lease = LeaseKeeper(store, holder, limits.ttl, clock)
         self.results = JobResults(store, lambda: self.is_open, limits.ttl, clock)
         self._opening = asyncio.Lock()
@@ -110,7 +112,7 @@ class JobQueue:
         """Let a job that has failed or was cancelled wait again, at the end of the queue; its errors are `Acceptor.retry`'s."""
         again = await self._acceptor.retry(await self.find(job_id))
         self._dispatcher.dispatch()
-        return self._live.current(again)
+        return self._live.current(again)[0]
 
     async def find(self, job_id: str, kind: Kind | None = None) -> StoredJob:
         """Return a job that was started by an API; by any, if `kind` is None.
@@ -124,13 +126,13 @@ class JobQueue:
         if job is None or is_hidden or (job.expires is not None and job.expires <= self._clock()):
             hint = "A background job is kept while it waits or runs, and for a while after its end."
             raise GenerationNotFoundError(f"There is no job '{job_id}'.", hint=hint, parameter="id")
-        return self._live.current(job)
+        return self._live.current(job)[0]
 
     async def list(self, query: JobQuery) -> list[StoredJob]:
         """Return the jobs of a query, of those that the request may see."""
         await self.open()
         seen = replace(query, client=visible_client.get() or query.client)
-        return [self._live.current(job) for job in await self.store.find_all(seen)]
+        return self._live.current(*await self.store.find_all(await _with_name(seen, self._name_of)))
 
     async def counts(self) -> dict[str, int]:
         """Return how many jobs there are in each status, of those that the request may see."""
@@ -187,6 +189,15 @@ async def prune(queue: JobQueue, query: JobQuery) -> int:
     for start in range(0, len(ids), 500):
         await queue.store.remove(ids[start : start + 500])
     return len(ids)
+
+
+async def _with_name(query: JobQuery, name_of: Callable[[str], str]) -> JobQuery:
+    """Return a query with the name of its model instead of an alias."""
+    if query.model is None:
+        return query
+    with contextlib.suppress(NotFoundError):  # The model may be gone, and its jobs are not.
+        query = replace(query, model=await asyncio.to_thread(name_of, query.model))
+    return query
 
 
 async def _status_events(store: JobStore, job: StoredJob) -> AsyncGenerator[JobEvent, None]:

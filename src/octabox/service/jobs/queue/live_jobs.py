@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from octabox.service.jobs.queue.event_log import EventLog
@@ -67,12 +67,13 @@ class LiveJobs:
         """Return a job; None if none with this id waits or runs."""
         return self._jobs.get(job_id)
 
-    def current(self, job: StoredJob) -> StoredJob:
-        """Return the state of a job that waits or runs, with its position; others as they are."""
-        live = self._jobs.get(job.id, job)
-        if live.id in self._jobs and live.status == "queued":
-            live.progress = replace(live.progress, position=self.position(live))
-        return live
+    def current(self, *jobs: StoredJob) -> list[StoredJob]:
+        """Return the state of the jobs that wait or run, with their positions; others as they are."""
+        states = [self._jobs.get(job.id, job) for job in jobs]
+        waiting = [job for job in states if job.id in self._jobs and job.status == "queued"]
+        for job, position in zip(waiting, self._positions(waiting), strict=True):
+            job.progress = replace(job.progress, position=position)
+        return states
 
     def log(self, job: StoredJob) -> EventLog:
         """Return the events of a job."""
@@ -125,19 +126,22 @@ class LiveJobs:
         waiting = [job for job in jobs if job.id not in self.sent and job.id not in self.ending]
         return order_jobs(waiting, self._turns, Counter(job.client for job in jobs if job.id in self.sent))
 
-    def position(self, job: StoredJob) -> int:
-        """Return how many jobs are ahead of a job that waits."""
-        if job.id in self.sent:
-            return job.progress.position
-        ids = [each.id for each in self.ordered(job.request.model)]
-        ahead = sum(each.id in self.sent for each in self.of_model(job.request.model))
-        return ahead + (ids.index(job.id) if job.id in ids else 0)
-
     def publish_positions(self) -> None:
         """Send the clients that follow a waiting job its position, if it has changed."""
-        for job in self._jobs.values():
-            if self._logs[job.id].followed and job.id not in self.sent and job.id not in self.ending:
-                progress = Progress("queued", position=self.position(job))
-                if progress != job.progress:
-                    job.progress = progress
-                    self._logs[job.id].publish(progress)
+        held = self.sent | self.ending
+        followed = [job for job in self._jobs.values() if self._logs[job.id].followed and job.id not in held]
+        for job, position in zip(followed, self._positions(followed), strict=True):
+            progress = Progress("queued", position=position)
+            if progress != job.progress:
+                job.progress = progress
+                self._logs[job.id].publish(progress)
+
+    def _positions(self, jobs: Iterable[StoredJob]) -> list[int]:
+        """Return how many jobs are ahead of each of some jobs; the order of a model is found once for all of its jobs."""
+        waiting = [job for job in jobs if job.id not in self.sent]
+        positions: dict[str, int] = {}
+        for model in {job.request.model for job in waiting}:
+            ahead = sum(each.id in self.sent for each in self.of_model(model))
+            positions.update((job.id, ahead + index) for index, job in enumerate(self.ordered(model)))
+        # The engine tells the positions of those that it has.
+        return [positions.get(job.id, job.progress.position) for job in jobs]

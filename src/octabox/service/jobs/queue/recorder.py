@@ -53,7 +53,7 @@ class JobRecorder:
         self._ttl, self._max_bytes, self._clock, self._observer = limits.ttl, limits.bytes, clock, observer
 
     def advance(self, job: StoredJob, progress: Progress) -> None:
-        """Record and publish the progress of a job; the start of a run is stored, so that runs without an end are counted."""
+        """Record the progress of a job, and publish it with its preview; the start of a run is stored, to be counted."""
         was_waiting = job.status == "queued"
         job.advance(progress)
         log = self._live.log(job)
@@ -64,7 +64,7 @@ class JobRecorder:
             self._change(job, status=job.status, started=job.started, attempts=job.attempts)
             log.start_run(job.attempts)
             log.publish()
-        log.publish(job.progress)
+        log.publish(progress)
 
     def wait_again(self, job: StoredJob) -> None:
         """Record that a job waits again, at its place."""

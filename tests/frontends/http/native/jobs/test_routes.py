@@ -12,6 +12,8 @@ import pytest
 
 from fakes import Server
 from octabox.errors import MediaError, OutOfMemoryError
+from octabox.types import ModelInfo
+from queue_houses import until
 
 PATH = "/v1/jobs"
 GOOD: dict[str, Any] = {"model": "demo", "params": {"prompt": "a cat"}, "seed": 5}
@@ -78,6 +80,16 @@ async def test_a_batch(server: Server, *, as_object: bool) -> None:
     assert [3 if as_object else 0] * 2 == [job["priority"] for job in body["data"]]
 
 
+async def test_two_requests_of_a_batch_with_the_same_id(server: Server) -> None:
+    """The client is told which ones; nothing is stored, and the disk is not suspected."""
+    answer = await server.http.post(PATH, json=[{**GOOD, "id": name} for name in ("a", "b", "a")])
+    error = answer.json()["error"]
+
+    assert (400, "invalid_value", "id") == (answer.status_code, error["code"], error["param"])
+    assert error["message"].startswith("Request 2 of the batch: Its id 'a' is that of request 0 too.")
+    assert [] == (await server.http.get(PATH)).json()["data"]
+
+
 async def test_a_key_makes_a_request_repeatable(server: Server) -> None:
     """The second response has the first job, and says so; another request with the key is refused."""
     headers = {"idempotency-key": "k"}
@@ -88,6 +100,35 @@ async def test_a_key_makes_a_request_repeatable(server: Server) -> None:
     assert first.json()["id"] == second.json()["id"]
     assert "true" == second.headers["idempotent-replayed"]
     assert (422, "idempotency_key_reused") == (third.status_code, third.json()["error"]["code"])
+
+
+@pytest.mark.parametrize("body", [{**GOOD, "priority": 1}, {**GOOD, "webhook": "https://example.com/x"}, [GOOD]])
+async def test_a_key_belongs_to_all_that_a_request_asks_for(body: Any) -> None:
+    """Whatever differs from the first request is refused in words: an order, a notice, the form of the response."""
+    server = Server(webhook_secret="whsec_" + "A" * 32)
+    headers = {"idempotency-key": "k"}
+    await server.http.post(PATH, json=GOOD, headers=headers)
+    other = await server.http.post(PATH, json=body, headers=headers)
+    same = await server.http.post(PATH, json=GOOD, headers=headers)
+
+    assert (422, "idempotency_key_reused") == (other.status_code, other.json()["error"]["code"])
+    assert "true" == same.headers["idempotent-replayed"]
+
+
+async def test_a_key_of_another_api_with_the_same_request() -> None:
+    """The job of one API cannot be shown by another one."""
+    server = Server()
+    server.add("wan", "WanPipeline")
+    headers = {"idempotency-key": "k"}
+    video = {"model": "wan", "prompt": "a cat", "seed": 5}
+    first = await server.http.post("/v1/videos", json=video, headers=headers)
+    made = server.generations.seen[-1]
+    body = {"model": "wan", "task": made.task, "params": dict(made.params), "seed": 5, "id": "mine"}
+    await server.http.post(PATH, json=body, headers={"idempotency-key": "other"})
+    again = await server.http.post("/v1/videos", json=video, headers={"idempotency-key": "other"})
+
+    assert 200 == first.status_code
+    assert (422, "idempotency_key_reused") == (again.status_code, again.json()["error"]["code"])
 
 
 async def test_lists_are_filtered_and_paged(server: Server) -> None:
@@ -130,6 +171,23 @@ async def test_events_continue_where_the_client_was(server: Server) -> None:
     assert 204 == again.status_code
 
 
+async def test_previews_are_events(server: Server) -> None:
+    """Whoever follows a job receives the previews that it asks for, as those of a stream; older ones are not kept."""
+    await server.http.post(f"{PATH}/pause")
+    await server.http.post(PATH, json={**GOOD, "id": "a", "previews": 2})
+    following = asyncio.create_task(server.http.get(f"{PATH}/a/events"))
+    log = server.queue._live.log(await server.queue.find("a"))
+    await until(lambda: log.followed)
+    await server.http.post(f"{PATH}/resume")
+    text = (await asyncio.wait_for(following, 20)).text
+    events = [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+    previews = [(each["step"], each["preview"]) for each in events if "preview" in each]
+
+    assert [1, 2] == [step for step, _ in previews]
+    assert all(preview.startswith("data:image/png;base64,") for _, preview in previews)
+    assert "completed" == events[-1]["status"]
+
+
 async def test_a_queue_is_paused_and_changed(server: Server) -> None:
     """Jobs wait meanwhile, and their order can be changed."""
     assert {"paused": ["*"]} == (await server.http.post(f"{PATH}/pause")).json()
@@ -144,6 +202,73 @@ async def test_a_queue_is_paused_and_changed(server: Server) -> None:
     assert ["b", "c", "a"] == [request.id for request in server.generations.requests]
     error = (await server.http.patch(f"{PATH}/a", json={"position": "first"})).json()["error"]
     assert "invalid_job_state" == error["code"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "status"),
+    [
+        ({}, None, 200),
+        ({"api_keys": "one"}, "one", 200),
+        ({"admin_keys": "root"}, None, 403),
+        ({"api_keys": "one", "admin_keys": "root"}, "one", 403),
+        ({"api_keys": "one", "admin_keys": "root"}, "root", 200),
+    ],
+)
+async def test_only_administrators_pause_the_jobs_of_all(
+    settings: dict[str, str], key: str | None, status: int
+) -> None:
+    """A client is told in words that it may not; nothing is paused or resumed by it."""
+    server = Server(**settings)
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    answers = [
+        await server.http.post(f"{PATH}/{verb}", json=body, headers=headers)
+        for body in ({"model": "demo"}, {})
+        for verb in ("pause", "resume")
+    ]
+
+    assert [status] * 4 == [each.status_code for each in answers]
+    if status != 200:
+        error = answers[0].json()["error"]
+        assert "forbidden" == error["code"]
+        assert "Only an administrator may pause" in error["message"]
+        assert [] == server.queue.controls.paused
+
+
+async def test_an_alias_is_its_model(server: Server) -> None:
+    """For a pause, a list, the order and what is deleted, whichever name the jobs and the request have."""
+    server.models.infos.append(ModelInfo("other", "/secret/demo", alias_of="demo"))
+    server.generations.known.add("other")
+    paused = [(await server.http.post(f"{PATH}/pause", json={"model": name})).json() for name in ("other", "demo")]
+    for name, model in (("a", "demo"), ("b", "other"), ("c", "demo")):
+        await server.http.post(PATH, json={**GOOD, "id": name, "model": model})
+    lists = [
+        (await server.http.get(PATH, params={"model": name, "order": "asc"})).json()["data"]
+        for name in ("other", "demo")
+    ]
+    assert [{"paused": ["demo"]}] * 2 == paused
+    assert [[("a", 0), ("b", 1), ("c", 2)]] * 2 == [
+        [(job["id"], job["progress"]["position"]) for job in each] for each in lists
+    ]
+    assert {"demo"} == {job["model"] for each in lists for job in each}
+    assert [] == server.generations.requests
+    assert {"paused": []} == (await server.http.post(f"{PATH}/resume", json={"model": "other"})).json()
+    await ended(server, "c")
+
+    assert ["a", "b", "c"] == [request.id for request in server.generations.requests]
+    assert {"deleted": 3} == (await server.http.post(f"{PATH}/prune", json={"model": "other"})).json()
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+@pytest.mark.parametrize("model", ["dmo", "*"])
+async def test_an_unknown_model_is_not_paused(server: Server, verb: str, model: str) -> None:
+    """The client is told that there is none; what was paused before it was removed can be resumed."""
+    answer = await server.http.post(f"{PATH}/{verb}", json={"model": model})
+    await server.http.post(f"{PATH}/pause", json={"model": "org/painter"})
+    server.models.infos.pop()
+
+    assert (404, "model_not_found") == (answer.status_code, answer.json()["error"]["code"])
+    assert ["org/painter"] == server.queue.controls.paused
+    assert {"paused": []} == (await server.http.post(f"{PATH}/resume", json={"model": "org/painter"})).json()
 
 
 async def test_failures_are_kept_and_retried(server: Server) -> None:

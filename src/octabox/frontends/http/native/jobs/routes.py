@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 
-from octabox.errors import InvalidParameterError
+from octabox.errors import AuthenticationError, InvalidParameterError, SecurityError
 from octabox.frontends.http.background import accept_jobs, accepted_headers, poll_headers
 from octabox.frontends.http.bodies import body_description, read_json
 from octabox.frontends.http.context import AppContext
@@ -28,6 +28,7 @@ from octabox.frontends.http.native.jobs.schema import (
 )
 from octabox.frontends.http.responses import base_url
 from octabox.frontends.http.sse import EventStream
+from octabox.security.keys import ApiKeys
 from octabox.service.jobs import JobQuery, StoredJob
 from octabox.service.jobs.job import STATUSES, Status
 from octabox.service.jobs.queue.job_queue import prune
@@ -92,10 +93,12 @@ def _add_collection(router: APIRouter, ctx: AppContext) -> None:
 
 def _add_queue(router: APIRouter, ctx: AppContext) -> None:
     """Add the routes for the whole queue."""
+    admins = ApiKeys(key.get_secret_value() for key in ctx.settings.admin_keys)
 
     @router.post("/pause", openapi_extra=body_description(Pause.model_json_schema, "application/json"))
     async def pause(request: Request) -> Response:
         """Start no more jobs of a model, or of all models; those that run go on."""
+        _check_admin(admins, request)
         body = parse_body(Pause, await read_optional(request))
         await ctx.queue.open()
         await ctx.queue.controls.pause(body.model)
@@ -104,6 +107,7 @@ def _add_queue(router: APIRouter, ctx: AppContext) -> None:
     @router.post("/resume", openapi_extra=body_description(Pause.model_json_schema, "application/json"))
     async def resume(request: Request) -> Response:
         """Start jobs of a model again, or those of all models."""
+        _check_admin(admins, request)
         body = parse_body(Pause, await read_optional(request))
         await ctx.queue.open()
         await ctx.queue.controls.resume(body.model)
@@ -116,6 +120,19 @@ def _add_queue(router: APIRouter, ctx: AppContext) -> None:
         before = None if body.older_than is None else time.time() - body.older_than
         query = JobQuery(statuses=tuple(body.status), model=body.model, ended_before=before)
         return SafeJson({"deleted": await prune(ctx.queue, query)})
+
+
+def _check_admin(admins: ApiKeys, request: Request) -> None:
+    """Check that a request has an admin key, if the server has some.
+
+    Raises:
+        SecurityError: It has none.
+    """
+    try:
+        admins.check(request.headers.get("authorization"))
+    except AuthenticationError as error:
+        message = "Only an administrator may pause and resume the queue, which has the jobs of all clients."
+        raise SecurityError(message, hint="Send one of `admin_keys` as the API key.") from error
 
 
 def _add_job(router: APIRouter, ctx: AppContext) -> None:

@@ -41,7 +41,8 @@ def accept(
     ids = [row["id"] for row in rows]
     for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids))).mappings().all():
         if row["ended"] is None or visible not in {None, row["client"]}:
-            message, hint = f"A request '{row['id']}' is waiting or running.", "Give another id, or none."
+            place = f"Request {ids.index(row['id'])} of the batch: " if rows[0]["batch"] else ""
+            message, hint = f"{place}A request '{row['id']}' is waiting or running.", "Give another id, or none."
             raise InvalidParameterError(message, hint=hint, parameter="id")
         dropped += remove(connection, [row["id"]])
     number = _reserve_numbers(connection, len(rows))
