@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -57,8 +58,11 @@ class ParsedRequest:
     maps: tuple[bytes, ...] = ()
 
     def batch(self, index: int) -> GenerationRequest:
-        """Return the request of a batch: its seeds follow those of the batches before."""
-        request, offset = self.request, index * self.request.num_outputs
+        """Return the request of a batch: its seeds follow those of the batches before, and its id is its own.
+
+        The batches wait together, and the engine distinguishes requests by their ids.
+        """
+        request, offset = replace(self.request, id=uuid.uuid4().hex), index * self.request.num_outputs
         if request.variation is not None:
             return replace(request, variation=replace(request.variation, seed=self.subseed + offset))
         return replace(request, seed=self.seed + offset)
