@@ -55,7 +55,8 @@ def test_another_vae(http: httpx.Client) -> None:
 @pytest.mark.parametrize("upscaler", ["Lanczos", "Latent"])
 def test_a_second_pass_of_another_shape(http: httpx.Client, upscaler: str) -> None:
     """The image is cropped to it, and not stretched: what it shows keeps its proportions."""
-    body = {"enable_hr": True, "hr_upscaler": upscaler, "hr_resize_x": 256, "hr_resize_y": 160}
+    body: dict[str, Any] = {"enable_hr": True, "hr_upscaler": upscaler, "hr_resize_x": 256, "hr_resize_y": 160}
+    body |= {"width": 128, "height": 128}
     made = image(ask(http, **body, denoising_strength=0.4)).convert("RGB")
     rows, columns = np.nonzero(np.asarray(made)[..., 1] < 128)
 

@@ -229,7 +229,7 @@ class WorkflowPlanner:
             if side is not None and not isinstance(first, int):
                 raise InvalidParameterError(
                     "Latents are enlarged by a scale, since their size in pixels is not known.",
-                    hint="Give `scale`.",
+                    hint="Give width and height of the request too, or a scale.",
                     parameter=f"workflow.hires.{name}",
                 )
             scales.append(side / first if side is not None and isinstance(first, int) else None)

@@ -19,6 +19,7 @@ CLIENT_NAMES = {
     "workflow.hires.scale": "hr_scale",
     "workflow.hires.width": "hr_resize_x",
     "workflow.hires.height": "hr_resize_y",
+    "workflow.hires.crop": "hr_resize_x",
     "workflow.hires.steps": "hr_second_pass_steps",
     "workflow.hires.strength": "denoising_strength",
     "workflow.hires.model": "hr_checkpoint_name",
@@ -26,6 +27,7 @@ CLIENT_NAMES = {
     "workflow.refiner": "refiner_checkpoint",
     "workflow.refiner.model": "refiner_checkpoint",
     "workflow.refiner.switch_at": "refiner_switch_at",
+    "workflow.inpaint.fill": "inpainting_fill",
     "workflow.inpaint.mask_blur": "mask_blur",
     "workflow.inpaint.padding": "inpaint_full_res_padding",
 }
