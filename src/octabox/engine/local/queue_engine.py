@@ -30,7 +30,7 @@ class QueueEngine(ABC):
         self._residency = residency
         self._queues: SharedQueues[RequestQueue] = SharedQueues(self._create_queue, keep_alive)
         self._closed = False
-        #: The ids of all calls that wait or run, by which workers tell them apart.
+        #: The ids of all calls that wait or run, by which workers distinguish them.
         self._ids: set[str] = set()
 
     def check_room(self, name: str, client: str) -> None:

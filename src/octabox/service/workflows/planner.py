@@ -233,8 +233,8 @@ class WorkflowPlanner:
                     parameter=f"workflow.hires.{name}",
                 )
             scales.append(side / first if side is not None and isinstance(first, int) else None)
-        given = next((each for each in scales if each is not None), settings.scale or DEFAULT_SCALE)
-        across, down = (given if each is None else each for each in scales)
+        other = next((each for each in scales if each is not None), settings.scale or DEFAULT_SCALE)
+        across, down = (other if each is None else each for each in scales)
         return across, down
 
 

@@ -85,16 +85,16 @@ def model_with(models: ModelService, model: str, names: Iterable[str]) -> tuple[
 
     That is the model itself if it has them, else the one with the fewest others; without one that has all, the model itself.
     """
-    wanted = {_key(name): name for name in names}
+    requested = {_key(name): name for name in names}
     known = {name: {_key(each.name) for each in modules} for name, modules in _configured(models)}
     own = known.get(model, set())
-    if wanted.keys() <= own:
+    if requested.keys() <= own:
         return model, []
     source = models.get(model).source
-    having = [name for name, keys in known.items() if wanted.keys() <= keys and models.get(name).source == source]
+    having = [name for name, keys in known.items() if requested.keys() <= keys and models.get(name).source == source]
     if having:
         return min(having, key=lambda name: len(known[name])), []
-    return model, [name for key, name in wanted.items() if key not in own]
+    return model, [name for key, name in requested.items() if key not in own]
 
 
 def missing_warning(models: ModelService, model: str, name: str, field: str) -> str:

@@ -71,7 +71,7 @@ class Options(BaseModel):
 
     @property
     def modules(self) -> dict[str, str]:
-        """The option of each module that the model is to have in place of its own, by the name of the module."""
+        """The option of each module that replaces one of the model, by the name of the module."""
         values = {VAE: [self.sd_vae], MODULES: self.forge_additional_modules}
         return {name: option for option, names in values.items() for name in requested_modules(names)}
 
