@@ -14,6 +14,10 @@ from PIL import Image
 from demo_pictures import Scene, draw
 
 BASE: dict[str, Any] = {"prompt": "a red circle on a white background", "steps": 8, "cfg_scale": 3, "seed": 0}
+
+#: The same fields without values, so that those of an infotext have an effect.
+UNSET: dict[str, Any] = dict.fromkeys(BASE)
+
 STAR = draw(Scene("star", "red", "white"))
 
 

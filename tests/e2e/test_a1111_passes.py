@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from a1111_images import BASE, STAR, ask, difference, encoded, image, info, mask
+from a1111_images import STAR, UNSET, ask, difference, encoded, image, info, mask
 from control import SCENE, drawn, outline
 from demo_pictures import border_colour, centre_colour
 from octabox import demo
@@ -68,7 +68,7 @@ def test_a_second_pass_of_another_shape(http: httpx.Client, upscaler: str) -> No
 @pytest.mark.slow
 def test_an_image_in_place_of_the_first_pass(http: httpx.Client) -> None:
     """The result is as large as a second pass over it, and shows the same."""
-    body = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.4, "hr_upscaler": "Lanczos"}
+    body: dict[str, Any] = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.4, "hr_upscaler": "Lanczos"}
     plain = ask(http)
     both = image(ask(http, **body))
     continued = ask(http, **body, firstpass_image=plain.json()["images"][0])
@@ -133,7 +133,7 @@ def test_layers_of_the_text_encoder(http: httpx.Client) -> None:
     """An earlier layer makes another image; 1 is the last one, which is the default."""
     plain, last = ask(http), ask(http, override_settings={"CLIP_stop_at_last_layers": 1})
     earlier = ask(http, override_settings={"CLIP_stop_at_last_layers": 2})
-    again = ask(http, **dict.fromkeys(BASE), infotext=info(earlier)["infotexts"][0])
+    again = ask(http, **UNSET, infotext=info(earlier)["infotexts"][0])
 
     assert image(plain).tobytes() == image(last).tobytes()
     assert image(plain).tobytes() != image(earlier).tobytes()

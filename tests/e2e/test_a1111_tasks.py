@@ -15,7 +15,7 @@ import skimage
 from PIL import Image
 
 import upscalers
-from a1111_images import BASE, ask, decoded, difference, encoded, image, info
+from a1111_images import BASE, UNSET, ask, decoded, difference, encoded, image, info
 from demo_pictures import border_colour, centre_colour
 from octabox import demo
 from octabox.engine.worker.upscaling.detection import find_faces
@@ -72,7 +72,7 @@ def test_loras(http: httpx.Client) -> None:
     answer = ask(http, steps=12, prompt=f"{BASE['prompt']} <lora:hearts:0.9>")
     plain, off = ask(http, steps=12), ask(http, steps=12, prompt=f"{BASE['prompt']} <lora:hearts:0>")
     disabled = ask(http, steps=12, prompt=f"{BASE['prompt']} <lora:hearts:1>", disable_extra_networks=True)
-    again = ask(http, **dict.fromkeys(BASE), infotext=info(answer)["infotexts"][0])
+    again = ask(http, **UNSET, infotext=info(answer)["infotexts"][0])
     wrong = http.post("/sdapi/v1/txt2img", json={**BASE, "prompt": "x <lora:nothere:1>"})
 
     assert "hearts" in names
