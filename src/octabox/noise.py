@@ -1,8 +1,9 @@
-"""How the noise of a request is sampled."""
+"""How the noise of a request is sampled, and what it begins from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from octabox.errors import InvalidParameterError
 
@@ -45,3 +46,18 @@ class InitialNoise:
             if side is not None and not 1 <= side <= MAX_SIDE:
                 message = f"The {name} of the initial noise is {side}; it must be from 1 to {MAX_SIDE} pixels."
                 raise InvalidParameterError(message, parameter="workflow.noise")
+
+
+@dataclass(frozen=True)
+class LatentFill:
+    """The content of the masked part of the latents of an image, from which denoising starts.
+
+    Args:
+        content: Noise, or nothing.
+        image: Call parameter for the image.
+        mask: Call parameter for the mask.
+    """
+
+    content: Literal["noise", "blank"]
+    image: str
+    mask: str

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from octabox.memory_state import MemoryState
 from octabox.noise import InitialNoise as InitialNoise  # noqa: PLC0414 (part of the public API)
+from octabox.noise import LatentFill as LatentFill  # noqa: PLC0414 (likewise)
 from octabox.noise import Variation as Variation  # noqa: PLC0414 (likewise)
 
 #: Modality of an artifact or an input, whatever its format.
@@ -118,6 +119,7 @@ class GenerationRequest:
         variation: Variation noise.
         noise: Size and scale of the initial noise; None leaves it as it is.
         seamless: Axes, of ``xy``, along which the edges of an image continue at the opposite ones.
+        latent_fill: Content of the latents under its mask; None leaves those of the image.
         workflow: Settings by workflow step, before and after the call; see `octabox.service.workflows.settings`.
         deterministic: Whether its outputs must not depend on what else the server runs: it never shares a batch.
         keep_alive: Seconds without requests after which its model is unloaded; None leaves that as it is.
@@ -141,6 +143,7 @@ class GenerationRequest:
     variation: Variation | None = None
     noise: InitialNoise | None = None
     seamless: str = ""
+    latent_fill: LatentFill | None = None
     workflow: Mapping[str, Any] = field(default_factory=dict)
     deterministic: bool = False
     keep_alive: float | None = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,48 +13,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from a1111_images import BASE, STAR, ask, difference, encoded, image, mask
 from control import OTHER, SCENE, drawn, outline
-from demo_pictures import Scene, border_colour, centre_colour, draw
+from demo_pictures import border_colour, centre_colour
 from makers import pipelines
 from octabox import demo
-from trained import EDGES, overlap
-
-BASE = {"prompt": "a red circle on a white background", "steps": 8, "cfg_scale": 3, "seed": 0}
-STAR = draw(Scene("star", "red", "white"))
+from trained import EDGES, HEARTS, overlap
 
 
 @pytest.fixture(scope="module")
 def http(registry: Path, shared: httpx.Client) -> httpx.Client:
-    """Return a client of a server of the embedded model, and of one with a ControlNet."""
+    """Return a client of a server of the embedded model, and of one with a ControlNet, with a LoRA."""
+    (registry / "loras").mkdir(exist_ok=True)
+    shutil.copy(HEARTS, registry / "loras" / "drawn-hearts.safetensors")
     (registry / "edged.yaml").write_text(f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n")
     return shared
-
-
-def encoded(image: Image.Image) -> str:
-    """Return an image as a request has it."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def ask(http: httpx.Client, route: str = "txt2img", **body: Any) -> httpx.Response:
-    """Ask for images of the embedded model."""
-    settings = {"sd_model_checkpoint": "demo", **body.pop("override_settings", {})}
-    answer = http.post(f"/sdapi/v1/{route}", json={**BASE, **body, "override_settings": settings})
-    assert answer.is_success, answer.text
-    return answer
-
-
-def image(answer: httpx.Response, index: int = 0) -> Image.Image:
-    """Return an image of an answer."""
-    return Image.open(io.BytesIO(base64.b64decode(answer.json()["images"][index])))
-
-
-def mask() -> Image.Image:
-    """Return a mask of the middle."""
-    made = Image.new("L", STAR.size)
-    made.paste("white", (44, 44, 84, 84))
-    return made
 
 
 def test_text_to_image(http: httpx.Client) -> None:
@@ -220,17 +192,14 @@ def test_alternating_requests_leave_no_trace(http: httpx.Client) -> None:
         {"sampler_name": "DPM++ 2M SDE", "scheduler": "Exponential"},
         {"alwayson_scripts": {"controlnet": {"args": [unit]}}},
         {"override_settings": {"sd_model_checkpoint": "edged", "CLIP_stop_at_last_layers": 2}},
+        {"prompt": "a red circle <lora:drawn-hearts:0.9>", "sampler_name": "Euler a"},
+        {"tiling": True, "prompt": "a red circle <lora:drawn-hearts:0.5>"},
         {"subseed": 3, "subseed_strength": 0.4, "prompt": "a (green:1.4) star"},
     ]
     for index in range(100):
         ask(http, **{"steps": 2, **others[index % len(others)]})
 
         assert before == image(ask(http)).tobytes(), index
-
-
-def difference(first: Image.Image, second: Image.Image) -> float:
-    """Return the mean difference of two images, 0 to 255."""
-    return float(np.abs(np.asarray(first, float) - np.asarray(second, float)).mean())
 
 
 def test_tiling(http: httpx.Client) -> None:

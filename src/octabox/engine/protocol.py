@@ -12,7 +12,7 @@ from PIL.Image import Image
 from octabox.config.model import ModelConfig
 from octabox.media.audio import Audio
 from octabox.media.video import Video
-from octabox.noise import InitialNoise, Variation
+from octabox.noise import InitialNoise, LatentFill, Variation
 from octabox.types import AdapterChoice, Event, ModelStatus, OutputFormat, SchedulerChoice
 
 #: A decoded input: an upright image in RGB (a mask in L), a video, audio, or an array; where a pipeline takes lists of
@@ -33,6 +33,7 @@ class Run:
         variation: Noise of another seed to mix in.
         noise: Size and scale of the initial noise.
         seamless: Axes, of ``xy``, along which convolutions continue at the opposite edge.
+        latent_fill: Content of the latents under its mask.
         earlier: Metadata of the earlier stages of the cascade whose last stage this is; the first has the cascade's name.
     """
 
@@ -44,6 +45,7 @@ class Run:
     variation: Variation | None = None
     noise: InitialNoise | None = None
     seamless: str = ""
+    latent_fill: LatentFill | None = None
     earlier: tuple[Mapping[str, Any], ...] = ()
 
 

@@ -159,7 +159,8 @@ class GenerationService:
             final, adapters = select_adapters(written.params, request.adapters, model, self._models.adapters)
             variation = request.variation and replace(request.variation, seed=request.variation.seed + index)
             run = Run(final, seed=seed, written=written.before, adapters=adapters, variation=variation)
-            runs.append(replace(run, noise=request.noise, seamless=request.seamless))
+            run = replace(run, noise=request.noise, seamless=request.seamless, latent_fill=request.latent_fill)
+            runs.append(run)
             warnings += written.warnings
         return runs, warnings
 

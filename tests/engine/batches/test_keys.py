@@ -12,7 +12,7 @@ from fake_worker import PIPELINE, call
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.batches.keys import MAX_MEMBERS, MAX_PIXELS, batch_key, batch_limit, pixels, size_key
 from octabox.engine.protocol import Call, Run
-from octabox.noise import InitialNoise, Variation
+from octabox.noise import InitialNoise, LatentFill, Variation
 from octabox.types import AdapterChoice
 
 ENTRY = load_catalog().pipeline(PIPELINE)
@@ -69,6 +69,7 @@ def test_media_must_have_one_size() -> None:
         replace(of(Run(PARAMS)), deterministic=True),
         of(Run(PARAMS, variation=Variation(1, 0.5))),
         of(Run(PARAMS, noise=InitialNoise(scale=0.5))),
+        of(Run(PARAMS, latent_fill=LatentFill("blank", "image", "mask"))),
         of(Run({"prompt": ["a", "b"]})),
         of(Run({**PARAMS, "x": object()})),
     ],

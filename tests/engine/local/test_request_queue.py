@@ -16,6 +16,7 @@ from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import BatchReport, Failed, Finished, Loaded, RunBatch, RunCall, RunFinished, StepDone
 from octabox.errors import (
     GenerationCancelledError,
+    InvalidParameterError,
     LoadError,
     QueueFullError,
     ServerStoppingError,
@@ -38,6 +39,26 @@ async def test_calls_run_in_the_order_of_their_arrival() -> None:
         worker.start_run(running)
         worker.finish(running)
         assert client.call.id == (await client.result()).id
+
+
+async def test_an_id_is_that_of_one_call() -> None:
+    """A second call with the id of one that runs is refused, and does not take its result; later the id is free again."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    first = Client(engine, one := call())
+    worker = await workers.next_started()
+    running = await worker.next_call()
+    worker.start_run(running)
+    with pytest.raises(InvalidParameterError, match="waits or runs already") as caught:
+        await Client(engine, replace(call(), id=one.id)).result()
+    worker.finish(running)
+    assert one.id == (await first.result()).id
+    again = Client(engine, replace(call(), id=one.id))
+    worker.start_run(running := await worker.next_call())
+    worker.finish(running)
+
+    assert "id" == caught.value.parameter
+    assert one.id == (await again.result()).id
 
 
 async def test_positions_count_the_requests_ahead() -> None:

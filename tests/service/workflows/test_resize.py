@@ -39,7 +39,7 @@ def test_latents_become_larger(name: str) -> None:
     """Every plane for itself, whatever its values."""
     latents = np.zeros((2, 4, 6, 8), np.float32)
     latents[1, 3] = -7.5
-    large = resize_latents(latents, 1.5, name)
+    large = resize_latents(latents, (1.5, 1.5), name)
 
     assert (2, 4, 9, 12) == large.shape
     assert np.float32 == large.dtype
@@ -51,10 +51,36 @@ def test_nearest_latents_are_copies() -> None:
     """Each number stands in four places."""
     latents = np.arange(4, dtype=np.float16).reshape(1, 1, 2, 2)
 
-    assert np.array_equal(np.kron(latents[0, 0], np.ones((2, 2))), resize_latents(latents, 2, "latent-nearest")[0, 0])
+    assert np.array_equal(
+        np.kron(latents[0, 0], np.ones((2, 2))), resize_latents(latents, (2, 2), "latent-nearest")[0, 0]
+    )
 
 
 def test_packed_latents_are_refused() -> None:
     """They have no sides that could be enlarged."""
     with pytest.raises(GenerationError, match="lanczos"):
-        resize_latents(np.zeros((1, 64, 16), np.float32), 2, "latent")
+        resize_latents(np.zeros((1, 64, 16), np.float32), (2, 2), "latent")
+
+
+def test_another_shape_is_cropped_or_stretched() -> None:
+    """What is cropped keeps its proportions and loses its edges; what is stretched keeps its edges."""
+    stripes = Image.new("RGB", (16, 8), "red")
+    stripes.paste("blue", (4, 0, 12, 8))
+    shown = []
+    for crop in (True, False):
+        with Image.open(io.BytesIO(resize_image(png(stripes), (16, 16), "nearest", crop=crop))) as made:
+            shown.append((made.size, made.getpixel((0, 0)), made.getpixel((8, 8))))
+
+    assert [((16, 16), (0, 0, 255), (0, 0, 255)), ((16, 16), (255, 0, 0), (0, 0, 255))] == shown
+
+
+def test_latents_of_another_shape_are_cropped_or_stretched() -> None:
+    """Both sides have their own factor; what is cropped has the larger one on both."""
+    latents = np.zeros((1, 1, 4, 8), np.float32)
+    latents[..., 2:6] = 1
+    cropped = resize_latents(latents, (1, 2), "latent-nearest", crop=True)
+    stretched = resize_latents(latents, (1, 2), "latent-nearest")
+
+    assert (1, 1, 8, 8) == cropped.shape == stretched.shape
+    assert cropped.all()
+    assert np.array_equal(np.repeat(latents, 2, axis=2), stretched)

@@ -17,6 +17,14 @@ from octabox.service.workflows.settings import parse_workflow
         ({"hires": {}}, {"hires": {"upscaler": "lanczos", "scale": 2.0, "strength": 0.5}}),
         ({"hires": {"upscaler": "latent"}}, {"hires": {"upscaler": "latent", "scale": 2.0, "strength": 0.7}}),
         ({"hires": {"width": 64, "scale": None}}, {"hires": {"upscaler": "lanczos", "width": 64, "strength": 0.5}}),
+        (
+            {"hires": {"width": 64, "height": 32}},
+            {"hires": {"upscaler": "lanczos", "width": 64, "height": 32, "crop": False, "strength": 0.5}},
+        ),
+        (
+            {"upscale": {"width": 64, "height": 32, "crop": True}},
+            {"upscale": {"upscaler": "lanczos", "width": 64, "height": 32, "crop": True}},
+        ),
         ({"hires": {"upscaler": "mine"}}, {"hires": {"upscaler": "mine", "scale": 2.0, "strength": 0.5}}),
         ({"upscale": 4}, {"upscale": {"upscaler": "lanczos", "scale": 4.0}}),
         ({"upscale": True}, {"upscale": {"upscaler": "lanczos", "scale": 2.0}}),
@@ -53,6 +61,8 @@ def test_what_is_told_means_the_same() -> None:
         ({"hires": {"scale": True}}, "workflow.hires.scale", "number"),
         ({"hires": {"scale": "2"}}, "workflow.hires.scale", "number"),
         ({"hires": {"scale": 2, "width": 64}}, "workflow.hires", "not both"),
+        ({"hires": {"width": 64, "crop": True}}, "workflow.hires", "give both"),
+        ({"upscale": {"scale": 2, "crop": True}}, "workflow.upscale", "give both"),
         ({"hires": {"strength": 0}}, "workflow.hires.strength", "0"),
         ({"hires": {"steps": 1e9}}, "workflow.hires.steps", "whole"),
         ({"hires": "twice"}, "workflow.hires", "mapping"),

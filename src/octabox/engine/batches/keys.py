@@ -54,7 +54,8 @@ def _run_key(run: Run, texts: frozenset[str]) -> str | None:
     """Return what a run has in common with the other members of a batch; None if it may be in no batch."""
     present = sorted(name for name in texts if isinstance(run.params.get(name), str))
     media = {name: _describe_medium(each) for name, each in run.inputs.items()}
-    if not present or run.variation is not None or run.noise is not None or None in media.values():
+    is_single = any(each is not None for each in (run.variation, run.noise, run.latent_fill))
+    if not present or is_single or None in media.values():
         return None
     others = {name: value for name, value in run.params.items() if name not in present}
     adapters = None if run.adapters is None else [asdict(each) for each in run.adapters]

@@ -197,7 +197,7 @@ class Runner:
             arguments["output"] = [field.name for field in entry.outputs]
         ip_adapters = self._model.ip_adapters
         adapter = ip_adapters.activated(run) if ip_adapters else nullcontext()
-        has_changes = run.variation is not None or run.noise is not None or run.seamless
+        has_changes = run.variation or run.noise or run.seamless or run.latent_fill
         changes = changes_of(pipe, run, arguments, steps, messages) if has_changes else nullcontext()
         timesteps = checked_timesteps(pipe) if hasattr(pipe, GET_TIMESTEPS) else nullcontext()
         with timesteps, steps.installed(), adapter, changes:

@@ -43,6 +43,15 @@ BOTH_AXES = "xy"
 #: Keys for the radii of a mask's blur that differ, across and down.
 MASK_BLURS = ("Mask blur x", "Mask blur y")
 
+#: Names of the web UI of what is under the mask, and the key and the value for all but the mask.
+CONTENTS = {
+    "surroundings": "fill",
+    "original": "original",
+    "latent-noise": "latent noise",
+    "latent-blank": "latent nothing",
+}
+CONTENT, MODE, INVERTED = "Masked content", "Mask mode", "Inpaint not masked"
+
 #: Value of the web UI for inpainting of the masked area alone.
 ONLY_MASKED = "Only masked"
 
@@ -120,10 +129,14 @@ def _workflow_pairs(workflow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         pairs |= {"Refiner": refiner.get("model"), "Refiner switch at": refiner.get("switch_at")}
     if (inpaint := workflow.get("inpaint")) and inpaint.get("area") == "masked":
         pairs |= {"Inpaint area": ONLY_MASKED, "Masked area padding": inpaint.get("padding")}
+    if (faces := workflow.get("faces")) and faces.get("model"):
+        pairs["Face restoration"] = faces["model"]
     if inpaint:
         blur = inpaint.get("mask_blur")
         radii = dict(zip(MASK_BLURS, blur, strict=True)) if isinstance(blur, list) else {"Mask blur": blur}
-        pairs |= radii
+        fill = inpaint.get("fill", "original")
+        content = {CONTENT: None if fill == "original" else CONTENTS.get(fill, fill)}
+        pairs |= {**radii, **content, MODE: INVERTED if inpaint.get("invert") else None}
     return pairs
 
 
@@ -197,7 +210,13 @@ def _workflow(pairs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     if pairs.get("Inpaint area") == ONLY_MASKED:
         padding, blur = (_number(pairs.get(name), int) for name in ("Masked area padding", "Mask blur"))
         radii = [_number(pairs.get(name), int) for name in MASK_BLURS]
-        found["inpaint"] = {"padding": padding, "mask_blur": blur if None in radii else radii}
+        fills = {shown: name for name, shown in CONTENTS.items()}
+        found["inpaint"] = {
+            "padding": padding,
+            "mask_blur": blur if None in radii else radii,
+            "fill": fills.get(pairs[CONTENT], pairs[CONTENT]) if CONTENT in pairs else None,
+            "invert": True if pairs.get(MODE) == INVERTED else None,
+        }
     return {part: {name: each for name, each in step.items() if each is not None} for part, step in found.items()}
 
 

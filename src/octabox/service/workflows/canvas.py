@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -26,6 +26,7 @@ from octabox.media.regions import (
     outpaint_mask,
     paste_back,
 )
+from octabox.noise import LatentFill
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.planning import Plan
@@ -47,7 +48,12 @@ FILLS: Mapping[Fill, Callable[[Image.Image, Image.Image], Image.Image]] = {
     "surroundings": fill_masked,
     "noise": fill_with_noise,
     "blank": fill_with_gray,
+    "latent-noise": fill_masked,
+    "latent-blank": fill_masked,
 }
+
+#: Contents of the latents under the mask, by the setting of the workflow.
+LATENT_FILLS: Mapping[Fill, Literal["noise", "blank"]] = {"latent-noise": "noise", "latent-blank": "blank"}
 
 #: Transforms an image or a mask.
 Transform = Callable[[Image.Image], Image.Image]
@@ -185,6 +191,8 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, inputs: _Inpu
 
     images = {**_aligned(inputs, image.size, crop), inputs.image.name: crop(filled)}
     request = _with_images(request, inputs, {**images, inputs.mask.name: binarize_mask(crop(mask))}, size)
+    if (content := LATENT_FILLS.get(settings.fill)) is not None:
+        request = replace(request, latent_fill=LatentFill(content, inputs.image.name, inputs.mask.name))
     return InpaintCanvas(request, lambda result: paste_back(image, result, box, alpha), input_digests(inputs.media))
 
 

@@ -165,8 +165,8 @@ class WorkflowPlanner:
         """Return the steps of a second pass, and the warnings about it."""
         second = await followups.second_pass(settings)
         if settings.upscaler in LATENT_FILTERS:
-            scale = self._latent_scale(settings, followups.call.runs[0])
-            steps = [Step(transform=lambda result, _: _resize_latents(result, scale, settings.upscaler))]
+            scales = self._latent_scales(settings, followups.call.runs[0])
+            steps = [Step(transform=lambda result, _: _resize_latents(result, scales, settings))]
         else:
             steps = await self._resizing(settings, followups, "hires", MULTIPLE)
 
@@ -183,7 +183,8 @@ class WorkflowPlanner:
         name = settings.upscaler
 
         def resize(result: bytes, before: bytes) -> bytes:
-            return resize_image(result, self._target(settings, _size(before) or BLANK, part, multiple), _filter(name))
+            target = self._target(settings, _size(before) or BLANK, part, multiple)
+            return resize_image(result, target, _filter(name), crop=bool(settings.crop))
 
         if name in FILTERS:
             return [Step(transform=resize)]
@@ -219,21 +220,22 @@ class WorkflowPlanner:
         if isinstance(width, int) and isinstance(height, int):
             self._target(settings, (width, height), part, 1)
 
-    def _latent_scale(self, settings: HiresPart, run: Run) -> float:
-        """Return the scale of latents; a size in pixels is divided by that of the first pass."""
+    def _latent_scales(self, settings: HiresPart, run: Run) -> tuple[float, float]:
+        """Return the scales of latents, across and down; a size in pixels is divided by that of the first pass."""
         self._check_size(settings, run, "hires")
+        scales: list[float | None] = []
         for name, side in zip(SIDES, (settings.width, settings.height), strict=True):
             first = run.params.get(name)
-            if side is None:
-                continue
-            if not isinstance(first, int):
+            if side is not None and not isinstance(first, int):
                 raise InvalidParameterError(
                     "Latents are enlarged by a scale, since their size in pixels is not known.",
-                    hint="Give `scale`.",
-                    parameter="workflow.hires.width",
+                    hint="Give width and height of the request too, or a scale.",
+                    parameter=f"workflow.hires.{name}",
                 )
-            return side / first
-        return settings.scale or DEFAULT_SCALE
+            scales.append(side / first if side is not None and isinstance(first, int) else None)
+        other = next((each for each in scales if each is not None), settings.scale or DEFAULT_SCALE)
+        across, down = (other if each is None else each for each in scales)
+        return across, down
 
 
 async def _check_plan(inner: GenerationService, plan: WorkflowPlan) -> None:
@@ -272,9 +274,10 @@ def _paste_back(canvas: InpaintCanvas, result: bytes) -> bytes:
         return encode_png(canvas.finish(image.convert("RGB")))
 
 
-def _resize_latents(latents: bytes, scale: float, name: str) -> bytes:
+def _resize_latents(latents: bytes, scales: tuple[float, float], settings: HiresPart) -> bytes:
     """Return the file of resized latents."""
-    return _encode(resize_latents(np.load(io.BytesIO(latents), allow_pickle=False), scale, name))
+    array = np.load(io.BytesIO(latents), allow_pickle=False)
+    return _encode(resize_latents(array, scales, settings.upscaler, crop=bool(settings.crop)))
 
 
 def _filter(name: str) -> str:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from octabox.errors import GenerationError
 from octabox.media.images import encode_png
@@ -40,13 +40,16 @@ LATENT_FILTERS: Mapping[str, Image.Resampling] = MappingProxyType(
 )
 
 
-def resize_latents(latents: npt.NDArray[np.floating], scale: float, name: str) -> npt.NDArray[np.float32]:
+def resize_latents(
+    latents: npt.NDArray[np.floating], scales: tuple[float, float], name: str, *, crop: bool = False
+) -> npt.NDArray[np.float32]:
     """Return resized latents.
 
     Args:
         latents: Of shape (batch, channels, height, width).
-        scale: Factor of each side.
+        scales: Factors of width and height.
         name: One of `LATENT_FILTERS`.
+        crop: Whether the larger factor is used for both sides, and what exceeds the size is cut off around the centre.
 
     Raises:
         GenerationError: They have another shape, since some pipelines pack them.
@@ -56,15 +59,31 @@ def resize_latents(latents: npt.NDArray[np.floating], scale: float, name: str) -
             f"The latents of this pipeline have the shape {list(latents.shape)}, and cannot be resized like an image.",
             hint=f"Use one of the upscalers {', '.join(FILTERS)}.",
         )
-    size = round(latents.shape[3] * scale), round(latents.shape[2] * scale)
+    target = _scaled(latents.shape, scales)
+    size = _scaled(latents.shape, (max(scales), max(scales))) if crop else target
     planes = latents.astype(np.float32).reshape(-1, *latents.shape[2:])
     larger = [np.asarray(Image.fromarray(plane).resize(size, LATENT_FILTERS[name])) for plane in planes]
-    return np.stack(larger).reshape(*latents.shape[:2], size[1], size[0])
+    resized = np.stack(larger).reshape(*latents.shape[:2], size[1], size[0])
+    left, top = (size[0] - target[0]) // 2, (size[1] - target[1]) // 2
+    return resized[..., top : top + target[1], left : left + target[0]]
 
 
-def resize_image(content: bytes, size: tuple[int, int], name: str = LANCZOS) -> bytes:
-    """Return the file of an image at another size; an image of this size is returned unchanged."""
+def _scaled(shape: tuple[int, ...], scales: tuple[float, float]) -> tuple[int, int]:
+    """Return width and height of latents of a shape, scaled."""
+    return round(shape[3] * scales[0]), round(shape[2] * scales[1])
+
+
+def resize_image(content: bytes, size: tuple[int, int], name: str = LANCZOS, *, crop: bool = False) -> bytes:
+    """Return the file of an image at another size; an image of this size is returned unchanged.
+
+    Args:
+        content: The file.
+        size: Width and height.
+        name: One of `FILTERS`.
+        crop: Whether an image of another shape is cropped around its centre, not stretched.
+    """
     with Image.open(io.BytesIO(content)) as image:
         if image.size == size:
             return content
-        return encode_png(image.resize(size, FILTERS[name]))
+        made = ImageOps.fit(image, size, FILTERS[name]) if crop else image.resize(size, FILTERS[name])
+        return encode_png(made)

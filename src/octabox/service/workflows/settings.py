@@ -50,7 +50,7 @@ Blur = Annotated[int, Field(ge=0, le=512)]
 Blurs = Annotated[list[Blur], Field(min_length=2, max_length=2)]
 
 #: Content of masked pixels before they are painted.
-Fill = Literal["original", "surroundings", "noise", "blank"]
+Fill = Literal["original", "surroundings", "noise", "blank", "latent-noise", "latent-blank"]
 
 
 class _ResizePart(WorkflowPart):
@@ -60,10 +60,15 @@ class _ResizePart(WorkflowPart):
     scale: Scale | None = Field(None, description="Factor of each side.")
     width: Side | None = Field(None, description="Width in pixels, in place of the scale.")
     height: Side | None = Field(None, description="Height in pixels, in place of the scale.")
+    crop: bool | None = Field(
+        None, description="Whether an image of another shape than width and height is cropped; stretched, if not given."
+    )
 
     @classmethod
     def conditional_defaults(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a scale if no size is given; a model that enlarges has its own."""
+        """Return a scale if no size is given, since a model that enlarges has its own; both sides are not cropped."""
+        if {"width", "height"} <= set(settings):
+            return {"crop": False}
         sized = {"scale", "width", "height"} & set(settings)
         by_filter = _is_in(settings.get("upscaler", LANCZOS), FILTERS) or cls is HiresPart
         return {} if sized or not by_filter else {"scale": DEFAULT_SCALE}
@@ -73,6 +78,8 @@ class _ResizePart(WorkflowPart):
         """Raise if both a scale and a size are given."""
         if self.scale is not None and (self.width is not None or self.height is not None):
             raise ValueError("takes a scale, or a width and a height, not both")
+        if self.crop and (self.width is None or self.height is None):
+            raise ValueError("crops to a width and a height: give both, or leave crop out")
         return self
 
 
@@ -115,7 +122,7 @@ class InpaintPart(WorkflowPart):
     )
     fill: Fill = Field(
         "original",
-        description="Content of the masked pixels for the model: the original, the colours around the mask, noise, or grey.",
+        description="Content of the mask: the original, the colours around it, noise or grey, or noisy or blank latents.",
     )
     invert: bool = Field(default=False, description="Whether to paint all but the mask.")
 

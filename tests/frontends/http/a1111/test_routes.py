@@ -211,6 +211,33 @@ async def test_controlnet_routes(server: Server) -> None:
     assert (16, 8) == size_of(detected["images"][0])
 
 
+async def test_each_listed_module_detects(server: Server) -> None:
+    """Each name in the list makes an image, in the shape that clients read; what has no effect is a warning."""
+    listed = (await server.http.get("/controlnet/module_list", params={"alias_names": True})).json()
+    image = base64.b64encode(sample_image(size=(64, 48))).decode()
+    for name in listed["module_list"]:
+        body = {"controlnet_module": name, "controlnet_input_images": [image], "controlnet_processor_res": 32}
+        detected = (await server.http.post("/controlnet/detect", json=body)).json()
+
+        assert ("Success", 1) == (detected["info"], len(detected["images"]))
+        assert (64 if name == "none" else 43) == size_of(detected["images"][0])[0]
+        assert {"model_free", "sliders"} == set(listed["module_detail"][name])
+    body = {"controlnet_images": [image], "controlnet_masks": ["x"]}
+    other = (await server.http.post("/controlnet/detect", json=body)).json()
+
+    assert ["'controlnet_masks' has no effect: there is no such field."] == other["warnings"]
+
+
+async def test_types_of_control(server: Server) -> None:
+    """Each has the keys that clients read, and its default is one of its modules."""
+    types = (await server.http.get("/controlnet/control_types")).json()["control_types"]
+
+    for row in types.values():
+        assert {"module_list", "model_list", "default_option", "default_model"} == set(row)
+        assert row["default_option"] in row["module_list"]
+        assert row["default_model"] in row["model_list"]
+
+
 async def test_info_has_all_keys(server: Server) -> None:
     """It is a JSON text with the keys of the web UI."""
     answer = (await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x", "seed": 3, "n_iter": 2})).json()

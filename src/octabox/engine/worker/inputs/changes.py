@@ -1,4 +1,4 @@
-"""What a run changes of a pipeline for one call: its noise, and the edges of its convolutions."""
+"""What a run changes of a pipeline for one call: its noise, its masked latents, and the edges of its convolutions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PIL.Image import Image
 
 from octabox.engine.protocol import Run
 from octabox.engine.replacement import replaced
+from octabox.engine.worker.inputs.latent_fill import filled_latents
 from octabox.engine.worker.inputs.noise import apply_initial_noise, apply_variation
 from octabox.engine.worker.inputs.scheduler_steps import changed_step
 from octabox.engine.worker.inputs.seamless import seamless_convolutions
@@ -21,7 +22,7 @@ from octabox.engine.worker.steps import StepCallback
 def changes_of(
     pipe: Any, run: Run, arguments: Mapping[str, Any], steps: StepCallback, messages: list[str]
 ) -> Iterator[None]:
-    """Apply the variation, the initial noise and the closed axes of a run within the context.
+    """Apply the variation, the initial noise, the masked latents and the closed axes of a run within the context.
 
     Args:
         pipe: The pipeline.
@@ -43,6 +44,8 @@ def changes_of(
             warnings.append(
                 stack.enter_context(apply_initial_noise(arguments, run.noise, run.variation, size, is_initial))
             )
+        if run.latent_fill is not None:
+            warnings.append(stack.enter_context(filled_latents(pipe, arguments, run.latent_fill, run.seed)))
         if run.seamless:
             warnings.append(stack.enter_context(seamless_convolutions(pipe, run.seamless)))
         yield

@@ -91,6 +91,9 @@ def find_checkpoint(models: ModelService, name: str | None) -> str:
 
 def find_other(models: ModelService, name: str | None) -> str | None:
     """Return the name of another model; None if the field names none or that of the request."""
-    if name is None or name.strip().casefold() in SAME_MODEL:
-        return None
-    return find_checkpoint(models, name)
+    return find_checkpoint(models, name) if is_other(name) else None
+
+
+def is_other(name: str | None) -> bool:
+    """Return whether a field names a model, and not that of the request."""
+    return name is not None and name.strip().casefold() not in SAME_MODEL

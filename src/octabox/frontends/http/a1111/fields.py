@@ -51,3 +51,8 @@ class LenientModel(BaseModel):
     def has(self, name: str) -> bool:
         """Return whether the client has sent a field."""
         return name in self.model_fields_set
+
+
+def unknown_warnings(body: LenientModel) -> list[str]:
+    """Return a warning for each field that is not declared."""
+    return [f"'{name[:60]}' has no effect: there is no such field." for name in body.unknown]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Sequence
 
 from PIL import Image, ImageChops
 
@@ -88,3 +90,16 @@ def target_size(image: Image.Image, width: int | None, height: int | None, limit
             parameter="width",
         )
     return size
+
+
+def join_grid(images: Sequence[Image.Image]) -> Image.Image:
+    """Return images next to each other, in as many rows as columns, or fewer so that no place is empty, if possible."""
+    rows = math.isqrt(len(images))
+    rows = next((each for each in range(rows, 0, -1) if len(images) % each == 0), rows)
+    columns = -(-len(images) // rows)
+    width, height = (max(sides) for sides in zip(*(each.size for each in images), strict=True))
+    grid = Image.new("RGB", (width * columns, height * rows))
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        grid.paste(image, (column * width, row * height))
+    return grid

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from octabox.frontends.http.a1111.callers import Caller, Callers
 from octabox.frontends.http.a1111.checkpoints import find_checkpoint, identity, title
 from octabox.frontends.http.a1111.fields import Count, Number, drop_null
+from octabox.frontends.http.a1111.modules import missing_warning, model_with, requested_modules
 from octabox.frontends.http.bodies import check_fields
 from octabox.service.protocols import ModelService
 from octabox.types import OutputFormat
@@ -17,8 +18,11 @@ from octabox.types import OutputFormat
 #: The option for the model, and the one with its hash, which clients send back.
 CHECKPOINT, CHECKPOINT_HASH = "sd_model_checkpoint", "sd_checkpoint_hash"
 
-#: Values of the options for a VAE that mean that of the model.
-DEFAULT_VAE = ("", "automatic", "none")
+#: The options for the VAE, and for the VAE and the text encoders of Forge.
+VAE, MODULES = "sd_vae", "forge_additional_modules"
+
+#: The option for the model that restores faces.
+RESTORER = "face_restoration_model"
 
 #: Formats of images by the names of the web UI.
 FORMATS = {"jpg": "jpeg"}
@@ -41,16 +45,22 @@ class Options(BaseModel):
     show_progress_every_n_steps: Count = Field(
         10, ge=-1, le=1000, description="Steps between two previews; -1 turns them off."
     )
-    sd_vae: str = Field("Automatic", description="The VAE; only that of the model.")
+    sd_vae: str = Field("Automatic", description="The VAE; Automatic is that of the model.")
+    forge_additional_modules: list[str] = Field(
+        default_factory=list, max_length=16, description="The VAE and the text encoders; none are those of the model."
+    )
+    face_restoration_model: str | None = Field(
+        None, description="The model for `restore_faces`; default: the first one."
+    )
     initial_noise_multiplier: Number = Field(1.0, gt=0, le=4, description="Factor of the initial noise of img2img.")
     tiling: bool = Field(default=False, description="Whether opposite edges of images continue each other.")
-    return_grid: bool = Field(default=False, description="Accepted for compatibility; no grid is made.")
+    return_grid: bool = Field(default=False, description="Whether the first of several images is a grid of them.")
 
     @field_validator("*", mode="before")
     @classmethod
     def _null_is_default(cls, value: Any, info: Any) -> Any:
         """Replace null by the default."""
-        return cls.model_fields[info.field_name].default if value is None else value
+        return cls.model_fields[info.field_name].get_default(call_default_factory=True) if value is None else value
 
     @property
     def output(self) -> OutputFormat:
@@ -58,6 +68,12 @@ class Options(BaseModel):
         name = self.samples_format.lower()
         name = FORMATS.get(name, name)
         return OutputFormat(name, None if name == "png" else self.jpeg_quality)
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """The option of each module that replaces one of the model, by the name of the module."""
+        values = {VAE: [self.sd_vae], MODULES: self.forge_additional_modules}
+        return {name: option for option, names in values.items() for name in requested_modules(names)}
 
 
 def current_options(models: ModelService, set_options: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,15 +104,19 @@ def change_options(models: ModelService, callers: Callers, caller: Caller, sent:
     if CHECKPOINT in changes:
         changes[CHECKPOINT] = find_checkpoint(models, str(changes[CHECKPOINT]))
     callers.set_options(caller, {name: value for name, value in changes.items() if name in Options.model_fields})
-    return option_warnings(changes)
+    return [*option_warnings(changes), *_module_warnings(models, callers.options(caller), changes)]
+
+
+def _module_warnings(models: ModelService, options: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """Return a warning for each module that is set, and that no configuration of the model has."""
+    names = Options.model_validate(changes).modules
+    if not names:
+        return []
+    model = find_checkpoint(models, options.get(CHECKPOINT))
+    return [missing_warning(models, model, name, names[name]) for name in model_with(models, model, names)[1]]
 
 
 def option_warnings(changes: Mapping[str, Any]) -> list[str]:
     """Return a warning for each option without effect."""
     unknown = [name for name in changes if name not in Options.model_fields and name != CHECKPOINT_HASH]
-    warnings = [f"The option '{name}' has no effect." for name in unknown]
-    if str(changes.get("sd_vae") or "").casefold() not in DEFAULT_VAE:
-        warnings.append("The option 'sd_vae' has no effect: a model has its own VAE, or that of its configuration.")
-    if changes.get("return_grid"):
-        warnings.append("The option 'return_grid' has no effect: no grid is made.")
-    return warnings
+    return [f"The option '{name[:60]}' has no effect." for name in unknown]

@@ -20,6 +20,7 @@ AXES = {
     "CFG Scale": "cfg_scale",
     "Image CFG Scale": "image_cfg_scale",
     "Prompt S/R": "",
+    "Prompt order": "",
     "Sampler": "sampler_name",
     "Hires sampler": "hr_sampler_name",
     "Schedule type": "scheduler",
@@ -35,6 +36,8 @@ AXES = {
     "Refiner checkpoint": "refiner_checkpoint",
     "Refiner switch at": "refiner_switch_at",
     "Hires upscaler": "hr_upscaler",
+    "VAE": "",
+    "Face restore": "",
     "Styles": "",
     "Size": "",
 }
@@ -79,7 +82,17 @@ NUMBERED = {
 }
 
 #: Arguments after the three axes, with their defaults.
-FLAGS = {"draw_legend": True, "include_lone_images": False, "include_sub_grids": False, "no_fixed_seeds": False}
+FLAGS: dict[str, Any] = {
+    "draw_legend": True,
+    "include_lone_images": False,
+    "include_sub_grids": False,
+    "no_fixed_seeds": False,
+    "vary_seeds_x": False,
+    "vary_seeds_y": False,
+    "vary_seeds_z": False,
+    "margin_size": 0,
+    "csv_mode": False,
+}
 
 
 def axis_name(value: Any, *, is_img2img: bool) -> str:

@@ -26,12 +26,12 @@ METADATA = {
 
 def test_names_are_those_of_the_web_ui() -> None:
     """The sampler, the schedule and the hash of the model; the prompt has its tags."""
-    text = build_infotext(METADATA, "a <lora:x:1>", "abc", "", load_catalog().schedulers)
+    text = build_infotext(METADATA, "a <lora:x:1>", {"Model hash": "abc", "VAE": "v"}, "", load_catalog().schedulers)
     prompt, _, pairs = split_infotext(text)
 
     assert "a <lora:x:1>" == prompt
-    assert ("DPM++ 2M", "Karras", "abc", "64x32") == tuple(
-        pairs[name] for name in ("Sampler", "Schedule type", "Model hash", "Size")
+    assert ("DPM++ 2M", "Karras", "abc", "v", "64x32") == tuple(
+        pairs[name] for name in ("Sampler", "Schedule type", "Model hash", "VAE", "Size")
     )
     assert {"Schedule type": "Karras"} == extra_pairs(text)
 
@@ -41,7 +41,7 @@ def test_tags_of_an_expanded_prompt() -> None:
     adapters = [{"lora": "x", "weight": 0.5}]
     described = {**METADATA, "written": {"prompt": "__w__"}, "adapters": adapters}
 
-    assert build_infotext(described, "__w__", "", "", ()).startswith("a <lora:x:0.5>\n")
+    assert build_infotext(described, "__w__", {}, "", ()).startswith("a <lora:x:0.5>\n")
 
 
 @pytest.mark.parametrize("text", ["plain, Steps: 1", "größe", "星"])

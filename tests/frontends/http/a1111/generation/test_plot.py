@@ -28,6 +28,7 @@ def plot(*args: Any) -> Plot:
         ("3-1 (-1)", ["3", "2", "1"]),
         ("0-1 [3]", ["0", "0.5", "1"]),
         ("-1", ["-1"]),
+        ("4294967295", ["4294967295"]),
         ("", [""]),
     ],
 )
@@ -58,6 +59,7 @@ def test_grid() -> None:
 
     assert (20, 60) == draw_grid(Plot(axes, {"draw_legend": False}), images).size
     assert (140, 76) == draw_grid(Plot(axes, {"draw_legend": True}), images).size
+    assert (23, 66) == draw_grid(Plot(axes, {"draw_legend": False, "margin_size": 3}), images).size
 
 
 async def test_a_plot_over_fakes() -> None:
@@ -69,12 +71,60 @@ async def test_a_plot_over_fakes() -> None:
     )
     info, requests = json.loads(answer.json()["info"]), server.generations.requests
 
-    assert (9, 1, 9) == (len(answer.json()["images"]), info["index_of_first_image"], len(info["infotexts"]))
+    assert (1, 1, 1) == (len(answer.json()["images"]), info["index_of_first_image"], len(info["infotexts"]))
     assert 1 == len({each.seed for each in requests})
     assert [2, 3] == [each.optional_params["num_inference_steps"] for each in requests[:2]]
     assert {"a star", "b stbr"} == {each.params["prompt"] for each in requests}
     assert ["demo"] * 4 + ["org/painter"] * 4 == [each.model for each in requests]
     assert "X/Y/Z plot" == info["extra_generation_params"]["Script"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "images", "first"),
+    [
+        ((True, False, False), 1, 1),
+        ((True, True, False), 9, 1),
+        ((True, False, True), 3, 3),
+        ((True, True, True), 11, 3),
+    ],
+)
+async def test_images_of_a_plot(flags: tuple[bool, ...], images: int, first: int) -> None:
+    """The grid, then that of each value of z, then each image alone, as the arguments have it; each has its infotext."""
+    args = ["Steps", "2,3", [], "CFG Scale", "1,2", [], "Prompt S/R", "x,y", [], *flags]
+    body = {"prompt": "x", "script_name": "X/Y/Z plot", "script_args": args}
+    answer = (await Server().http.post("/sdapi/v1/txt2img", json=body)).json()
+    info = json.loads(answer["info"])
+
+    assert (images, images, first) == (len(answer["images"]), len(info["infotexts"]), info["index_of_first_image"])
+
+
+async def test_seeds_of_axes() -> None:
+    """An axis may have its own seed for each value; those of two axes differ."""
+    server = Server()
+    axes = ["Steps", "2,3", [], "CFG Scale", "1,2,3", [], "Nothing", "", []]
+    for flags in ([True, False, False], [True, True, False]):
+        args = [*axes, True, False, False, False, *flags]
+        body = {"prompt": "x", "seed": 5, "script_name": "X/Y/Z plot", "script_args": args}
+        await server.http.post("/sdapi/v1/txt2img", json=body)
+
+    assert [5, 6] * 3 == [each.seed for each in server.generations.requests[:6]]
+    assert [5, 6, 7, 8, 9, 10] == [each.seed for each in server.generations.requests[6:]]
+
+
+async def test_axes_of_prompts_and_options() -> None:
+    """Parts of a prompt in all orders, the VAE, and the model for faces."""
+    server = Server()
+    server.add("GFPGANv1.4", "FaceRestorationPipeline")
+    args = ["Prompt order", "red, star", [], "VAE", "", ["Automatic", "nothere"], "Face restore", "false,gfpgan", []]
+    settings = {"sd_model_checkpoint": "demo"}
+    body = {"prompt": "a red old star", "override_settings": settings, "script_name": "X/Y/Z plot", "script_args": args}
+    answer = (await server.http.post("/sdapi/v1/txt2img", json=body)).json()
+    requests = server.generations.requests
+
+    assert ["a red old star", "a star old red"] * 4 == [each.params["prompt"] for each in requests]
+    assert [False] * 4 + [True] * 4 == ["faces" in each.workflow for each in requests]
+    assert "GFPGANv1.4" == requests[-1].workflow["faces"]["model"]
+    assert 1 == len([each for each in answer["warnings"] if "'sd_vae' 'nothere'" in each])
 
 
 async def test_axes_of_steps_and_refiners() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from a1111_bodies import IMAGE, sent
 from fakes import Server
@@ -87,7 +91,8 @@ async def test_hires(server: Server) -> None:
     assert ("latent-nearest", 1.5, 0.6, 8) == tuple(hires[name] for name in ("upscaler", "scale", "strength", "steps"))
     assert {"prompt": "y", "guidance_scale": 2} == hires["params"]
     assert {"name": "DDIM", "schedule": "automatic"} == hires["scheduler"]
-    assert {"upscaler": "lanczos", "width": 64, "height": 32, "strength": 0.75, "params": {}} == sized.workflow["hires"]
+    expected = {"upscaler": "lanczos", "width": 64, "height": 32, "crop": True, "strength": 0.75, "params": {}}
+    assert expected == sized.workflow["hires"]
     assert {"width": 32, "height": 16} == older.optional_params
     assert {"width": 32, "height": 512} == half.optional_params
     assert (64, 512) == (older.workflow["hires"]["width"], older.workflow["hires"]["height"])
@@ -163,12 +168,19 @@ async def test_other_fields(server: Server) -> None:
 
 async def test_options_of_a_request(server: Server) -> None:
     """Formats, and options without effect."""
-    settings = {"samples_format": "jpg", "jpeg_quality": 50, "sd_vae": "other", "foo": 1}
+    settings = {
+        "samples_format": "jpg",
+        "jpeg_quality": 50,
+        "sd_vae": "other",
+        "forge_additional_modules": [],
+        "foo": 1,
+    }
     request, warnings = await sent(server, prompt="x", override_settings=settings)
 
     assert ("jpeg", 50) == (request.output.format, request.output.quality)
-    assert ["The option 'foo' has no effect."] == warnings[:1]
-    assert "sd_vae" in warnings[1]
+    assert "The option 'foo' has no effect." in warnings
+    assert [each for each in warnings if "'sd_vae' 'other' has no effect: no configuration of 'demo' has it." in each]
+    assert 2 == len(warnings)
 
 
 async def test_tags_styles_and_scripts(server: Server) -> None:
@@ -196,7 +208,7 @@ async def test_images(server: Server) -> None:
     assert all(1 == each.num_outputs for each in several)
 
 
-@pytest.mark.parametrize(("fill", "name"), [*enumerate(["surroundings", "original", "noise", "blank"])])
+@pytest.mark.parametrize(("fill", "name"), [*enumerate(["surroundings", "original", "latent-noise", "latent-blank"])])
 async def test_inpainting(server: Server, fill: int, name: str) -> None:
     """It is a workflow; the complete image is painted without `inpaint_full_res`."""
     body: dict[str, Any] = {
@@ -343,3 +355,47 @@ async def test_a_strength_by_its_own_name(server: Server) -> None:
     request, _ = await sent(server, "img2img", prompt="x", init_images=[IMAGE], strength=0.25)
 
     assert 0.25 == request.optional_params["strength"]
+
+
+async def test_an_image_in_place_of_the_first_pass(server: Server) -> None:
+    """It is enlarged and painted over with the fields of the second pass; without a second pass it is a warning."""
+    second: dict[str, Any] = {
+        "hr_sampler_name": "DDIM",
+        "hr_checkpoint_name": "org/painter",
+        "hr_prompt": "y",
+        "hr_cfg": 2,
+        "hr_second_pass_steps": 3,
+    }
+    body: dict[str, Any] = {"prompt": "x", "firstpass_image": IMAGE, "sampler_name": "Euler", "denoising_strength": 0.5}
+    request, warnings = await sent(server, **body, **second, enable_hr=True, hr_upscaler="Nearest", hr_resize_x=64)
+    _, named = await sent(server, **body, enable_hr=True, hr_upscaler="Latent (bicubic)")
+    _, unused = await sent(server, **body)
+    values = {name: request.optional_params[name] for name in ("num_inference_steps", "guidance_scale")}
+    (source,) = request.inputs["image"]
+
+    assert ("image-to-image", "org/painter", "y") == (request.task, request.model, request.params["prompt"])
+    assert {"num_inference_steps": 6, "guidance_scale": 2} == values
+    assert isinstance(source, bytes)
+    assert (64, 64) == Image.open(io.BytesIO(source)).size
+    assert request.scheduler is not None
+    assert "DDIM" == request.scheduler.name
+    assert [] == warnings
+    assert ["'hr_upscaler' 'Latent (bicubic)' enlarges the pixels of 'firstpass_image', which has no latents."] == named
+    assert ["'firstpass_image' has no effect without 'enable_hr'"] == [each.partition(":")[0] for each in unused]
+
+
+async def test_a_grid(server: Server) -> None:
+    """The option of the web UI puts one before several images, unless the request forbids it."""
+    sizes = []
+    for fields in ({"n_iter": 4}, {"n_iter": 4, "do_not_save_grid": True}, {"n_iter": 1}):
+        body = {"prompt": "x", "width": 8, "height": 16, "override_settings": {"return_grid": True}, **fields}
+        answer = (await server.http.post("/sdapi/v1/txt2img", json=body)).json()
+        info = json.loads(answer["info"])
+        images = [Image.open(io.BytesIO(base64.b64decode(each))) for each in answer["images"]]
+        sizes.append([each.size for each in images])
+
+        assert len(images) == len(info["infotexts"])
+        assert len(images) - len(info["all_seeds"]) == info["index_of_first_image"]
+        assert info["infotexts"][0] == images[0].info["parameters"]
+
+    assert [[(16, 32), *[(8, 16)] * 4], [(8, 16)] * 4, [(8, 16)]] == sizes

@@ -106,12 +106,14 @@ async def test_batches_that_are_interrupted_or_fail() -> None:
 
 
 async def test_the_batches_of_a_request() -> None:
-    """Each is a request with the seeds that follow those of the one before, and the images are in that order."""
+    """Each is a request of its own with the seeds that follow those of the one before; the images are in that order."""
     server = Server()
     answer = (await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x", "n_iter": 3, "seed": 5})).json()
 
     assert 3 == len(answer["images"])
     assert [5, 6, 7] == json.loads(answer["info"])["all_seeds"]
+    # The engine distinguishes requests that run together by their ids.
+    assert 3 == len({each.id for each in server.generations.requests})
 
 
 async def test_a_task_by_its_id() -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
 
 from octabox.catalog.conditions.control import ControlInputs, control_inputs
 from octabox.catalog.entries import PipelineEntry
-from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.errors import InvalidParameterError, MissingParameterError, OctaboxError
 from octabox.frontends.http.a1111.controlnet.preprocessors import find_preprocessor
-from octabox.frontends.http.a1111.controlnet.units import CONTROL, MODES, Unit
+from octabox.frontends.http.a1111.controlnet.units import CONTROL, MODES, Pass, Unit
 from octabox.frontends.http.a1111.images import read_image, resize
+from octabox.frontends.http.a1111.modules import component_sources, modules_of
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png, read_size
 from octabox.service.protocols import ModelService
@@ -29,23 +28,6 @@ ANY_MODEL = frozenset({"", "none"})
 GUESS_MODE = "guess_mode"
 
 
-def components_of(config: ModelConfig) -> dict[str, tuple[str, ...]]:
-    """Return the names of the ControlNets of a configuration, by component: those of their files or folders."""
-    found = {}
-    for name, parts in config.components.items():
-        several = parts if isinstance(parts, tuple) else (parts,)
-        sources = [_component_name(each) for each in several]
-        if all(sources):
-            found[name] = tuple(sources)
-    return found
-
-
-def _component_name(part: ComponentConfig) -> str:
-    """Return the name of a component's source; empty if that is the source of the model."""
-    path = Path(part.model or "")
-    return "/".join(filter(None, (path.stem if path.suffix else path.name, part.subfolder)))
-
-
 def control_models(models: ModelService) -> dict[str, tuple[str, ...]]:
     """Return the ControlNets of each model that has some, in the order of its images."""
     found = {}
@@ -56,7 +38,7 @@ def control_models(models: ModelService) -> dict[str, tuple[str, ...]]:
             continue  # Its use reports it.
         entries = (control_inputs(entry) for entry in served.family(models.catalog))
         names = {control.component.name for control in entries if control.component}
-        parts = [sources for name, sources in components_of(served.config).items() if name in names]
+        parts = [sources for name, sources in component_sources(served.config).items() if name in names]
         if parts:
             found[info.name] = parts[0]
     return found
@@ -75,6 +57,25 @@ class Control:
     model: str = ""
     units: tuple[Unit | None, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def maps(self, files: Sequence[Source]) -> tuple[bytes, ...]:
+        """Return those of the control images that are to follow the result."""
+        pairs = zip(self.units, files, strict=True)
+        return tuple(file for unit, file in pairs if unit and unit.save_detected_map and isinstance(file, bytes))
+
+    @property
+    def has_passes(self) -> bool:
+        """Whether a unit has an effect in one of two passes alone."""
+        return any(each and each.passes for each in self.units)
+
+    def in_pass(self, which: Pass) -> Control:
+        """Return the ControlNets with the weights that they have in a pass of two."""
+        return replace(self, units=tuple(each and each.in_pass(which) for each in self.units))
+
+    def second_params(self, entry: PipelineEntry) -> dict[str, Any]:
+        """Return the call parameters of the pipeline of a second pass that differ from those of the first."""
+        first, second = (_params(control_inputs(entry), entry, self.in_pass(each).units)[0] for each in Pass)
+        return {name: value for name, value in second.items() if first.get(name) != value}
 
     async def prepare(
         self, ctx: AppContext, entry: PipelineEntry, size: tuple[int | None, int | None], source: Sequence[Source]
@@ -105,12 +106,17 @@ def find_control(models: ModelService, model: str, units: Sequence[Unit], warnin
         InvalidParameterError: There is no such ControlNet for the model.
     """
     known = control_models(models)
-    source = models.get(model).source
+    source, modules = models.get(model).source, set(modules_of(models.resolve(model)))
     same = [name for name in known if name == model or models.get(name).source == source]
-    for name in sorted(same, key=lambda each: (each != model, len(known[each]))):
+    lost = {name: modules - set(modules_of(models.resolve(name))) for name in same}
+    for name in sorted(same, key=lambda each: (each != model, len(lost[each]), len(known[each]))):
         placed = _placed(units, known[name])
         if placed is not None:
-            return Control(name, placed, warnings)
+            names = sorted(each.name for each in lost[name])
+            notes = (
+                f"The module '{each}' has no effect: '{name}', which has the ControlNet, lacks it." for each in names
+            )
+            return Control(name, placed, (*warnings, *notes))
     choices = sorted({each for name in same for each in known[name]})
     requested = ", ".join(unit.model for unit in units)
     raise InvalidParameterError(
@@ -153,9 +159,8 @@ async def _control_image(
     if source and isinstance(source[0], bytes):
         target = read_size(source[0])
     image = await asyncio.to_thread(resize, image, target, unit.resize_number)
-    made = await asyncio.to_thread(
-        preprocess, image, unit.module, unit.processor_res, unit.threshold_a, unit.threshold_b
-    )
+    resolution = -1 if unit.pixel_perfect else unit.processor_res
+    made = await asyncio.to_thread(preprocess, image, unit.module, resolution, unit.threshold_a, unit.threshold_b)
     return made if made.size == image.size or preprocessor is None else made.resize(image.size)
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from octabox.frontends.http.a1111.controlnet.control import control_models, preprocess
 from octabox.frontends.http.a1111.controlnet.preprocessors import PREPROCESSORS, find_preprocessor
-from octabox.frontends.http.a1111.fields import Count, LenientModel, Number
+from octabox.frontends.http.a1111.fields import Count, LenientModel, Number, unknown_warnings
 from octabox.frontends.http.a1111.images import read_image
 from octabox.frontends.http.a1111.responses import A1111Route
 from octabox.frontends.http.bodies import check_fields, read_json
@@ -82,7 +82,8 @@ def routes(ctx: AppContext) -> APIRouter:
             arguments = (body.controlnet_processor_res, body.controlnet_threshold_a, body.controlnet_threshold_b)
             made = await asyncio.to_thread(preprocess, image, body.controlnet_module, *arguments)
             images.append(base64.b64encode(await asyncio.to_thread(encode_png, made)).decode("ascii"))
-        return SafeJson({"images": images, "info": "Success"})
+        warnings = unknown_warnings(body)
+        return SafeJson({"images": images, "info": "Success", **({"warnings": warnings} if warnings else {})})
 
     return router
 

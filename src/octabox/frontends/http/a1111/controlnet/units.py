@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -18,6 +19,17 @@ SCRIPT = "controlnet"
 #: Control modes by number.
 BALANCED, PROMPT, CONTROL = "balanced", "my prompt is more important", "controlnet is more important"
 MODES = (BALANCED, PROMPT, CONTROL)
+
+
+class Pass(Enum):
+    """A pass of two; its value is the option of a unit that has an effect in it alone."""
+
+    FIRST = "low res only"
+    SECOND = "high res only"
+
+
+#: Options of a unit for the passes in which it has an effect, by number.
+PASSES = ("both", *(each.value for each in Pass))
 
 
 class Unit(LenientModel):
@@ -39,7 +51,8 @@ class Unit(LenientModel):
     guidance_end: Number = Field(1.0, description="Fraction of the steps at which it ends.")
     control_mode: str | Count = Field(0, description="0 balanced, 2 more important than the prompt.")
     pixel_perfect: bool = Field(default=False, description="Whether the preprocessor works at the size of the result.")
-    hr_option: str = Field("Both", description="Both: the control applies to both passes.")
+    hr_option: str | Count = Field("Both", description="Both, Low res only or High res only: passes with the control.")
+    save_detected_map: bool = Field(default=False, description="Whether the control image follows those of the result.")
 
     @field_validator("image", mode="before")
     @classmethod
@@ -70,6 +83,23 @@ class Unit(LenientModel):
             InvalidParameterError: There is no such mode.
         """
         return _number(self.control_mode, {name: index for index, name in enumerate(MODES)}, "control_mode")
+
+    @property
+    def passes(self) -> int:
+        """The number of the passes in which it has an effect.
+
+        Raises:
+            InvalidParameterError: There is no such option.
+        """
+        name = (
+            self.hr_option.rpartition(".")[2].replace("_", " ") if isinstance(self.hr_option, str) else self.hr_option
+        )
+        return _number(name or 0, {name: index for index, name in enumerate(PASSES)}, "hr_option")
+
+    def in_pass(self, which: Pass) -> Unit:
+        """Return it with a weight of 0 if it has no effect in a pass."""
+        is_off = self.passes not in (0, PASSES.index(which.value))
+        return self.model_copy(update={"weight": 0.0}) if is_off else self
 
 
 def _number(value: str | int, names: Mapping[str, int], field: str) -> int:
@@ -105,11 +135,11 @@ def parse_units(scripts: Mapping[str, Any]) -> tuple[tuple[Unit, ...], tuple[str
 
 def _unit_warnings(unit: Unit) -> list[str]:
     """Return a warning for each field of a unit without effect."""
-    warnings = [f"'controlnet.{name[:60]}' has no effect: there is no such field." for name in unit.unknown]
+    # Clients of other versions of the extension send fields that ask for nothing.
+    unknown = [name for name, value in unit.unknown.items() if value]
+    warnings = [f"'controlnet.{name[:60]}' has no effect: there is no such field." for name in unknown]
     if unit.mask:
         warnings.append("'controlnet.mask' has no effect: the control applies to the complete image.")
-    if unit.hr_option not in ("Both", ""):
-        warnings.append("'controlnet.hr_option' has no effect: the control applies to both passes.")
     if unit.low_vram:
         warnings.append("'controlnet.low_vram' has no effect: the memory mode is a setting of the model.")
     if unit.mode == MODES.index(PROMPT):

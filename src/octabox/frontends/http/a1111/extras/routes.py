@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from PIL import Image
 
 from octabox.errors import GenerationError, MissingParameterError, RequestError
+from octabox.frontends.http.a1111.extras.faces import restore_faces
 from octabox.frontends.http.a1111.extras.schema import (
     BatchBody,
     ExtrasBody,
@@ -20,7 +21,8 @@ from octabox.frontends.http.a1111.extras.schema import (
     SingleBody,
     batch_schema,
 )
-from octabox.frontends.http.a1111.extras.upscale import enlarge, warnings_of
+from octabox.frontends.http.a1111.extras.upscale import enlarge
+from octabox.frontends.http.a1111.fields import unknown_warnings
 from octabox.frontends.http.a1111.images import read_image
 from octabox.frontends.http.a1111.responses import A1111Route
 from octabox.frontends.http.bodies import body_description, check_fields, read_json
@@ -52,19 +54,20 @@ def routes(ctx: AppContext) -> APIRouter:
     async def single(request: Request) -> Response:
         """Enlarge an image."""
         body = check_fields(SingleBody, await read_json(request))
-        made = await cancel_on_disconnect(request.receive, _enlarged(ctx, body, body.image, "image"))
-        warnings = [*warnings_of(body)]
+        warnings = unknown_warnings(body)
+        made = await cancel_on_disconnect(request.receive, _processed(ctx, body, body.image, "image", warnings))
         return SafeJson({"html_info": " ".join(warnings), "image": made, "warnings": warnings})
 
     @router.post("/extra-batch-images", openapi_extra=body_description(batch_schema, "application/json"))
     async def batch(request: Request) -> Response:
         """Enlarge several images."""
         body = check_fields(BatchBody, await read_json(request))
+        warnings = unknown_warnings(body)
         made = [
-            await cancel_on_disconnect(request.receive, _enlarged(ctx, body, each.data, "imageList"))
+            await cancel_on_disconnect(request.receive, _processed(ctx, body, each.data, "imageList", warnings))
             for each in body.imageList
         ]
-        warnings = [*warnings_of(body)]
+        warnings = [*dict.fromkeys(warnings)]
         return SafeJson({"html_info": " ".join(warnings), "images": made, "warnings": warnings})
 
     @router.post("/png-info", openapi_extra=body_description(PngBody.model_json_schema, "application/json"))
@@ -72,7 +75,7 @@ def routes(ctx: AppContext) -> APIRouter:
         """Return the infotext of an image, and its parameters."""
         body = check_fields(PngBody, await read_json(request))
         _require(body.image)
-        return SafeJson(await asyncio.to_thread(_png_info, body.image))
+        return SafeJson({**await asyncio.to_thread(_png_info, body.image), **_noted(unknown_warnings(body))})
 
     @router.post("/interrogate", openapi_extra=body_description(InterrogateBody.model_json_schema, "application/json"))
     async def interrogate(request: Request) -> Response:
@@ -86,7 +89,7 @@ def routes(ctx: AppContext) -> APIRouter:
         )
         if text is None:
             raise GenerationError(f"The model '{generation.model}' made no text.", model=generation.model)
-        return SafeJson({"caption": text})
+        return SafeJson({"caption": text, **_noted([*unknown_warnings(body), *generation.warnings])})
 
     return router
 
@@ -97,10 +100,17 @@ def _require(image: str) -> None:
         raise MissingParameterError("'image' is missing.", hint="Send it as base64.", parameter="image")
 
 
-async def _enlarged(ctx: AppContext, body: ExtrasBody, text: str, field: str) -> str:
-    """Return an enlarged image in base64."""
+def _noted(warnings: list[str]) -> dict[str, list[str]]:
+    """Return the key of warnings, if there are some."""
+    return {"warnings": warnings} if warnings else {}
+
+
+async def _processed(ctx: AppContext, body: ExtrasBody, text: str, field: str, warnings: list[str]) -> str:
+    """Return an image in base64 with restored faces, enlarged, or the other way round."""
     _require(text)
-    image = await enlarge(ctx, body, await read_image(ctx, text, field))
+    image = await read_image(ctx, text, field)
+    for step in (enlarge, restore_faces) if body.upscale_first else (restore_faces, enlarge):
+        image = await step(ctx, body, image, warnings)
     return base64.b64encode(await asyncio.to_thread(encode_png, image)).decode("ascii")
 
 

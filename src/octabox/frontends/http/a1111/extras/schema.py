@@ -14,8 +14,8 @@ class ExtrasBody(LenientModel):
 
     resize_mode: Count = Field(0, ge=0, le=1, description="0 by a factor, 1 to a size.")
     show_extras_results: bool = Field(default=True, description="Accepted for compatibility; the images are returned.")
-    gfpgan_visibility: Number = Field(0.0, ge=0, le=1, description="No effect.")
-    codeformer_visibility: Number = Field(0.0, ge=0, le=1, description="No effect.")
+    gfpgan_visibility: Number = Field(0.0, ge=0, le=1, description="Share of the faces that a model restores.")
+    codeformer_visibility: Number = Field(0.0, ge=0, le=1, description="Likewise, by another model.")
     codeformer_weight: Number = Field(0.0, ge=0, le=1, description="No effect.")
     upscaling_resize: Number = Field(2.0, gt=0, le=16, description="Factor of each side.")
     upscaling_resize_w: Count = Field(512, ge=1, description="Width, if `resize_mode` is 1.")
@@ -24,7 +24,7 @@ class ExtrasBody(LenientModel):
     upscaler_1: str = Field("None", description="Filter or model that enlarges.")
     upscaler_2: str = Field("None", description="Another one, whose result is blended in.")
     extras_upscaler_2_visibility: Number = Field(0.0, ge=0, le=1, description="Share of its result.")
-    upscale_first: bool = Field(default=False, description="No effect without a face restorer.")
+    upscale_first: bool = Field(default=False, description="Whether faces are restored after that.")
 
 
 class SingleBody(ExtrasBody):

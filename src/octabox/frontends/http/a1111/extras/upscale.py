@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from PIL import Image
 
@@ -20,23 +22,30 @@ from octabox.service.workflows.resize import FILTERS
 from octabox.types import GenerationRequest, OutputFormat
 
 
-async def enlarge(ctx: AppContext, body: ExtrasBody, image: Image.Image) -> Image.Image:
+async def enlarge(ctx: AppContext, body: ExtrasBody, image: Image.Image, warnings: list[str]) -> Image.Image:
     """Return an enlarged image; unchanged without an upscaler.
+
+    Args:
+        ctx: Collaborators of the routes.
+        body: The fields.
+        image: The image.
+        warnings: Receives the warnings.
 
     Raises:
         OctaboxError: There is no such upscaler, the result is too large, or the model has failed.
     """
     size = _size(body, image.size, ctx.settings.max_image_pixels)
+    fit = body.resize_mode == 0 or body.upscaling_crop
     names = [
         await asyncio.to_thread(find_upscaler, ctx.models, getattr(body, field), field)
         for field in ("upscaler_1", "upscaler_2")
     ]
     if names[0] is None:
         return image
-    first = await _enlarged(ctx, names[0], image, size, body)
+    first = await enlarge_to(ctx, names[0], image, size, warnings, fit=fit)
     if names[1] is None or not body.extras_upscaler_2_visibility:
         return first
-    second = await _enlarged(ctx, names[1], image, size, body)
+    second = await enlarge_to(ctx, names[1], image, size, warnings, fit=fit)
     if second.size != first.size:
         second = second.resize(first.size, Image.Resampling.LANCZOS)
     return await asyncio.to_thread(Image.blend, first, second, body.extras_upscaler_2_visibility)
@@ -60,43 +69,65 @@ def _size(body: ExtrasBody, size: Size, limit: int) -> Size:
     return max(target[0], 1), max(target[1], 1)
 
 
-async def _enlarged(ctx: AppContext, name: str, image: Image.Image, size: Size, body: ExtrasBody) -> Image.Image:
-    """Return an image enlarged by one upscaler: to a size with its shape, then cropped to the exact size."""
-    scale = max(size[0] / image.width, size[1] / image.height)
-    if body.resize_mode and not body.upscaling_crop:
-        scale = min(size[0] / image.width, size[1] / image.height)
-    target = round(image.width * scale), round(image.height * scale)
+async def enlarge_to(
+    ctx: AppContext, name: str, image: Image.Image, size: Size, warnings: list[str], *, fit: bool = True
+) -> Image.Image:
+    """Return an image enlarged by one upscaler, in its shape: to cover the size, and cropped to it, or within the size.
+
+    Args:
+        ctx: Collaborators of the routes.
+        name: A filter, or a model that enlarges images.
+        image: The image.
+        size: The size.
+        warnings: Receives the warnings.
+        fit: Whether to crop; otherwise the result is within the size.
+
+    Raises:
+        OctaboxError: The model has failed.
+    """
+    scales = size[0] / image.width, size[1] / image.height
+    scale = max(scales) if fit else min(scales)
+    target = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
     if name in FILTERS:
         made = await asyncio.to_thread(image.resize, target, FILTERS[name])
     else:
-        made = (await _by_model(ctx, name, image)).resize(target, Image.Resampling.LANCZOS)
-    is_exact = body.resize_mode == 0 or body.upscaling_crop
-    return await asyncio.to_thread(resize, made, size, CROP) if is_exact else made
+        source = source_parameter(enlarging_models(ctx.models)[name])
+        assert source is not None  # noqa: S101 (the list has only models with one)
+        enlarged = await run_model(ctx, name, source.name, image, warnings)
+        made = enlarged.resize(target, Image.Resampling.LANCZOS)
+    return await asyncio.to_thread(resize, made, size, CROP) if fit else made
 
 
-async def _by_model(ctx: AppContext, name: str, image: Image.Image) -> Image.Image:
-    """Return an image enlarged by a model.
+async def run_model(
+    ctx: AppContext,
+    name: str,
+    parameter: str,
+    image: Image.Image,
+    warnings: list[str],
+    params: Mapping[str, Any] = MappingProxyType({}),
+) -> Image.Image:
+    """Return what a model makes of an image.
+
+    Args:
+        ctx: Collaborators of the routes.
+        name: The model.
+        parameter: Its call parameter for the image.
+        image: The image.
+        warnings: Receives the warnings.
+        params: Other call parameters.
 
     Raises:
         GenerationError: The model has made no image.
     """
-    source = source_parameter(enlarging_models(ctx.models)[name])
-    assert source is not None  # noqa: S101 (the list has only models with one)
-    inputs = {source.name: (await asyncio.to_thread(encode_png, image),)}
-    request = GenerationRequest(name, optional_params={"prompt": ""}, inputs=inputs, output=OutputFormat("png"))
+    inputs = {parameter: (await asyncio.to_thread(encode_png, image),)}
+    served = await asyncio.to_thread(ctx.models.resolve, name)
+    prompt = {"prompt": ""} if served.pipeline.parameter("prompt") else {}
+    request = GenerationRequest(name, params={**prompt, **params}, inputs=inputs, output=OutputFormat("png"))
     generation = await ctx.generation.generate(request)
+    warnings += generation.warnings
     made = next((each for each in generation.artifacts if each.kind == "image"), None)
     if made is None:
         raise GenerationError(f"The model '{name}' made no image.", model=name)
     with Image.open(io.BytesIO(made.content)) as opened:
-        enlarged: Image.Image = opened.convert("RGB")
-        return enlarged
-
-
-def warnings_of(body: ExtrasBody) -> Iterator[str]:
-    """Yield a warning for each field without effect."""
-    for name in ("gfpgan_visibility", "codeformer_visibility"):
-        if getattr(body, name):
-            yield f"'{name}' has no effect: 'restore_faces' of txt2img and img2img restores faces."
-    for name in body.unknown:
-        yield f"'{name[:60]}' has no effect: there is no such field."
+        result: Image.Image = opened.convert("RGB")
+        return result

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from octabox.media.metadata.infotext import ONLY_MASKED, split_infotext
+from octabox.frontends.http.a1111 import options
+from octabox.media.metadata.infotext import CONTENT, CONTENTS, INVERTED, MODE, ONLY_MASKED, split_infotext
 
 #: Fields by the names of an infotext; those that a route does not have are a warning, as if a client had sent them.
 FIELDS = {
@@ -53,10 +55,22 @@ SIZES = {
 #: Names of which there is a second pass.
 HIRES = ("Hires upscale", "Hires resize")
 
-CLIP_SKIP, AREA = "Clip skip", "Inpaint area"
+CLIP_SKIP, AREA, VAE, FACES = "Clip skip", "Inpaint area", "VAE", "Face restoration"
+
+#: The name for the layer of the text encoder, and that of SD.Next.
+CLIP_SKIPS = (CLIP_SKIP, "CLiP-skip")
+
+#: Names of Forge's VAE and text encoders, which are numbered.
+MODULE = re.compile(r"Module \d+")
 
 #: Names that describe what made the image, without a field: a request selects its model itself, as in the web UI.
-DESCRIPTIVE = frozenset({"Model", "Model hash", "Pipeline", "Version"})
+#: Some are of Forge and SD.Next, and hashes are those of what other names, or tags of the prompt, select.
+DESCRIPTIVE = frozenset(
+    {
+        *("Model", "Model hash", "Pipeline", "Version", "VAE hash", "Lora hashes", "LoRA hashes", "LoRA networks"),
+        *("TI hashes", "App", "Parser", "Operations"),
+    }
+)
 
 
 def with_infotext(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,15 +90,29 @@ def with_infotext(fields: Mapping[str, Any]) -> dict[str, Any]:
         found["enable_hr"] = True
     if AREA in pairs:
         found["inpaint_full_res"] = pairs[AREA] == ONLY_MASKED
-    settings = dict(sent.get("override_settings") or {})
-    if CLIP_SKIP in pairs:
-        settings = {"CLIP_stop_at_last_layers": pairs[CLIP_SKIP], **settings}
-    return {**found, **({"override_settings": settings} if settings else {}), **sent}
+    if pairs.get(CONTENT) in CONTENTS.values():
+        found["inpainting_fill"] = [*CONTENTS.values()].index(pairs[CONTENT])
+    if MODE in pairs:
+        found["inpainting_mask_invert"] = int(pairs[MODE] == INVERTED)
+    if FACES in pairs:
+        found["restore_faces"] = True
+    settings = {**_settings(pairs), **(sent.get("override_settings") or {})}
+    return {**found, **sent, **({"override_settings": settings} if settings else {})}
+
+
+def _settings(pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Return the options in the pairs of an infotext."""
+    names = dict.fromkeys(CLIP_SKIPS, "CLIP_stop_at_last_layers") | {FACES: options.RESTORER, VAE: options.VAE}
+    settings: dict[str, Any] = {option: pairs[name] for name, option in names.items() if name in pairs}
+    modules = [value for name, value in pairs.items() if MODULE.fullmatch(name)]
+    return {**settings, **({options.MODULES: modules} if modules else {})}
 
 
 def infotext_warnings(text: str | None) -> Iterator[str]:
     """Yield a warning about the pairs of an infotext that are neither fields nor a description of what made the image."""
-    known = {*FIELDS, *SIZES, *HIRES, *DESCRIPTIVE, CLIP_SKIP, AREA}
-    names = ", ".join(f"'{name}'" for name in split_infotext(text or "")[2] if name not in known)
+    pairs = split_infotext(text or "")[2]
+    known = {*FIELDS, *SIZES, *HIRES, *DESCRIPTIVE, *CLIP_SKIPS, AREA, VAE, FACES, MODE}
+    known |= {CONTENT} if pairs.get(CONTENT) in CONTENTS.values() else set()
+    names = ", ".join(f"'{name}'" for name in pairs if name not in known and not MODULE.fullmatch(name))
     if names:
         yield f"In 'infotext', {names} {'have' if ', ' in names else 'has'} no effect."

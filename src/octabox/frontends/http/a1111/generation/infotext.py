@@ -27,6 +27,7 @@ STANDARD = frozenset(
         "Size",
         "Model",
         "Model hash",
+        "VAE",
         "Denoising strength",
         "Clip skip",
         "Variation seed",
@@ -38,14 +39,14 @@ STANDARD = frozenset(
 
 
 def build_infotext(
-    metadata: Mapping[str, Any], prompt: str, model_hash: str, label: str, known: Collection[str]
+    metadata: Mapping[str, Any], prompt: str, extra: Mapping[str, Any], label: str, known: Collection[str]
 ) -> str:
     """Return the infotext of an image.
 
     Args:
         metadata: Its metadata.
         prompt: Its prompt with the tags of LoRAs, which the metadata lists elsewhere.
-        model_hash: Hash of the model.
+        extra: Other pairs, such as the hash of the model.
         label: Name of the sampler in the web UI; empty for that of the class in the metadata.
         known: The available classes of samplers.
     """
@@ -59,7 +60,7 @@ def build_infotext(
         tags = "".join(f" <lora:{each['lora']}:{each['weight']:g}>" for each in metadata.get("adapters") or ())
         prompt = f"{params.get('prompt', '')}{tags}"
     described = {**metadata, "scheduler": scheduler, "params": {**params, "prompt": prompt}}
-    return format_infotext(described, {"Model hash": model_hash})
+    return format_infotext(described, extra)
 
 
 def extra_pairs(infotext: str) -> dict[str, str]:

@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from PIL import Image
-
-from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.callers import Caller, Callers
 from octabox.frontends.http.a1111.checkpoints import find_checkpoint
 from octabox.frontends.http.a1111.controlnet.control import Control, find_control
 from octabox.frontends.http.a1111.controlnet.units import parse_units
-from octabox.frontends.http.a1111.generation.hires import SecondPass, hires_pass, refiner_part
+from octabox.frontends.http.a1111.generation.parsed import ParsedRequest, with_inputs, with_params, with_warnings
+from octabox.frontends.http.a1111.generation.passes.continued import continued
+from octabox.frontends.http.a1111.generation.passes.controlled import with_control_passes
+from octabox.frontends.http.a1111.generation.passes.hires import (
+    hires_pass,
+    refiner_part,
+    with_refiner,
+    with_second_pass,
+)
+from octabox.frontends.http.a1111.generation.passes.painting import SIDES, prepared
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody, TextToImageBody
-from octabox.frontends.http.a1111.generation.targets import (
-    image_target,
-    mask_target,
-    text_target,
-)
-from octabox.frontends.http.a1111.generation.translate import (
-    ParsedRequest,
-    check_count,
-    image_params,
-    mask_blur,
-    to_request,
-)
-from octabox.frontends.http.a1111.images import STRETCH_LATENTS, read_image, read_mask, resize, target_size
+from octabox.frontends.http.a1111.generation.targets import image_target, mask_target, text_target
+from octabox.frontends.http.a1111.generation.translate import check_count, mask_blur, to_request
+from octabox.frontends.http.a1111.images import read_image
+from octabox.frontends.http.a1111.modules import missing_warning, model_with
 from octabox.frontends.http.a1111.options import CHECKPOINT, Options
 from octabox.frontends.http.a1111.responses import NO_IMAGE, ImageNotFoundError
 from octabox.frontends.http.bodies import check_fields
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png
-from octabox.service.workflows.resize import LATENT_FILTERS
 from octabox.types import Source
-
-#: Settings of a workflow by the number of ``inpainting_fill``.
-FILLS = ("surroundings", "original", "noise", "blank")
-
-#: The sides of an image.
-SIDES = ("width", "height")
 
 
 @dataclass(frozen=True)
@@ -98,8 +88,10 @@ class RequestBuilder:
             OctaboxError: The request is invalid.
         """
         if body.enable_hr and body.firstpass_image:
-            return await self._continued(body, caller)
-        options, model = await asyncio.to_thread(self._options, body, caller)
+            following, warnings = await continued(self._ctx, body)
+            batches = await self.image_to_image(following, caller)
+            return replace(batches, parsed=with_warnings(batches.parsed, *warnings))
+        options, model, notes = await asyncio.to_thread(self._options, body, caller)
         control, model = await self._control(body, model)
         target = await asyncio.to_thread(text_target, self._ctx.models, model, controlled=bool(control.units))
         parsed = await asyncio.to_thread(to_request, self._ctx.models, body, options, target)
@@ -111,7 +103,9 @@ class RequestBuilder:
         if body.enable_hr:
             second = await asyncio.to_thread(hires_pass, self._ctx.models, target, body, parsed.sampling)
             parsed = with_second_pass(parsed, second)
-        parsed = await self._with_control(parsed, control, size)
+            if control.has_passes:
+                parsed, control = await asyncio.to_thread(with_control_passes, self._ctx.models, parsed, control)
+        parsed = await self._with_control(with_warnings(parsed, *notes), control, size)
         count = check_count(body, 1, self._ctx.settings.max_outputs)
         strength = body.denoising_strength if body.enable_hr else None
         return Batches(parsed, (), count, options, strength, batches=body.n_iter)
@@ -126,13 +120,13 @@ class RequestBuilder:
         if not sources:
             raise ImageNotFoundError(f"{NO_IMAGE}.", hint="Send it as base64.", parameter="init_images")
         count = check_count(body, len(sources), self._ctx.settings.max_outputs)
-        options, model = await asyncio.to_thread(self._options, body, caller)
+        options, model, notes = await asyncio.to_thread(self._options, body, caller)
         control, model = await self._control(body, model)
         find = mask_target if body.mask else image_target
         target = await asyncio.to_thread(find, self._ctx.models, model, controlled=bool(control.units))
         parsed = await asyncio.to_thread(to_request, self._ctx.models, body, options, target)
         images = [await read_image(self._ctx, text, "init_images") for text in sources]
-        parsed, images = await _prepared(self._ctx, body, parsed, images)
+        parsed, images = await prepared(self._ctx, body, with_warnings(parsed, *notes), images)
         parsed = with_refiner(parsed, await asyncio.to_thread(refiner_part, self._ctx.models, body))
         files = tuple([await asyncio.to_thread(encode_png, each) for each in images])
         if len(files) == 1:
@@ -143,12 +137,15 @@ class RequestBuilder:
         several = files if len(files) > 1 else ()
         return Batches(parsed, several, count, options, strength, blur, batches=body.n_iter)
 
-    def _options(self, body: GenerationBody, caller: Caller) -> tuple[Options, str]:
-        """Return the options of a request, and its model."""
-        set_options = self._callers.options(caller)
+    def _options(self, body: GenerationBody, caller: Caller) -> tuple[Options, str, tuple[str, ...]]:
+        """Return the options of a request, its model, and warnings about the modules of it that there are not."""
+        models, set_options = self._ctx.models, self._callers.options(caller)
         overridden = {name: value for name, value in body.override_settings.items() if name in Options.model_fields}
         options = check_fields(Options, {**set_options, **overridden}, "override_settings.")
-        return options, find_checkpoint(self._ctx.models, getattr(options, CHECKPOINT))
+        model = find_checkpoint(models, getattr(options, CHECKPOINT))
+        names = options.modules
+        model, missing = model_with(models, model, names) if names else (model, [])
+        return options, model, tuple(missing_warning(models, model, name, names[name]) for name in missing)
 
     async def _control(self, body: GenerationBody, model: str) -> tuple[Control, str]:
         """Return the ControlNets of a request, and the model that has them."""
@@ -160,134 +157,11 @@ class RequestBuilder:
 
     async def _with_control(self, parsed: ParsedRequest, control: Control, size: Mapping[str, int]) -> ParsedRequest:
         """Return a request with its control images."""
-        parsed = replace(parsed, warnings=(*parsed.warnings, *control.warnings))
+        parsed = with_warnings(parsed, *control.warnings)
         if not control.units:
             return parsed
         side = (size.get("width"), size.get("height"))
         source = parsed.request.inputs.get(parsed.target.image, ())
         images, params, warnings = await control.prepare(self._ctx, parsed.target.entry, side, source)
-        parsed = with_params(parsed, params=params)
-        parsed = replace(parsed, warnings=(*parsed.warnings, *warnings))
-        return with_inputs(parsed, {parsed.target.control: images})
-
-    async def _continued(self, body: TextToImageBody, caller: Caller) -> Batches:
-        """Return the batches of a request whose first pass is an image: it is enlarged and painted over."""
-        image = await read_image(self._ctx, body.firstpass_image or "", "firstpass_image")
-        size = [round(side * body.hr_scale / 8) * 8 for side in image.size]
-        if body.hr_resize_x or body.hr_resize_y:
-            ratio = (body.hr_resize_x / image.width) or (body.hr_resize_y / image.height)
-            size = [body.hr_resize_x or round(image.width * ratio), body.hr_resize_y or round(image.height * ratio)]
-        fields = {name: getattr(body, name) for name in GenerationBody.model_fields if body.has(name)}
-        steps = body.hr_second_pass_steps or body.steps
-        if body.hr_second_pass_steps or body.has("steps"):
-            # Diffusers runs only the fraction of the steps that the strength is.
-            fields["steps"] = max(1, round(steps / max(body.denoising_strength, 0.05)))
-        for name in ("prompt", "negative_prompt"):
-            fields[name] = getattr(body, f"hr_{name}") or getattr(body, name)
-        changes = {"width": size[0], "height": size[1], "init_images": [body.firstpass_image]}
-        continued = check_fields(ImageToImageBody, {**fields, **changes, **body.unknown})
-        batches = await self.image_to_image(continued, caller)
-        warning = "'hr_upscaler' has no effect on 'firstpass_image', which is enlarged by Lanczos."
-        return replace(batches, parsed=replace(batches.parsed, warnings=(*batches.parsed.warnings, warning)))
-
-
-async def _prepared(
-    ctx: AppContext, body: ImageToImageBody, parsed: ParsedRequest, images: Sequence[Image.Image]
-) -> tuple[ParsedRequest, list[Image.Image]]:
-    """Return a request with its size, strength and mask, and its resized images."""
-    width, height = (getattr(body, name) if body.has(name) else None for name in SIDES)
-    limit = ctx.settings.max_image_pixels
-    sizes = [target_size(each, width, height, limit) for each in images]
-    is_region = body.mask is not None and body.mask != "" and body.inpaint_full_res
-    prepared = list(images)
-    if not is_region:
-        pairs = zip(images, sizes, strict=True)
-        prepared = [await asyncio.to_thread(resize, each, size, body.resize_mode) for each, size in pairs]
-    params = image_params(body, parsed.target)
-    if (width or height) and parsed.target.takes(*SIDES):
-        params |= dict(zip(SIDES, sizes[0], strict=True))
-    warnings = []
-    if body.resize_mode == STRETCH_LATENTS and not body.mask:
-        warnings.append("'resize_mode' 3 resizes the image, not its latents.")
-    parsed = replace(with_params(parsed, optional_params=params), warnings=(*parsed.warnings, *warnings))
-    if body.mask:
-        parsed = await _with_mask(ctx, body, parsed, images[0], None if is_region else sizes[0])
-    return parsed, prepared
-
-
-async def _with_mask(
-    ctx: AppContext, body: ImageToImageBody, parsed: ParsedRequest, image: Image.Image, size: tuple[int, int] | None
-) -> ParsedRequest:
-    """Return a request that paints a mask only.
-
-    Args:
-        ctx: Collaborators of the routes.
-        body: The body.
-        parsed: The request.
-        image: The first image, before it is resized.
-        size: The size that the image is resized to; None for a request that paints a region of it.
-    """
-    assert body.mask is not None  # noqa: S101 (the caller has checked it)
-    mask = await read_mask(ctx, body.mask, is_rounded=body.mask_round)
-    if mask.size != image.size:
-        mask = mask.resize(image.size)
-    if size is not None:
-        mask = await asyncio.to_thread(resize, mask, size, body.resize_mode)
-    part = {
-        "area": "masked" if size is None else "whole",
-        "padding": body.inpaint_full_res_padding if size is None else None,
-        "mask_blur": mask_blur(body),
-        "fill": FILLS[body.inpainting_fill],
-        "invert": bool(body.inpainting_mask_invert),
-    }
-    workflow = {**parsed.request.workflow, "inpaint": part}
-    parsed = replace(parsed, request=replace(parsed.request, workflow=workflow))
-    return with_inputs(parsed, {parsed.target.mask: (await asyncio.to_thread(encode_png, mask),)})
-
-
-def with_params(
-    parsed: ParsedRequest, params: Mapping[str, Any] | None = None, optional_params: Mapping[str, Any] | None = None
-) -> ParsedRequest:
-    """Return a request with other call parameters in addition."""
-    request = replace(
-        parsed.request,
-        params={**parsed.request.params, **(params or {})},
-        optional_params={**parsed.request.optional_params, **(optional_params or {})},
-    )
-    return replace(parsed, request=request)
-
-
-def with_inputs(parsed: ParsedRequest, inputs: Mapping[str, tuple[Source, ...]]) -> ParsedRequest:
-    """Return a request with other images in addition."""
-    return replace(parsed, request=replace(parsed.request, inputs={**parsed.request.inputs, **inputs}))
-
-
-def with_refiner(parsed: ParsedRequest, refiner: Mapping[str, Any] | None) -> ParsedRequest:
-    """Return a request with a refiner, if there is one."""
-    return _with_part(parsed, "refiner", refiner) if refiner else parsed
-
-
-def with_second_pass(parsed: ParsedRequest, second: SecondPass) -> ParsedRequest:
-    """Return a request with a second pass."""
-    parsed = replace(parsed, warnings=(*parsed.warnings, *second.warnings))
-    if "refiner" in parsed.request.workflow and second.settings["upscaler"] in LATENT_FILTERS:
-        warning = (
-            "'refiner_checkpoint' has no effect with a second pass over latents: set 'hr_upscaler' to that of an image."
-        )
-        workflow = {name: each for name, each in parsed.request.workflow.items() if name != "refiner"}
-        parsed = replace(parsed, request=replace(parsed.request, workflow=workflow))
-        parsed = replace(parsed, warnings=(*parsed.warnings, warning))
-    return _with_part(parsed, "hires", second.settings)
-
-
-def _with_part(parsed: ParsedRequest, name: str, settings: Mapping[str, Any]) -> ParsedRequest:
-    """Return a request with a part of a workflow.
-
-    Raises:
-        InvalidParameterError: The format of its images is not that of a workflow.
-    """
-    if parsed.request.output.format not in (None, "png", "jpeg", "webp"):
-        maker = {"hires": "A second pass", "refiner": "A refiner"}[name]
-        raise InvalidParameterError(f"{maker} makes png, jpg or webp.", parameter="samples_format")
-    workflow = {**parsed.request.workflow, name: dict(settings)}
-    return replace(parsed, request=replace(parsed.request, workflow=workflow))
+        parsed = with_warnings(with_params(parsed, params=params), *warnings)
+        return replace(with_inputs(parsed, {parsed.target.control: images}), maps=control.maps(images))

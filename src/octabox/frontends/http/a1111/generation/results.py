@@ -18,9 +18,11 @@ from octabox.frontends.http.a1111.generation.infotext import build_infotext, ext
 from octabox.frontends.http.a1111.generation.plot import Plot, draw_grid
 from octabox.frontends.http.a1111.generation.requests import Batches
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody
+from octabox.frontends.http.a1111.images import join_grid
+from octabox.frontends.http.a1111.modules import vae_name
 from octabox.frontends.http.a1111.progress.tasks import Task
 from octabox.frontends.naming.renaming import rename_warnings
-from octabox.media.images import encode_png, read_size
+from octabox.media.images import encode, encode_png, read_size
 from octabox.service.protocols import ModelService
 from octabox.types import Artifact, Generation
 
@@ -72,7 +74,8 @@ def _response(
     info = models.get(parsed.target.model)
     label, known = parsed.sampling.label if parsed.sampling.choice else "", models.catalog.schedulers
     model_hash = identity(info)[:HASH_DIGITS]
-    infotexts = [build_infotext(each.metadata, body.prompt, model_hash, label, known) for each in artifacts]
+    extra = {"Model hash": model_hash, **({"VAE": vae} if (vae := vae_name(parsed.target.served)) else {})}
+    infotexts = [build_infotext(each.metadata, body.prompt, extra, label, known) for each in artifacts]
     warnings = rename_warnings(
         [*parsed.warnings, *(each for generation in output.generations for each in generation.warnings)],
         parsed.client_names,
@@ -82,6 +85,12 @@ def _response(
         pairs = zip(artifacts, infotexts, strict=True)
         images = [base64.b64encode(replace_infotext(each.content, text)).decode("ascii") for each, text in pairs]
     described = _info(body, batches, artifacts, infotexts, task)
+    if batches.options.return_grid and not body.do_not_save_grid and len(images) > 1:
+        grid = encode(join_grid([_decoded(each) for each in images]), parsed.request.output, artifacts[0].metadata)[0]
+        images.insert(0, base64.b64encode(replace_infotext(grid, infotexts[0])).decode("ascii"))
+        described |= {"index_of_first_image": 1, "infotexts": [infotexts[0], *infotexts]}
+    maps = parsed.maps if body.send_images else ()
+    images += [base64.b64encode(each).decode("ascii") for each in maps]
     described |= {"sd_model_name": info.name, "sd_model_hash": model_hash}
     described["extra_generation_params"] |= {WARNINGS: " ".join(warnings)} if warnings else {}
     described["warnings"] = warnings
@@ -107,14 +116,25 @@ def to_plot_response(plot: Plot, bodies: Sequence[dict[str, Any]], body: Generat
     }
     if images:
         first = [_decoded(each["images"][0]) for each in bodies]
-        grid = replace_infotext(encode_png(draw_grid(plot, first)), infos[0]["infotexts"][0])
-        images = [base64.b64encode(grid).decode("ascii"), *images]
-        info |= {"index_of_first_image": 1, "infotexts": [infos[0]["infotexts"][0], *info["infotexts"]]}
+        text = infos[0]["infotexts"][0]
+        grids = [replace_infotext(encode_png(each), text) for each in _grids(plot, first)]
+        lone = images if plot.flags["include_lone_images"] else []
+        images = [*(base64.b64encode(each).decode("ascii") for each in grids), *lone]
+        info["infotexts"] = [*[text] * len(grids), *(info["infotexts"] if lone else [])]
+        info["index_of_first_image"] = len(grids)
     info |= {"warnings": warnings}
     axes = {f"{name} Type": axis.name for name, axis in zip("XYZ", plot.axes, strict=True) if axis.name != "Nothing"}
     values = {f"{name} Values": ", ".join(axis.values) for name, axis in zip("XYZ", plot.axes, strict=True)}
     info["extra_generation_params"] |= {"Script": "X/Y/Z plot", **axes, **{k: v for k, v in values.items() if v}}
     return {"images": images, "parameters": _parameters(body), "info": json.dumps(info), "warnings": warnings}
+
+
+def _grids(plot: Plot, images: Sequence[Image.Image]) -> list[Image.Image]:
+    """Return the grid of a plot, and that of each value of z, if the plot includes them."""
+    planes = plot.planes() if plot.flags["include_sub_grids"] and len(plot.axes[2].values) > 1 else []
+    count = len(plot.axes[0].values) * len(plot.axes[1].values)
+    parts = [(each, images[index * count : (index + 1) * count]) for index, each in enumerate(planes)]
+    return [draw_grid(plot, images), *(draw_grid(each, part) for each, part in parts if part)]
 
 
 def _decoded(text: str) -> Image.Image:
@@ -159,7 +179,7 @@ def _info(
         "batch_size": body.batch_size,
         "restore_faces": body.restore_faces,
         "face_restoration_model": parsed.request.workflow.get("faces", {}).get("model"),
-        "sd_vae_name": None,
+        "sd_vae_name": vae_name(target.served),
         "sd_vae_hash": None,
         "seed_resize_from_w": body.seed_resize_from_w,
         "seed_resize_from_h": body.seed_resize_from_h,

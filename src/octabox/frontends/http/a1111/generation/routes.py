@@ -75,7 +75,7 @@ class Generator:
         """Return the body of the response to a request for a plot."""
         plot = parse_plot(body)
         body = with_fixed_seed(body, plot)
-        cells = [cell_body(body, plot, values) for values in plot.cells()]
+        cells = [cell_body(body, plot, values, index) for index, values in enumerate(plot.cells())]
         # All are checked before one runs.
         built = [await build(cell, task.caller) for cell in cells]
         task.batches = sum(batches.runs for batches in built)

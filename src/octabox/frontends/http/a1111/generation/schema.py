@@ -37,7 +37,7 @@ class GenerationBody(LenientModel):
     restore_faces: bool = Field(default=False, description="Whether to restore faces, by the first model that does.")
     tiling: bool = Field(default=False, description="Whether opposite edges continue each other.")
     do_not_save_samples: bool = Field(default=False, description="Images are never stored.")
-    do_not_save_grid: bool = Field(default=False, description="No grid is made.")
+    do_not_save_grid: bool = Field(default=False, description="Whether no grid is made, whatever the options.")
     disable_extra_networks: bool = Field(default=False, description="Whether tags of LoRAs have no effect.")
     eta: Number | None = Field(None, description="Noise of DDIM, where the pipeline or the sampler has it.")
     denoising_strength: Number = Field(0.75, ge=0, le=1, description="Strength of img2img, or of the second pass.")
@@ -91,7 +91,7 @@ class TextToImageBody(GenerationBody):
     hr_negative_prompt: str = Field("", description="Negative prompt of the second pass.")
     hr_cfg: Number | None = Field(None, description="Guidance scale of the second pass.")
     hr_distilled_cfg: Number | None = Field(None, description="That of distilled models.")
-    hr_additional_modules: list[Any] = Field(default_factory=list, description="No effect.")
+    hr_additional_modules: list[Any] = Field(default_factory=list, description="VAE and text encoders of that pass.")
 
 
 class ImageToImageBody(GenerationBody):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from typing import Any
 
 from octabox.catalog.signature import settable_parameters
 from octabox.errors import InvalidParameterError
-from octabox.frontends.http.a1111.generation.hires import CLIENT_NAMES
-from octabox.frontends.http.a1111.generation.sampling import Sampling, select_sampling
+from octabox.frontends.http.a1111.extras.faces import find_restorer
+from octabox.frontends.http.a1111.generation.parsed import CLIENT_NAMES, ParsedRequest
+from octabox.frontends.http.a1111.generation.sampling import select_sampling
 from octabox.frontends.http.a1111.generation.schema import RANDOM, GenerationBody, ImageToImageBody
 from octabox.frontends.http.a1111.generation.targets import IMAGE_GUIDANCE, Target
 from octabox.frontends.http.a1111.generation.unsupported import FOREIGN, unsupported_warnings
@@ -20,7 +20,6 @@ from octabox.service.conditions.lora import without_tags
 from octabox.service.planning import MAX_RANDOM_SEED
 from octabox.service.protocols import ModelService
 from octabox.service.selection.inputs import STRENGTH, number_parameter
-from octabox.service.workflows.faces import face_models
 from octabox.types import GenerationRequest
 
 #: The prompt syntax of the web UI.
@@ -28,43 +27,6 @@ SYNTAX = "a1111"
 
 #: Forms of the field of another server for the layer of the text encoder.
 LAYER_FIELDS = ("clip_skip",)
-
-
-@dataclass(frozen=True)
-class ParsedRequest:
-    """The request for a batch of images, from which those of all batches are made.
-
-    Args:
-        request: The request of the first batch.
-        target: Its pipeline.
-        sampling: Its sampler.
-        seed: Seed of the first image.
-        subseed: Seed of the variation noise of the first image.
-        layer: Layer of the text encoder, counted from the end.
-        warnings: Fields that have no effect.
-        client_names: The client's names of parameters.
-    """
-
-    request: GenerationRequest
-    target: Target
-    sampling: Sampling
-    seed: int
-    subseed: int
-    layer: int = 1
-    warnings: tuple[str, ...] = ()
-    client_names: Mapping[str, str] = field(default_factory=dict)
-
-    def batch(self, index: int) -> GenerationRequest:
-        """Return the request of a batch: its seeds follow those of the batches before."""
-        request, offset = self.request, index * self.request.num_outputs
-        if request.variation is not None:
-            return replace(request, variation=replace(request.variation, seed=self.subseed + offset))
-        return replace(request, seed=self.seed + offset)
-
-    def seeds(self, count: int) -> tuple[list[int], list[int]]:
-        """Return the seeds and the seeds of the variation noise of all images."""
-        varies = self.request.variation is not None
-        return [self.seed + (0 if varies else i) for i in range(count)], [self.subseed + i for i in range(count)]
 
 
 def to_request(models: ModelService, body: GenerationBody, options: Options, target: Target) -> ParsedRequest:
@@ -86,7 +48,7 @@ def to_request(models: ModelService, body: GenerationBody, options: Options, tar
     params, optional_params, extra_warnings = _params(body, target)
     layer = _layer(body, options)
     skipped, layer_warnings = _skipped_layers(target, layer)
-    faces, face_warnings = _faces(models, body)
+    faces, face_warnings = _faces(models, body, options)
     noise, noise_warnings = _noise(body, options)
     if sampling.choice:
         optional_params = {name: each for name, each in optional_params.items() if name not in sampling.choice.settings}
@@ -139,14 +101,16 @@ def _noise_field(noise: InitialNoise | None) -> str:
     return "seed_resize_from_w" if noise and noise.width else "initial_noise_multiplier"
 
 
-def _faces(models: ModelService, body: GenerationBody) -> tuple[dict[str, Any], list[str]]:
-    """Return the workflow that restores faces, if the request has it, and a warning if no model does."""
+def _faces(models: ModelService, body: GenerationBody, options: Options) -> tuple[dict[str, Any], list[str]]:
+    """Return the workflow that restores faces, if the request has it, and a warning if no model of the name does."""
     if not body.restore_faces:
         return {}, []
-    known = face_models(models.list(), models.catalog)
-    if not known:
+    requested = options.face_restoration_model
+    name, is_same = find_restorer(models, requested)
+    if name is None:
         return {}, ["'restore_faces' has no effect: there is no model that restores faces, such as GFPGAN."]
-    return {"faces": {"model": known[0]}}, []
+    warning = f"'face_restoration_model': '{name}' restores faces, since there is no model {(requested or '')[:60]!r}."
+    return {"faces": {"model": name}}, [] if is_same else [warning]
 
 
 def client_names(target: Target) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from octabox.frontends.http.a1111.generation.defaults import infotext_warnings
-from octabox.frontends.http.a1111.generation.schema import GenerationBody
+from octabox.frontends.http.a1111.generation.schema import GenerationBody, TextToImageBody
 
 _STORED = "images are returned, and not stored on the server"
 
@@ -16,7 +16,6 @@ UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "save_images": ((False,), _STORED),
     "comments": (({},), "nothing reads it"),
     "latent_mask": (("",), "a mask is one of pixels: send 'mask'"),
-    "hr_additional_modules": (([], ["Use same choices"]), "a model has its own text encoders and VAE"),
 }
 
 #: Unknown fields that clients send for other servers, and that need no warning.
@@ -29,6 +28,8 @@ def unsupported_warnings(body: GenerationBody) -> Iterator[str]:
         value = getattr(body, name, None)
         if value is not None and value not in neutral:
             yield f"'{name}' has no effect: {reason}."
+    if isinstance(body, TextToImageBody) and body.firstpass_image and not body.enable_hr:
+        yield "'firstpass_image' has no effect without 'enable_hr': it takes the place of the first of two passes."
     if body.override_settings and not body.override_settings_restore_afterwards:
         yield "'override_settings_restore_afterwards' has no effect: 'override_settings' apply to this request alone."
     yield from infotext_warnings(body.infotext)

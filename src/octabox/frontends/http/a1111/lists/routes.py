@@ -10,6 +10,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from octabox.frontends.http.a1111.controlnet.units import Unit
+from octabox.frontends.http.a1111.modules import list_modules
 from octabox.frontends.http.a1111.responses import A1111Route
 from octabox.frontends.http.a1111.samplers import list_samplers, list_schedules
 from octabox.frontends.http.a1111.scripts import PLOT, plot_arguments
@@ -23,8 +24,8 @@ from octabox.service.workflows.faces import face_models
 #: The scripts; clients look for the last name to find out whether there is ControlNet.
 SCRIPTS = (PLOT, "controlnet", "controlnet m2m")
 
-#: Lists that are empty, since there is nothing of the kind: the VAE is part of a model.
-EMPTY = ("sd-vae", "sd-modules", "hypernetworks", "realesrgan-models", "extensions")
+#: Lists that are empty, since there is nothing of the kind.
+EMPTY = ("hypernetworks", "realesrgan-models", "extensions")
 
 #: Lists that are read again when they are requested, so that there is nothing to refresh.
 FRESH = ("refresh-checkpoints", "refresh-vae", "refresh-loras", "refresh-embeddings")
@@ -44,6 +45,8 @@ def routes(ctx: AppContext) -> APIRouter:
     add_list("schedulers", list_schedules, "List the schedules.")
     add_list("upscalers", lambda: list_upscalers(ctx.models), "List the filters and models that enlarge images.")
     add_list("face-restorers", lambda: _face_restorers(ctx), "List the models that restore faces.")
+    add_list("sd-vae", lambda: list_modules(ctx.models, vae=True), "List the VAEs of configurations.")
+    add_list("sd-modules", lambda: list_modules(ctx.models), "List the VAEs and text encoders of configurations.")
     add_list("latent-upscale-modes", lambda: [{"name": name} for name in LATENT_MODES], "List the filters for latents.")
     add_list("loras", lambda: [_lora_to_json(each) for each in ctx.models.adapters.loras()], "List the LoRAs.")
     add_list("embeddings", lambda: _embeddings(ctx.models.adapters.embeddings()), "List the embeddings.")

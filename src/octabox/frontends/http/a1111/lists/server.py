@@ -79,12 +79,13 @@ def _accelerator_memory(ctx: AppContext) -> dict[str, Any]:
     statuses = ctx.models.status()
     reserved = sum(size for each in statuses for name, size in each.memory.items() if name != "host")
     allocated = sum(size for each in statuses for size in each.allocated.values())
+    peak = max(sum(size for each in statuses for size in each.peak.values()), allocated)
     if not reserved:
         return {"error": "No model is on an accelerator."}
     return {
         "system": {"free": 0, "used": reserved, "total": reserved},
-        "active": {"current": allocated, "peak": allocated},
-        "allocated": {"current": allocated, "peak": allocated},
+        "active": {"current": allocated, "peak": peak},
+        "allocated": {"current": allocated, "peak": peak},
         "reserved": {"current": reserved, "peak": reserved},
         "inactive": {"current": reserved - allocated, "peak": reserved - allocated},
         "events": {"retries": 0, "oom": 0},

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.checkpoints import find_other
+from octabox.frontends.http.a1111.generation.parsed import ParsedRequest, with_part, with_warnings
 from octabox.frontends.http.a1111.generation.sampling import Sampling, sampling_of
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, TextToImageBody
 from octabox.frontends.http.a1111.generation.targets import Target
+from octabox.frontends.http.a1111.modules import missing_warning, model_with, requested_modules
 from octabox.frontends.http.a1111.samplers import is_default
 from octabox.frontends.http.a1111.upscalers import find_upscaler
 from octabox.service.conditions.lora import without_tags
 from octabox.service.protocols import ModelService
-from octabox.service.workflows.resize import LANCZOS
+from octabox.service.workflows.resize import LANCZOS, LATENT_FILTERS
 from octabox.types import SchedulerChoice
 
 #: Default of the web UI for the upscaler of the second pass.
@@ -23,24 +25,6 @@ DEFAULT_UPSCALER = "Latent"
 
 #: Minimum strength of a second pass, and minimum fraction of the steps before a refiner.
 MIN_STRENGTH = 0.01
-
-#: Fields of the web UI by the settings of a workflow, for errors.
-CLIENT_NAMES = {
-    "workflow.hires": "enable_hr",
-    "workflow.hires.upscaler": "hr_upscaler",
-    "workflow.hires.scale": "hr_scale",
-    "workflow.hires.width": "hr_resize_x",
-    "workflow.hires.height": "hr_resize_y",
-    "workflow.hires.steps": "hr_second_pass_steps",
-    "workflow.hires.strength": "denoising_strength",
-    "workflow.hires.model": "hr_checkpoint_name",
-    "workflow.hires.scheduler": "hr_sampler_name",
-    "workflow.refiner": "refiner_checkpoint",
-    "workflow.refiner.model": "refiner_checkpoint",
-    "workflow.refiner.switch_at": "refiner_switch_at",
-    "workflow.inpaint.mask_blur": "mask_blur",
-    "workflow.inpaint.padding": "inpaint_full_res_padding",
-}
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ def hires_pass(models: ModelService, target: Target, body: TextToImageBody, samp
     Raises:
         OctaboxError: There is no such model, upscaler or sampler.
     """
-    model = find_other(models, body.hr_checkpoint_name)
+    model, module_warnings = _model(models, target, body)
     steps = body.hr_second_pass_steps or (body.steps if body.has("steps") else None)
     choice, warnings = _scheduler(models, target, body, sampling)
     params, notes = _params(target, body)
@@ -75,7 +59,20 @@ def hires_pass(models: ModelService, target: Target, body: TextToImageBody, samp
         "scheduler": choice,
         "params": params,
     }
-    return SecondPass({name: each for name, each in settings.items() if each is not None}, (*warnings, *notes))
+    return SecondPass(
+        {name: each for name, each in settings.items() if each is not None}, (*module_warnings, *warnings, *notes)
+    )
+
+
+def _model(models: ModelService, target: Target, body: TextToImageBody) -> tuple[str | None, tuple[str, ...]]:
+    """Return the model of the second pass, if it is another one, and warnings about its modules."""
+    model = find_other(models, body.hr_checkpoint_name)
+    names = requested_modules(body.hr_additional_modules)
+    if not names:
+        return model, ()
+    found, missing = model_with(models, model or target.model, names)
+    warnings = tuple(missing_warning(models, found, name, "hr_additional_modules") for name in missing)
+    return (model if found == target.model else found), warnings
 
 
 def refiner_part(models: ModelService, body: GenerationBody) -> dict[str, Any] | None:
@@ -98,10 +95,13 @@ def refiner_part(models: ModelService, body: GenerationBody) -> dict[str, Any] |
 
 def _size(body: TextToImageBody) -> dict[str, Any]:
     """Return the size of the result, or the scale."""
-    if body.firstphase_width or body.firstphase_height:
-        return {"width": body.width, "height": body.height}
     size = {"width": body.hr_resize_x or None, "height": body.hr_resize_y or None}
-    return size if any(size.values()) else {"scale": body.hr_scale}
+    if body.firstphase_width or body.firstphase_height:
+        size = {"width": body.width, "height": body.height}
+    if not any(size.values()):
+        return {"scale": body.hr_scale}
+    # An image of another shape is cropped to that of both sides.
+    return {**size, "crop": True} if all(size.values()) else size
 
 
 def _scheduler(
@@ -151,3 +151,20 @@ def _params(target: Target, body: TextToImageBody) -> tuple[dict[str, Any], tupl
         else:
             params[parameter] = value
     return params, tuple(warnings)
+
+
+def with_refiner(parsed: ParsedRequest, refiner: Mapping[str, Any] | None) -> ParsedRequest:
+    """Return a request with a refiner, if there is one."""
+    return with_part(parsed, "refiner", refiner) if refiner else parsed
+
+
+def with_second_pass(parsed: ParsedRequest, second: SecondPass) -> ParsedRequest:
+    """Return a request with a second pass."""
+    parsed = with_warnings(parsed, *second.warnings)
+    if "refiner" in parsed.request.workflow and second.settings["upscaler"] in LATENT_FILTERS:
+        warning = (
+            "'refiner_checkpoint' has no effect with a second pass over latents: set 'hr_upscaler' to that of an image."
+        )
+        workflow = {name: each for name, each in parsed.request.workflow.items() if name != "refiner"}
+        parsed = replace(with_warnings(parsed, warning), request=replace(parsed.request, workflow=workflow))
+    return with_part(parsed, "hires", second.settings)

@@ -1,0 +1,105 @@
+"""The passes in which a unit has an effect."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from a1111_bodies import IMAGE, sent
+from fakes import Server
+from octabox.config.model import ModelConfig
+from octabox.errors import InvalidParameterError
+from octabox.frontends.http.a1111.controlnet.units import Pass, Unit
+
+SCALE = "controlnet_conditioning_scale"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """Return a server of a model with a ControlNet."""
+    server = Server()
+    resolve = server.models.resolve
+
+    def resolved(name: str) -> Any:
+        served = resolve(name)
+        fields = {**served.config.model_dump(), "components": {"controlnet": {"model": "nets/edges"}}}
+        return replace(served, config=ModelConfig.model_validate(fields))
+
+    monkeypatch.setattr(server.models, "resolve", resolved)
+    return server
+
+
+@pytest.mark.parametrize(
+    ("option", "weights"),
+    [
+        ("Both", (0.7, 0.7)),
+        ("", (0.7, 0.7)),
+        ("Low res only", (0.7, 0)),
+        ("HiResFixOption.LOW_RES_ONLY", (0.7, 0)),
+        ("High res only", (0, 0.7)),
+        (2, (0, 0.7)),
+    ],
+)
+def test_weights(option: str | int, weights: tuple[float, float]) -> None:
+    """A pass without the control has a weight of 0."""
+    unit = Unit(weight=0.7, hr_option=option)
+
+    assert weights == tuple(unit.in_pass(each).weight for each in Pass)
+
+
+def test_unknown() -> None:
+    """Another option is an error."""
+    with pytest.raises(InvalidParameterError, match="hr_option"):
+        assert Unit(hr_option="Never").passes
+
+
+@pytest.mark.parametrize(
+    ("option", "first", "second"), [("Both", 0.7, None), ("Low res only", 0.7, 0), ("High res only", 0, 0.7)]
+)
+async def test_two_passes(server: Server, option: str, first: float, second: float | None) -> None:
+    """Each has its own scale of the control; a request without a second pass has that of the unit."""
+    unit = {"image": IMAGE, "weight": 0.7, "hr_option": option}
+    body: dict[str, Any] = {"prompt": "x", "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    request, warnings = await sent(server, **body, enable_hr=True, hr_upscaler="Lanczos")
+    single, _ = await sent(server, **body)
+
+    assert first == request.params[SCALE]
+    assert second == request.workflow["hires"]["params"].get(SCALE)
+    assert 0.7 == single.params[SCALE]
+    assert [] == warnings
+
+
+async def test_control_images_in_the_response(server: Server) -> None:
+    """They follow the result where a unit asks for them; those of units that do not are left out."""
+    lengths = []
+    for wanted in (True, False):
+        unit = {"image": IMAGE, "module": "canny", "save_detected_map": wanted, "is_ui": False}
+        body = {"prompt": "x", "n_iter": 2, "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+        answer = (await server.http.post("/sdapi/v1/txt2img", json=body)).json()
+        lengths.append((len(answer["images"]), len(json.loads(answer["info"])["infotexts"])))
+
+        assert not [each for each in answer["warnings"] if "is_ui" in each]
+
+    assert [(3, 2), (2, 2)] == lengths
+
+
+async def test_the_size_of_a_preprocessor(server: Server) -> None:
+    """It works at its resolution; pixel perfect is the size of the result, whatever the resolution."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    unit = {"image": base64.b64encode(file.getvalue()).decode(), "module": "threshold", "threshold_a": 127}
+    shown = []
+    for fields in ({"processor_res": -1}, {"processor_res": 16}, {"processor_res": 16, "pixel_perfect": True}):
+        scripts = {"controlnet": {"args": [{**unit, **fields}]}}
+        request, _ = await sent(server, prompt="x", width=64, height=64, alwayson_scripts=scripts)
+        shown += [each for files in request.inputs.values() for each in files]
+
+    assert shown[0] == shown[2] != shown[1]
