@@ -57,3 +57,23 @@ def test_integers() -> None:
     """An array of integers keeps its dtype, and a scalar its shape."""
     assert torch.int64 == tensor("array", np.zeros((2, 2), np.int64)).dtype
     assert () == tuple(tensor("array", np.array(1.0)).shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "annotation", "is_list"),
+    [
+        ("image", "PIL.Image.Image | list[PIL.Image.Image]", False),
+        ("images", "PIL.Image.Image | list[PIL.Image.Image]", True),
+        ("images", "PIL.Image.Image", False),
+        ("image", "list[PIL.Image.Image]", True),
+    ],
+)
+def test_one_image_is_a_list_where_the_class_means_several(name: str, annotation: str, is_list: bool) -> None:
+    """The annotation requires a list, or it allows one and the name is in the plural."""
+    entry = load_catalog().pipeline("StableDiffusionImg2ImgPipeline")
+    known = entry.parameter("image")
+    assert isinstance(known, Parameter)
+    entry = replace(entry, parameters=(replace(known, name=name, annotation=annotation),))
+    found = call_arguments(Pipe(), entry, Run({}, {name: (Image.new("RGB", (4, 4)),)}, 0))[name]
+
+    assert is_list == isinstance(found, list)
