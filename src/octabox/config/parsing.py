@@ -41,7 +41,7 @@ class Entry:
         config: The configuration.
         file: Its file.
         locations: Locations by field.
-        start: The field of the file that it is, if it is not a model of its own.
+        start: Its field in the file, if it is a part of another model.
     """
 
     config: ModelConfig

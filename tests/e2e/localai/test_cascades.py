@@ -176,7 +176,7 @@ def test_a_damaged_stage_is_found_before_the_first_is_loaded(backend: Client, tm
 
 def test_a_model_that_no_stage_has_is_a_warning(backend: Client) -> None:
     """LocalAI requires a model beside EngineArgs, which the stages need not name."""
-    assert "none is some/model" in load(backend, EMBEDDED, Model="some/model")
+    assert "some/model is not among them" in load(backend, EMBEDDED, Model="some/model")
     assert "Model loaded successfully" == load(backend, EMBEDDED, Model="floyd")
 
 

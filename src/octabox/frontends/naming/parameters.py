@@ -22,7 +22,7 @@ ALIASES = {
     "ref_images": "image",
 }
 
-#: Short names of the other fields of a request, which are no call parameters.
+#: Short names of other fields of a request.
 REQUEST_ALIASES = {"count": "num_outputs", "sampler": "scheduler"}
 
 #: LocalAI's fields for images. Their values are merged into one list, in this order.

@@ -28,8 +28,8 @@ FIELDS: Mapping[str, str] = {
 
 def first_model(arguments: Mapping[str, Any]) -> str | None:
     """Return the model of the first stage in `EngineArgs`; None if they have no stages, or if the first is invalid."""
-    given = arguments.get("stages")
-    first = given[0] if isinstance(given, list) and given else None
+    values = arguments.get("stages")
+    first = values[0] if isinstance(values, list) and values else None
     model = first.get("model") if isinstance(first, Mapping) else first
     return model if isinstance(model, str) and model else None
 
@@ -65,7 +65,7 @@ def check_keys(config: ModelConfig) -> None:
 def unused_source(config: ModelConfig, model: str) -> Iterator[str]:
     """Yield a warning if the model of a message is a Hub id that no stage of the cascade has."""
     if config.stages and is_hub_id(model) and model not in {stage.model for stage in config.stages}:
-        yield f"`model` has no effect on what is loaded: the `stages` have their own models, and none is {model}."
+        yield f"`model` has no effect on what is loaded: the `stages` name all models, and {model} is not among them."
 
 
 def _place(stage: StageConfig, index: int, folder: Path) -> StageConfig:
