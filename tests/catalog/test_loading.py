@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import octabox
+from makers import pipelines
 from octabox.catalog import loading
 from octabox.catalog.entries import Dependency
 from octabox.catalog.pipelines import load_catalog
@@ -176,3 +178,32 @@ def test_a_model_must_be_named() -> None:
     """A class alone has no weights."""
     with pytest.raises(PipelineNotFoundError, match="No model is specified"):
         octabox.load_diffusers_pipeline("StableDiffusionPipeline")
+
+
+#: Classes whose parts are in a module of deprecated code, and the place that models on the Hub name for them.
+MOVED = {
+    "StableCascadeDecoderPipeline": {"vqgan": "wuerstchen"},
+    "WuerstchenPriorPipeline": {"prior": "wuerstchen"},
+    "WuerstchenDecoderPipeline": {"decoder": "wuerstchen", "vqgan": "wuerstchen"},
+    "UnCLIPPipeline": {"text_proj": "unclip"},
+    "VQDiffusionPipeline": {"learned_classifier_free_sampling_embeddings": "vq_diffusion"},
+    "KarrasVePipeline": {"scheduler": "deprecated"},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("published", [False, True])
+@pytest.mark.parametrize("name", MOVED)
+def test_parts_that_have_moved_are_found(name: str, published: bool, tmp_path: Path) -> None:
+    """A model loads again as diffusers saves it now, and as older versions saved those on the Hub."""
+    saved = pipelines()[name].make()
+    saved.save_pretrained(str(tmp_path))
+    index = json.loads((tmp_path / "model_index.json").read_text(encoding="utf-8"))
+    index |= {part: [library, index[part][1]] for part, library in MOVED[name].items() if published}
+    (tmp_path / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    loaded = octabox.load_diffusers_pipeline(name, model_id=str(tmp_path))
+
+    for part in MOVED[name]:
+        assert type(getattr(saved, part)) is type(getattr(loaded, part))
+        loaded.save_pretrained(str(tmp_path / "again"))
+        assert part in type(loaded).from_pretrained(str(tmp_path / "again")).components

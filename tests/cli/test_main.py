@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import subprocess
 import sys
 
@@ -43,6 +46,32 @@ def test_an_error_is_a_sentence_and_a_code() -> None:
 def test_wrong_usage_is_told_from_other_errors() -> None:
     """An unknown command ends with click's code for usage errors."""
     assert 2 == octabox("dance").returncode
+
+
+def in_terminal(*arguments: str, **environ: str) -> str:
+    """Return what the command writes to a terminal."""
+    primary, secondary = pty.openpty()
+    words = [sys.executable, "-m", "octabox", *arguments]
+    environ = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "", **environ}
+    subprocess.run(words, stdout=secondary, stderr=secondary, env=environ, check=False)
+    os.close(secondary)
+    output = b""
+    with contextlib.suppress(OSError):  # A terminal without a process that has it open ends with an error.
+        while data := os.read(primary, 65536):
+            output += data
+    os.close(primary)
+    return output.decode()
+
+
+def test_no_color_is_for_all_that_is_written() -> None:
+    """Errors and tables have colours on a terminal, and none where a variable says so."""
+    missing = ("ps", "--url", "http://127.0.0.1:9")
+    plain = "Error: No server responds at http://127.0.0.1:9"
+
+    assert "\x1b[31m\x1b[1mError: \x1b[0mNo server" in in_terminal(*missing)
+    assert in_terminal(*missing, NO_COLOR="1").startswith(plain)
+    assert "\x1b[3" in in_terminal("show", "demo")
+    assert "\x1b[3" not in in_terminal("show", "demo", NO_COLOR="1")
 
 
 def all_errors(kind: type[errors.OctaboxError]) -> list[type[errors.OctaboxError]]:

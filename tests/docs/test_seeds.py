@@ -86,3 +86,17 @@ def test_a_row_that_is_wrong_is_found(change: str, problem: str) -> None:
     found = set(problems_of(PAGE.replace(ROW, change))).difference(problems_of(PAGE))
 
     assert [problem] == [each[: len(problem)] for each in found]
+
+
+def test_no_promise_is_taken_for_another() -> None:
+    """Lines have one promise, or several with letters, so that a row of one document does not stand for one of another."""
+    ranges = {line: [int(each) for each in re.findall(r"\d+", line.partition(":")[2])] for line in PROMISES}
+    spans = {line: (line[:3], found[0], found[-1]) for line, found in ranges.items() if not line[-1].isalpha()}
+    overlapping = [
+        f"{line} and {other}"
+        for line, (doc, first, last) in spans.items()
+        for other, (other_doc, other_first, other_last) in spans.items()
+        if line < other and doc == other_doc and first <= other_last and other_first <= last
+    ]
+
+    assert [] == overlapping

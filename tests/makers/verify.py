@@ -25,6 +25,7 @@ from PIL import Image
 
 from makers import Tiny, pipelines
 from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
 
 #: Most seconds that a call may take.
@@ -128,6 +129,8 @@ def verify(tiny: Tiny) -> None:
 
 def loaded(pipe: Any, folder: str, *, own: bool) -> Any:
     """Return what was saved to a folder, as its index says; only classes that are not of diffusers are named."""
+    if not own:
+        import_class(type(pipe).__name__)
     if not isinstance(pipe, diffusers.ModularPipeline):
         return (type(pipe) if own else diffusers.DiffusionPipeline).from_pretrained(folder)
     again = diffusers.ModularPipeline.from_pretrained(folder)

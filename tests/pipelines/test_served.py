@@ -34,9 +34,10 @@ def tiny(request: pytest.FixtureRequest, folder: Path) -> Iterator[Tiny]:
 
 
 def test_a_pipeline_is_served(tiny: Tiny, server: httpx.Client, record_property: Callable[[str, object], None]) -> None:
-    """A pipeline is found, described, run for each of its tasks, cancelled in the middle, and gives the same again."""
-    listed = {model["id"] for model in server.get("/v1/models").json()["data"]}
-    assert tiny.name in listed
+    """A pipeline is found whole, described, run for each of its tasks, cancelled in the middle, and gives the same again."""
+    listed = server.get("/v1/models").json()
+    assert tiny.name in {model["id"] for model in listed["data"]}
+    assert [] == listed["problems"]
     schema = _schema(server, tiny.name)
     assert schema["x-pipeline"] == tiny.name
     first: dict[str, Any] = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 from octabox.catalog.dependencies import dependencies_of, is_installed
@@ -17,6 +19,12 @@ from octabox.catalog.tasks import vocabulary
 from octabox.errors import IncompatibleWeightsError, LoadError, MissingDependencyError, PipelineNotFoundError, nearest
 
 logger = logging.getLogger(__name__)
+
+#: Module in whose packages diffusers looks for the component classes of single pipelines.
+PIPELINES = f"{PACKAGE}.pipelines"
+
+#: Module with the base classes by which diffusers chooses how to load a component.
+LOADING = f"{PIPELINES}.pipeline_loading_utils"
 
 
 def get_available_pipelines() -> list[str]:
@@ -148,7 +156,7 @@ def _import_failure(module: str) -> str:
 
 
 def import_class(name: str) -> type:
-    """Import a class of diffusers or of a plugin by its name.
+    """Import a class of diffusers or of a plugin by its name; models saved with a pipeline class can then be loaded with it.
 
     Raises:
         MissingDependencyError: The class, or a package that it needs, cannot be imported.
@@ -168,7 +176,52 @@ def import_class(name: str) -> type:
     assert isinstance(found, type)  # noqa: S101 (the catalog lists classes only)
     if type(found).__name__ == PLACEHOLDER_METACLASS:
         raise MissingDependencyError(f"{name} lacks a dependency.", hint=_missing_backend(found))
+    if name in load_catalog().pipelines:
+        _show_component_classes(found)
     return found
+
+
+def _show_component_classes(pipeline: type) -> None:
+    """Let diffusers find the component classes of a pipeline where the index of a model may name them.
+
+    An index names a class by the last package of its module if `diffusers.pipelines` has a package of that name, else by its
+    library. Modules that have moved since the model was saved, as those of deprecated pipelines did, are in neither place.
+    """
+    library, pipelines = importlib.import_module(PACKAGE), importlib.import_module(PIPELINES)
+    for found in _component_classes(pipeline):
+        package = found.__module__.rpartition(".")[0]
+        parent, _, name = package.rpartition(".")
+        has_moved = parent.startswith(f"{PIPELINES}.")
+        if has_moved and not hasattr(pipelines, name):
+            setattr(pipelines, name, importlib.import_module(package))
+        places = [getattr(pipelines, name, None), library if has_moved else None]
+        for place in places:
+            if isinstance(place, ModuleType) and getattr(place, found.__name__, None) is None:
+                setattr(place, found.__name__, found)
+        if has_moved:
+            _show_bases(library, found)
+
+
+def _show_bases(library: ModuleType, component: type) -> None:
+    """Let diffusers find the base class of a component by which it chooses how to load it, in the same library."""
+    known = importlib.import_module(LOADING).ALL_IMPORTABLE_CLASSES
+    for base in component.__mro__[1:]:
+        if base.__name__ in known and getattr(library, base.__name__, None) is None:
+            setattr(library, base.__name__, base)
+
+
+def _component_classes(pipeline: type) -> Iterator[type]:
+    """Yield the classes with weights or settings that the module of a pipeline class, or of one of its bases, has."""
+    modules = [sys.modules[base.__module__] for base in pipeline.__mro__ if base.__module__ in sys.modules]
+    for module in dict.fromkeys(modules):
+        for value in list(vars(module).values()):
+            # A placeholder for a missing dependency raises an error at any access.
+            if (
+                isinstance(value, type)
+                and type(value).__name__ != PLACEHOLDER_METACLASS
+                and hasattr(value, "from_pretrained")
+            ):
+                yield value
 
 
 def import_component_classes(names: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ Each file is reported as OK, or with the line of each problem; nothing is loaded
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -139,39 +140,31 @@ def check_against_catalog(entries: Iterable[Entry], settings: Settings) -> list[
     """Check configurations by the installed diffusers and the pipelines of the models folder, as the server does."""
     from octabox.catalog.pipelines import load_catalog, use_folder
     from octabox.server import limits_of
-    from octabox.service.cascades.checks import find_stage_problems, stage_entries
-    from octabox.service.checks.checker import ModelChecker
+    from octabox.service.cascades.problems import ModelProblems
     from octabox.service.checks.configuration import find_problems
-    from octabox.service.selection.resolver import resolve_current
 
-    entries = tuple(entries)
     use_folder(settings.pipeline_folder)
     adapters, catalog = AdapterRegistry(settings.lora_folder, settings.embedding_folder), load_catalog()
+    finder = ModelProblems(adapters, _list_accelerators if settings.engine == "local" else None)
+    entries = tuple(entries)
     problems = find_problems(entries, catalog, limits_of(settings))
-    stages: list[Entry] = []
-    for entry in entries:
-        if entry.config.stages:
-            folder = entry.file.parent
-            named = discover(folder).named
-            problems += find_stage_problems([entry], named, folder, catalog)
-            stages += stage_entries([entry], named, folder)
-    problems += ModelChecker(adapters, resolve_current).problems((*entries, *stages), catalog)
-    return [*problems, *_check_devices((*entries, *stages), settings)]
+    for folder in dict.fromkeys(entry.file.parent for entry in entries):
+        group = [entry for entry in entries if entry.file.parent == folder]
+        named = discover(folder).named if any(entry.config.stages for entry in group) else {}
+        asyncio.run(finder.find_accelerators(group, named, folder))
+        problems += finder.find(group, named, folder, catalog)
+    return problems
 
 
-def _check_devices(entries: Iterable[Entry], settings: Settings) -> list[Problem]:
-    """Check the devices of configurations, if they name any; that takes a process that imports torch."""
+async def _list_accelerators() -> list[str] | None:
+    """Return the accelerators of this machine, which takes a process that imports torch; None if they cannot be listed."""
     from octabox.cli.output import show_status
     from octabox.engine.local.devices import DevicePool
     from octabox.engine.local.processes.forkserver import ProcessStarter
-    from octabox.service.checks.devices import find_device_problems, names_device
 
-    named = [entry for entry in entries if names_device(entry)]
-    if not named or settings.engine != "local":
-        return []
     with show_status("looking for devices"):
         survey = DevicePool(ProcessStarter(spawns=True)).ask()
-    return [] if survey.problem else list(find_device_problems(named, [each.name for each in survey.devices]))
+    return None if survey.problem else [each.name for each in survey.devices]
 
 
 def report(findings: Findings, *, as_json: bool = False) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -84,8 +85,16 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; errors of Octabox are shown without a traceback, each class with its exit code."""
     interruption.install()
+    # https://no-color.org; click knows terminals and pipes only. Errors are shown when the context of the command is gone.
+    color = False if os.environ.get("NO_COLOR") else None
+    with click.Context(cli, info_name="octabox", color=color):
+        _run(color=color)
+
+
+def _run(*, color: bool | None) -> NoReturn:
+    """Run the command line, and exit."""
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        sys.exit(cli.main(standalone_mode=False, color=color))
     except (click.Abort, KeyboardInterrupt):
         interruption.report()
         sys.exit(interruption.EXIT_CODE)

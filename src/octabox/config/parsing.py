@@ -35,16 +35,25 @@ MODEL_KEYS = frozenset(ModelConfig.model_fields) - {"path"}
 
 @dataclass(frozen=True)
 class Entry:
-    """A configuration with the location of each of its fields."""
+    """A configuration with the location of each of its fields.
+
+    Args:
+        config: The configuration.
+        file: Its file.
+        locations: Locations by field.
+        start: Its field in the file, if it is a part of another model.
+    """
 
     config: ModelConfig
     file: Path
     locations: Mapping[KeyPath, Location] = field(default_factory=dict)
+    start: KeyPath = ()
 
     def problem(self, path: KeyPath, message: str, hint: str = "", severity: Severity = "error") -> Problem:
         """Return a problem of a field."""
         location = nearest_location(path, self.locations)
-        return Problem(self.file, location.line, location.column, join_key(path), message, hint, severity)
+        key = join_key((*self.start, *path))
+        return Problem(self.file, location.line, location.column, key, message, hint, severity)
 
     def aliases(self) -> Iterator[Alias]:
         """Yield the aliases in the configuration."""

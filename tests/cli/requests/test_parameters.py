@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from octabox.catalog.pipelines import load_catalog
+from octabox.cli import run
 from octabox.cli.requests.parameters import (
     SHORT_OPTIONS,
     parameter_options,
@@ -18,7 +19,7 @@ from octabox.cli.requests.parameters import (
     read_inputs,
 )
 from octabox.errors import InvalidParameterError, MediaError
-from octabox.frontends.naming.parameters import ALIASES
+from octabox.frontends.naming.parameters import ALIASES, REQUEST_ALIASES
 
 TEXT, NUMBER = {"type": "string"}, {"type": "number"}
 
@@ -116,3 +117,11 @@ def test_options_are_names_that_http_knows() -> None:
     parameters = {each.name for entry in load_catalog().pipelines.values() for each in entry.parameters}
 
     assert set(SHORT_OPTIONS) <= {*ALIASES, *parameters, "size"}
+
+
+@pytest.mark.parametrize(("alias", "name"), REQUEST_ALIASES.items())
+def test_options_of_a_request_have_the_names_of_http(alias: str, name: str) -> None:
+    """A short name of a field is an option with the same meaning."""
+    (option,) = (each for each in run.command.params if f"--{alias}" in each.opts)
+
+    assert (name, True) == (option.name, f"--{name.replace('_', '-')}" in option.opts)

@@ -68,6 +68,7 @@ PIPELINES = (
     of("DDIMPipeline", diffusers.DDIMScheduler),
     of("PNDMPipeline", diffusers.PNDMScheduler, {"num_inference_steps": 4}),
     of("ScoreSdeVePipeline", diffusers.ScoreSdeVeScheduler),
+    of("KarrasVePipeline", diffusers.KarrasVeScheduler),
     of("RePaintPipeline", diffusers.RePaintScheduler, {"jump_length": 1, "jump_n_sample": 1}),
     of(
         "ConsistencyModelPipeline",

@@ -16,7 +16,7 @@ import click
 from octabox.cli.errors import show_error
 from octabox.cli.requests.parameters import SHORT_OPTIONS
 from octabox.errors import InvalidParameterError, OctaboxError, UnknownParameterError
-from octabox.frontends.naming.parameters import ALIASES as PARAMETERS
+from octabox.frontends.naming.parameters import ALIASES, REQUEST_ALIASES
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -31,9 +31,6 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "prompt_syntax": str,
     "out": str,
 }
-
-#: Shorter names of them.
-ALIASES = {"count": "num_outputs", "sampler": "scheduler"}
 
 #: Runs the options of a command line, and shows the results.
 RunCommand = Callable[..., None]
@@ -95,16 +92,16 @@ class PromptLine:
     def do_set(self, text: str) -> None:
         """Set a parameter for the prompts that follow: /set steps 4; without a value, remove it; alone, show all."""
         name, _, value = text.replace("=", " ", 1).partition(" ")
-        name, value = ALIASES.get(name, name), value.strip()
+        name, value = REQUEST_ALIASES.get(name, name), value.strip()
         if name in OPTIONS:
             try:
                 self.options[name] = OPTIONS[name](value) if value else (1 if name == "num_outputs" else None)
             except ValueError:
                 raise InvalidParameterError(f"'{name}' must be a number, not '{value}'.", parameter=name) from None
         elif name:
-            same = PARAMETERS.get(name, name)
+            same = ALIASES.get(name, name)
             names = ((text.partition("=")[0], text) for text in self.options["params"])
-            kept = [text for each, text in names if PARAMETERS.get(each, each) != same]
+            kept = [text for each, text in names if ALIASES.get(each, each) != same]
             self.options["params"] = (*kept, *([f"{name}={value}"] if value else ()))
         for shown in self._settings():
             click.echo(shown)

@@ -22,6 +22,9 @@ ALIASES = {
     "ref_images": "image",
 }
 
+#: Short names of other fields of a request.
+REQUEST_ALIASES = {"count": "num_outputs", "sampler": "scheduler"}
+
 #: LocalAI's fields for images. Their values are merged into one list, in this order.
 IMAGES = ("file", "files", "ref_images")
 

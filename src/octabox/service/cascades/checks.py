@@ -9,7 +9,7 @@ from octabox.catalog.pipelines import Catalog
 from octabox.config.cascades.stages import OF_A_STAGE
 from octabox.config.model import ModelConfig
 from octabox.config.parsing import Entry
-from octabox.config.problems import Problem, did_you_mean
+from octabox.config.problems import KeyPath, Problem, did_you_mean
 from octabox.errors import OctaboxError
 from octabox.service.cascades.stages import Cascade, find_cascade, stage_configs
 from octabox.service.selection.resolver import ModelResolver
@@ -45,16 +45,16 @@ def stage_entries(entries: Iterable[Entry], named: Mapping[str, ModelConfig], fo
             continue  # It is a problem of the cascade.
         for index, (_, config) in enumerate(stages):
             if config not in named.values():
-                start = ("stages", index)
+                start: KeyPath = ("stages", index)
                 locations = {key[2:]: place for key, place in entry.locations.items() if key[:2] == start}
-                found.append(Entry(config, entry.file, locations))
+                found.append(Entry(config, entry.file, locations, start))
     return found
 
 
 def _check(entry: Entry, named: Mapping[str, ModelConfig], folder: Path, catalog: Catalog) -> Iterator[Problem]:
     config, resolver = entry.config, ModelResolver()
     for key in OF_A_STAGE:
-        if key in config.model_fields_set:
+        if getattr(config, key):
             yield entry.problem((key,), f"`{key}` belongs to one model.", "set it in one of the `stages`")
     try:
         if not all(Path(each.model).exists() for _, each in stage_configs(config, named, folder)):

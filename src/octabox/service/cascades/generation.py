@@ -102,22 +102,29 @@ class CascadeGenerationService(GenerationService):
     ) -> tuple[ResolvedRequest, tuple[StageLink, ...]]:
         """Return the resolved request to the first stage, and what the others take."""
         stage, catalog = cascade.stages[0], self._models.catalog
-        defaults = {**stage.config.params, **cascade.config.defaults}
-        known = {name: each for name, each in defaults.items() if name not in request.optional_params}
+        defaults = cascade.config.defaults
+        own = {
+            name: each
+            for name, each in stage.config.params.items()
+            if name not in {*defaults, *request.optional_params}
+        }
         first = replace(
             request,
             model=stage.model.config.name,
             task=stage.config.task or await asyncio.to_thread(_first_task, request, cascade, catalog),
-            params={**known, **request.params, **part.params},
+            params={**own, **request.params, **part.params},
+            optional_params={**defaults, **request.optional_params},
             workflow={},
             scheduler=parse_scheduler_choice(part.scheduler) or request.scheduler,
             seed=cascade.config.seed if request.seed is None else request.seed,
             partial_images=0,
         )
-        # The files decide which class runs the first stage, and so what the next one takes.
+        # The files decide which class runs the first stage, and so what the next one takes, and which defaults apply.
         plan = (await self.resolve_for(replace(first, output=OutputFormat()), stage.model)).plan
         links = await asyncio.to_thread(cascade.links, catalog, plan.pipeline, plan.files)
-        return await self.resolve_for(replace(first, output=FORMATS[links[0].form]), stage.model), links
+        applied = {name: each for name, each in defaults.items() if plan.pipeline.parameter(name) is not None}
+        first = replace(first, output=FORMATS[links[0].form], optional_params={**applied, **request.optional_params})
+        return await self.resolve_for(first, stage.model), links
 
     async def call(self, resolved: ResolvedRequest) -> Call:
         """Return the call of a resolved request; of one to a cascade, with the calls of all stages."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -11,31 +11,26 @@ from pathlib import Path
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
+from octabox.config.parsing import Entry
 from octabox.config.problems import Problem
-from octabox.errors import OctaboxError
-from octabox.service.cascades.checks import find_stage_problems, stage_entries
+from octabox.errors import LoadError, OctaboxError
+from octabox.service.cascades.problems import FindAccelerators, ModelProblems
 from octabox.service.cascades.stages import Cascade, find_cascade, stage_configs
-from octabox.service.checks.checker import ModelChecker, bare_entry, entries_of
-from octabox.service.checks.devices import find_device_problems, names_device
+from octabox.service.checks.checker import bare_entry, entries_of
 from octabox.service.conditions.lora import with_loras
 from octabox.service.models import ModelService
-from octabox.service.selection.resolver import resolve_current
 from octabox.service.served_model import ServedModel
 from octabox.types import ModelInfo, ModelStatus
-
-#: Returns the accelerators of this machine, such as ``cuda:0``; None where they cannot be listed.
-FindAccelerators = Callable[[], Awaitable[Collection[str] | None]]
 
 
 class CascadeModelService(ModelService):
     """The models of this server; a cascade is served as one model."""
 
     _find_accelerators: FindAccelerators | None = None
-    _accelerators: Collection[str] | None = None
 
     @cached_property
-    def _checker(self) -> ModelChecker:
-        return ModelChecker(self._adapters, resolve_current)
+    def _problems(self) -> ModelProblems:
+        return ModelProblems(self._adapters, self._find_accelerators)
 
     def check_devices_by(self, find: FindAccelerators) -> None:
         """Check the devices of configurations too, by what returns the accelerators when `prepare` is called."""
@@ -58,23 +53,15 @@ class CascadeModelService(ModelService):
         configured = super().problems()
         if not self.ready():
             return configured
-        current = self._registry.current()
-        found = find_stage_problems(current.entries, *self._known(), self.catalog)
-        entries = [*entries_of(current), *(bare_entry(each) for each in self._extra.values())]
-        entries += stage_entries(entries, *self._known())
-        found += self._checker.problems(entries, self.catalog)
-        if self._accelerators is not None:
-            found += find_device_problems(entries, self._accelerators)
-        return (*configured, *found)
+        return (*configured, *self._problems.find(self._entries(), *self._known(), self.catalog))
 
     async def prepare(self) -> None:
         """Read the catalog, look for the devices that configurations name, and log what is wrong.
 
         The server is ready once the catalog is read, however long the devices take.
         """
-        named = any(names_device(entry) for entry in self._registry.current().entries)
-        if named and self._find_accelerators is not None:
-            self._accelerators, _ = await asyncio.gather(self._find_accelerators(), asyncio.to_thread(load_catalog))
+        devices = self._problems.find_accelerators(self._entries(), *self._known())
+        await asyncio.gather(devices, asyncio.to_thread(load_catalog))
         await super().prepare()
 
     def sources(self, name: str) -> Sequence[ModelConfig]:
@@ -84,6 +71,10 @@ class CascadeModelService(ModelService):
 
     def _cascade(self, config: ModelConfig) -> Cascade:
         return find_cascade(config, *self._known(), self._stage_model)
+
+    def _entries(self) -> list[Entry]:
+        """Return all listed models, and those that were added."""
+        return [*entries_of(self._registry.current()), *map(bare_entry, self._extra.values())]
 
     def _known(self) -> tuple[Mapping[str, ModelConfig], Path]:
         """Return the models that stages may name, and the folder of their files."""
@@ -113,10 +104,15 @@ class CascadeModelService(ModelService):
         )
 
     async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
-        """Load a model into memory; of a cascade, that of its first stage."""
+        """Load a model into memory; of a cascade, that of its first stage, once no problem of the others is known.
+
+        Raises:
+            LoadError: A model cannot be loaded.
+        """
         cascade = await asyncio.to_thread(self.cascade, name)
         if cascade is None:
             return await super().load(name, keep_alive, pin)
+        await asyncio.to_thread(self._check_stages, cascade.config)
         model = cascade.stages[0].model
         if self._downloads is not None:
             await self._downloads.finish(model.config)
@@ -124,6 +120,17 @@ class CascadeModelService(ModelService):
         if keep_alive is not None or pin is not None:
             self._engine.retain(model.config.name, keep_alive, pin)
         return status
+
+    def _check_stages(self, config: ModelConfig) -> None:
+        """Raise the first error among the problems of a cascade."""
+        for problem in self._problems.find([bare_entry(config)], *self._known(), self.catalog):
+            if problem.severity == "error":
+                raise LoadError(f"Model '{config.name}': {problem.message}", hint=problem.hint, model=config.name)
+
+    async def remove(self, name: str) -> bool:
+        """Stop serving a model that was added, and unload it; of a cascade, all its stages."""
+        was_loaded = await self.unload(name) if name in self._extra and self._extra[name].stages else False
+        return await super().remove(name) or was_loaded
 
     async def unload(self, name: str) -> bool:
         """Unload a model, of a cascade those of all its stages; return whether one was in memory."""

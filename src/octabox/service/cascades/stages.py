@@ -12,7 +12,9 @@ from pydantic import ValidationError
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.config.cascades.stages import OF_THE_CASCADE, StageConfig
+from octabox.config.discovery import resolve_sources
 from octabox.config.model import ModelConfig
+from octabox.config.parsing import Entry
 from octabox.config.problems import describe_problem
 from octabox.errors import ConfigError, IncompatibleWeightsError, ModelNotFoundError, nearest
 from octabox.hub.folder import is_hub_id
@@ -129,10 +131,11 @@ def stage_configs(
         own = {name: getattr(base, name) for name in base.model_fields_set} if base else _source(stage, folder, named)
         fields = {**shared, **own, **stage.settings, "name": f"{cascade.name}:{number}", "aliases": ()}
         try:
-            yield stage, ModelConfig.model_validate(fields)
+            config = ModelConfig.model_validate(fields)
         except ValidationError as error:
             message = describe_problem(("stages", number - 1, *error.errors()[0]["loc"]), error.errors()[0])
             raise ConfigError(message, model=cascade.name) from error
+        yield stage, resolve_sources(Entry(config, folder), folder)[0].config
 
 
 def find_cascade(

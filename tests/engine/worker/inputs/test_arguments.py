@@ -68,3 +68,23 @@ def test_the_own_seed_of_a_pipeline(annotation: str, passed: int | None) -> None
 
     assert passed == call_arguments(Pipe(), entry, Run({}, {}, 7))["seed"]
     assert 3 == call_arguments(Pipe(), entry, Run({"seed": 3}, {}, 7))["seed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "annotation", "is_list"),
+    [
+        ("image", "PIL.Image.Image | list[PIL.Image.Image]", False),
+        ("images", "PIL.Image.Image | list[PIL.Image.Image]", True),
+        ("images", "PIL.Image.Image", False),
+        ("image", "list[PIL.Image.Image]", True),
+    ],
+)
+def test_one_image_is_a_list_where_the_class_means_several(name: str, annotation: str, is_list: bool) -> None:
+    """The annotation requires a list, or it allows one and the name is in the plural."""
+    entry = load_catalog().pipeline("StableDiffusionImg2ImgPipeline")
+    known = entry.parameter("image")
+    assert isinstance(known, Parameter)
+    entry = replace(entry, parameters=(replace(known, name=name, annotation=annotation),))
+    found = call_arguments(Pipe(), entry, Run({}, {name: (Image.new("RGB", (4, 4)),)}, 0))[name]
+
+    assert is_list == isinstance(found, list)

@@ -58,11 +58,15 @@ def _seed_argument(entry: PipelineEntry, run: Run) -> dict[str, Any]:
 
 
 def _convert_media(pipe: Any, parameter: Parameter, media: Sequence[Medium]) -> Any:
-    """Return the media of a parameter as its annotation requires; one medium as a list only if that is required."""
+    """Return the media of a parameter as its annotation requires; one medium as a list if that is required.
+
+    It is also one where the name is in the plural and the annotation allows lists: some pipelines iterate without a look.
+    """
     shape = parse_annotation(parameter.annotation)
     converted = [_convert(pipe, parameter, shape, medium) for medium in media]
     # A video is already a list, and parameters for several videos also take one.
-    takes_list = parameter.kind != "video" and shape.items is not None and not shape.atoms
+    is_plural = not shape.atoms or parameter.name.endswith("s")
+    takes_list = parameter.kind != "video" and shape.items is not None and is_plural
     return converted if len(converted) > 1 or (takes_list and not isinstance(converted[0], list)) else converted[0]
 
 

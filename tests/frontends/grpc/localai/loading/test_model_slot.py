@@ -44,10 +44,12 @@ class Slot(ModelSlot):
     """A slot that takes every request as valid."""
 
     async def _validate(self, request: Any) -> Any:
-        served = SimpleNamespace(
-            config=SimpleNamespace(name=request.identity), pipeline=SimpleNamespace(name="FluxPipeline")
-        )
-        return SimpleNamespace(request=request, served=served)
+        return SimpleNamespace(request=request, served=SimpleNamespace(pipeline=SimpleNamespace(name="FluxPipeline")))
+
+
+def request() -> Any:
+    """Return a request to load a model."""
+    return SimpleNamespace(identity="demo", config=SimpleNamespace(name="demo"), warnings=())
 
 
 async def use(slot: ModelSlot) -> str:
@@ -61,7 +63,7 @@ async def test_a_request_that_waits_for_a_load_gets_the_model_or_the_reason(stop
     """When the backend is stopped, the load fails, and the reason is not that no model was loaded."""
     models = SlowModels()
     slot = Slot(models)  # type: ignore[arg-type]
-    load = asyncio.create_task(slot.load(SimpleNamespace(identity="demo", warnings=())))  # type: ignore[arg-type]
+    load = asyncio.create_task(slot.load(request()))
     await asyncio.wait_for(models.loading.wait(), LIMIT)
     waiting = asyncio.create_task(use(slot))
     await asyncio.sleep(0)
@@ -84,7 +86,7 @@ async def test_free_ends_a_load() -> None:
     """The caller of the load gets an error, and the next load finds the slot free."""
     models = SlowModels()
     slot = Slot(models)  # type: ignore[arg-type]
-    load = asyncio.create_task(slot.load(SimpleNamespace(identity="demo", warnings=())))  # type: ignore[arg-type]
+    load = asyncio.create_task(slot.load(request()))
     await asyncio.wait_for(models.loading.wait(), LIMIT)
 
     assert await asyncio.wait_for(slot.free(), LIMIT)
@@ -93,7 +95,7 @@ async def test_free_ends_a_load() -> None:
         await asyncio.wait_for(load, LIMIT)
     assert "UNINITIALIZED" == slot.state()
     models.error = None
-    await slot.load(SimpleNamespace(identity="demo", warnings=()))  # type: ignore[arg-type]
+    await slot.load(request())
     assert "READY" == slot.state()
 
 

@@ -29,6 +29,15 @@ def test_previews_are_partial_images() -> None:
         parse_fields({"model": "demo", "previews": 2, "partial_images": 2})
 
 
+def test_short_names_of_fields_are_those_of_the_command_line() -> None:
+    """Count and sampler are the number of outputs and the noise scheduler, and none is given twice."""
+    body = parse_fields({"model": "demo", "count": 2, "sampler": "euler"})
+
+    assert (2, "euler") == (body.num_outputs, body.scheduler)
+    with pytest.raises(InvalidParameterError, match="'sampler' and 'scheduler' are the same"):
+        parse_fields({"model": "demo", "sampler": "euler", "scheduler": "ddim"})
+
+
 @pytest.mark.parametrize(
     ("fields", "hint"),
     [

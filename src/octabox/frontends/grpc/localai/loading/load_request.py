@@ -17,6 +17,7 @@ from octabox.catalog.signature import check_value
 from octabox.config.model import ComponentConfig, Components, ModelConfig
 from octabox.config.problems import did_you_mean, format_value
 from octabox.errors import ConfigError, InvalidParameterError
+from octabox.frontends.grpc.localai.loading.stages import check_keys
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def resolve_components(request: LoadRequest, pipeline: PipelineEntry, parameters
     Raises:
         InvalidParameterError: An option is neither a call parameter, a component nor a file, or a call parameter has a value
             of the wrong type.
-        ConfigError: The pipeline has no known denoiser to quantize.
+        ConfigError: The pipeline has no known denoiser to quantize, or the components are those of a stage.
     """
     names, warnings = {each.name for each in pipeline.components}, list(request.warnings)
     defaults, components = dict(request.config.defaults), dict(request.config.components)
@@ -80,6 +81,7 @@ def resolve_components(request: LoadRequest, pipeline: PipelineEntry, parameters
         if each.name in defaults:
             check_value(each, defaults[each.name])
     config = request.config.model_copy(update={"defaults": defaults, "components": components})
+    check_keys(config)
     return LoadRequest(config, request.identity, (), None, request.folder, tuple(warnings))
 
 

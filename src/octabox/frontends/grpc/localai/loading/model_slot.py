@@ -157,10 +157,10 @@ class ModelSlot:
             self._failed = False
             try:
                 new = await self._validate(request)
-                name, old = new.served.config.name, self._loaded
-                if old is None or old.served.config != new.served.config:
+                name, old = new.request.config.name, self._loaded
+                if old is None or old.request.config != new.request.config:
                     await self._unload()
-                self._models.add(new.served.config)
+                self._models.add(new.request.config)
                 self._loading = name
                 try:
                     await self._models.load(name)
@@ -180,7 +180,7 @@ class ModelSlot:
     async def _validate(self, request: LoadRequest) -> LoadedModel:
         """Return the model with its pipeline. Nothing is loaded, and the old model stays."""
         name, old = request.config.name, self._loaded
-        replaced = old.served.config if old is not None and old.served.config.name == name else None
+        replaced = old.request.config if old is not None and old.request.config.name == name else None
         self._models.add(request.config)
         try:
             served = await self._models.served(name)
@@ -207,7 +207,7 @@ class ModelSlot:
     async def _unload(self) -> bool:
         """Unload the model; return whether there was one."""
         loaded, self._loaded = self._loaded, None
-        return loaded is not None and await self._models.remove(loaded.served.config.name)
+        return loaded is not None and await self._models.remove(loaded.request.config.name)
 
     async def _complete(self, work: Coroutine[Any, Any, T]) -> T:
         """Return the result of a coroutine, which continues when the caller is cancelled."""

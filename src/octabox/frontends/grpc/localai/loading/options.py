@@ -20,6 +20,7 @@ from octabox.config.problems import describe_problem, did_you_mean, format_value
 from octabox.errors import ConfigError, ModelNotFoundError
 from octabox.frontends.grpc.localai.contract import Message
 from octabox.frontends.grpc.localai.environment import Environment
+from octabox.frontends.grpc.localai.loading import stages
 from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, parse_json_object, parse_quantization
 from octabox.frontends.grpc.localai.loading.weights import check_safe
 from octabox.hub.folder import is_hub_id
@@ -63,7 +64,8 @@ def to_model(options: Message, environment: Environment, device: str | None = No
         ConfigError: A field has an invalid value.
     """
     folder = Path(options.ModelPath or os.curdir)
-    source = _source(options, folder)
+    arguments = _engine_args(options.EngineArgs)
+    source = stages.first_model(arguments) or _source(options, folder)
     translation = localai.translate(_document(options, source), MESSAGE_FILE, {})
     if errors := [problem for problem in translation.problems if problem.severity == "error"]:
         raise ConfigError(" ".join(each.message for each in errors), hint=errors[0].hint, parameter=errors[0].key)
@@ -74,7 +76,6 @@ def to_model(options: Message, environment: Environment, device: str | None = No
         warnings.append("`f16` has no effect on a CPU, which computes in float32.")
     if environment.disable_cpu_offload:
         fields["memory"] = "full"
-    arguments = _engine_args(options.EngineArgs)
     fields = _merge(fields, arguments)
     components, denoiser = parse_quantization(options.Quantization)
     fields = _merge(fields, {"components": {name: {"quantization": each} for name, each in components.items()}})
@@ -92,15 +93,24 @@ def to_model(options: Message, environment: Environment, device: str | None = No
     defaults = {**_environment_defaults(environment, preset), **fields.pop("defaults", {})}
     if not environment.clipskip:
         defaults.pop("clip_skip", None)
-    embedded = source == demo.NAME
+    embedded = source == demo.NAME and "stages" not in arguments
     fields["defaults"] = {**(demo_model().defaults if embedded else {}), **defaults}
     config = _validate({**fields, "name": _name(options, source), "model": str(demo.FOLDER) if embedded else source})
-    placed, _ = resolve_sources(Entry(config, MESSAGE_FILE), folder)
-    if environment.safetensors:
-        check_safe(Path(placed.config.model))
-    return LoadRequest(
-        placed.config, options.Model, names, denoiser, folder if options.ModelPath else None, tuple(warnings)
-    )
+    config = _place(config, folder, safe=environment.safetensors)
+    warnings += stages.unused_source(config, options.Model)
+    return LoadRequest(config, options.Model, names, denoiser, folder if options.ModelPath else None, tuple(warnings))
+
+
+def _place(config: ModelConfig, folder: Path, *, safe: bool) -> ModelConfig:
+    """Return a configuration with absolute sources, and check that the weights are safetensors files if they must be."""
+    if not config.stages:
+        config = resolve_sources(Entry(config, MESSAGE_FILE), folder)[0].config
+    else:
+        config = stages.place(config, folder)
+    if safe:
+        for model in [stage.model for stage in config.stages] or [config.model]:
+            check_safe(Path(model))
+    return config
 
 
 def _source(options: Message, folder: Path) -> str:

@@ -12,11 +12,12 @@ from octabox.errors import InvalidParameterError, InvalidRequestError, RequestEr
 from octabox.frontends.http.bodies import check_fields
 from octabox.frontends.naming.aliases import ControlAliases, inline_schema
 from octabox.frontends.naming.fields import StrictNumber
+from octabox.frontends.naming.parameters import REQUEST_ALIASES
 from octabox.media.formats import MAX_FPS
 from octabox.service.jobs.record import MAX_PRIORITY
 
 #: Aliases of fields.
-ALIASES = {"previews": "partial_images"}
+ALIASES = {"previews": "partial_images", **REQUEST_ALIASES}
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
