@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -33,6 +34,9 @@ MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
 
 #: Kinds whose values may be files: media and arrays.
 FILES: frozenset[str] = MEDIA | {"array"}
+
+#: The part of a name that makes images or a video masks.
+MASK = re.compile(r"(^|_)masks?(_|$)")
 
 #: Kinds that Octabox sets itself.
 INTERNAL_KINDS: frozenset[str] = frozenset({"generator", "callback", "internal"})
@@ -73,6 +77,11 @@ class Parameter:
     def is_media(self) -> bool:
         """Whether its values are media files."""
         return self.kind in MEDIA
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether its values are masks, or videos of masks."""
+        return self.kind == "mask" or (self.kind == "video" and bool(MASK.search(self.name)))
 
     @property
     def is_file(self) -> bool:
@@ -161,6 +170,7 @@ class PipelineEntry:
         batches: Whether its call accepts a list of prompts and a list of generators.
         sigmas: Whether its call always passes sigmas to the scheduler.
         last_layer: Hidden layer of its text encoders that it uses where none is skipped, counted from the end; 0 if unknown.
+        frame_rate: Frames per second of the video in its example; None if it has none, or no video.
         output_types: Forms of its output that its source handles, such as ``pt``; ``takes_latents`` is the same of its image.
         description: First sentence of its docstring.
     """
@@ -187,6 +197,7 @@ class PipelineEntry:
     batches: bool = False
     sigmas: bool = False
     last_layer: int = 0
+    frame_rate: float | None = None
     output_types: tuple[str, ...] = ()
     takes_latents: bool = False
     description: str = ""

@@ -11,14 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from octabox.catalog.entries import MEDIA, Parameter, ParameterKind
+from octabox.catalog.entries import MASK, MEDIA, Parameter, ParameterKind
 from octabox.catalog.reading.annotations import Shape, parse_annotation, read_annotation
 from octabox.catalog.reading.docstrings import ParameterDoc, parse_arguments
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function, literal
 
 #: Parts of a name that decide the kind of a tensor or a list of images.
-MASK = re.compile(r"(^|_)masks?(_|$)")
 VIDEO = re.compile(r"(^|_)(video|videos|frames)$")
 AUDIO = re.compile(r"(^|_)(audio|audios|waveform|waveforms|speech|sound)$")
 IMAGE = re.compile(r"(^|_)(image|images|controls|keyframes)$")
@@ -42,8 +41,17 @@ def call_parameters(tree: SourceTree, owner: ClassSource, function: Function) ->
             break
     found = [_parameter(tree, argument, default, docs) for argument, default in _signature(function)]
     kinds = {parameter.kind for parameter in found}
+    if "video" in kinds:
+        found = [_video_mask(each) for each in found]
     # With audio and without images, a mask is an array that selects parts of the audio.
     return tuple(_audio_mask(each) if "audio" in kinds and not kinds & {"image", "video"} else each for each in found)
+
+
+def _video_mask(parameter: Parameter) -> Parameter:
+    """Return a mask that is always a list, beside a video, as a video: one mask for each frame; others unchanged."""
+    shape = parse_annotation(parameter.annotation)
+    is_list = parameter.kind == "mask" and shape.items is not None and not shape.atoms
+    return replace(parameter, kind="video", many=False) if is_list else parameter
 
 
 def _audio_mask(parameter: Parameter) -> Parameter:
