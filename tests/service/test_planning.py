@@ -302,3 +302,16 @@ def test_what_is_not_quite_as_its_name_says_is_a_warning() -> None:
     assert found.scheduler is not None
     assert "karras" == found.scheduler.schedule
     assert any("no ancestral solver" in warning for warning in found.warnings)
+
+
+def test_files_in_objects_are_planned() -> None:
+    """A video condition reaches the pipeline that takes it: its files are inputs, its other fields parameters."""
+    condition = {"frames": "data:image/png;base64,AAAA", "index": 8}
+    plan = planned(model("LTX2ConditionPipeline"), prompt="a bird", conditions=[condition])
+    error = refused(model("LTX2ConditionPipeline"), prompt="a bird", conditions=[{"index": 8}])
+
+    assert "LTX2ConditionPipeline" == plan.pipeline.name
+    assert {"conditions.0.frames": ("data:image/png;base64,AAAA",)} == plan.files
+    assert [{"index": 8}] == plan.runs[0][0]["conditions"]
+    assert isinstance(error, MissingParameterError)
+    assert "conditions.0.frames" == error.parameter

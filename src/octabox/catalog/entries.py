@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from octabox.catalog.ranges import UNBOUNDED, Range
@@ -35,9 +34,6 @@ MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
 #: Kinds whose values may be files: media and arrays.
 FILES: frozenset[str] = MEDIA | {"array"}
 
-#: The part of a name that makes images or a video masks.
-MASK = re.compile(r"(^|_)masks?(_|$)")
-
 #: Kinds that Octabox sets itself.
 INTERNAL_KINDS: frozenset[str] = frozenset({"generator", "callback", "internal"})
 
@@ -60,6 +56,8 @@ class Parameter:
         choices: All accepted values, if they are enumerated.
         range: The numbers that are accepted.
         description: Its description in the docstring.
+        fields: The fields of its values, if they are instances of a dataclass; its kind is ``mapping`` then.
+        record: Module and name of that dataclass, such as ``package.module.Condition``.
     """
 
     name: str
@@ -72,16 +70,13 @@ class Parameter:
     choices: tuple[Any, ...] = ()
     range: Range = UNBOUNDED
     description: str = ""
+    fields: tuple[Parameter, ...] = ()
+    record: str = ""
 
     @property
     def is_media(self) -> bool:
         """Whether its values are media files."""
         return self.kind in MEDIA
-
-    @property
-    def is_mask(self) -> bool:
-        """Whether its values are masks, or videos of masks."""
-        return self.kind == "mask" or (self.kind == "video" and bool(MASK.search(self.name)))
 
     @property
     def is_file(self) -> bool:
@@ -203,8 +198,13 @@ class PipelineEntry:
     description: str = ""
 
     def parameter(self, name: str) -> Parameter | None:
-        """Return the call parameter of this name; None if there is none."""
-        return next((parameter for parameter in self.parameters if parameter.name == name), None)
+        """Return the call parameter of this name, or a field of one such as ``conditions.0.frames``; None if there is none."""
+        head, _, path = name.partition(".")
+        found = next((parameter for parameter in self.parameters if parameter.name == head), None)
+        if not path or found is None:
+            return found
+        field_name = path.rpartition(".")[2]
+        return next((replace(each, name=name) for each in found.fields if each.name == field_name), None)
 
     @property
     def frames(self) -> Parameter | None:
@@ -212,8 +212,8 @@ class PipelineEntry:
         return next((each for each in self.parameters if each.kind == "integer" and _counts_frames(each)), None)
 
     def files(self, *, required: bool | None = None) -> frozenset[str]:
-        """Return the names of parameters that accept files; optionally only required or only optional ones."""
-        found = (parameter for parameter in self.parameters if parameter.is_file)
+        """Return the names of parameters that accept files, also in fields; optionally only required or only optional ones."""
+        found = (each for each in self.parameters if each.is_file or any(part.is_file for part in each.fields))
         return frozenset(each.name for each in found if required is None or each.required == required)
 
     def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from PIL.Image import Image
 
 from octabox.catalog.entries import Parameter, ParameterKind, PipelineEntry
-from octabox.catalog.tasks import CONTROL_PARAMETERS
+from octabox.catalog.tasks import CONTROL_PARAMETERS, is_mask
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, RequestError
 from octabox.media import arrays
@@ -150,11 +150,11 @@ def _mask_problems(decoded: Mapping[str, tuple[Medium, ...]], entry: PipelineEnt
     masked = [
         medium
         for each, medium in inputs
-        if each.kind in ("image", "video") and not each.is_mask and not CONTROL_PARAMETERS.search(each.name)
+        if each.kind in ("image", "video") and not is_mask(each) and not CONTROL_PARAMETERS.search(each.name)
     ]
     videos = [each for each in masked if isinstance(each, Video)]
     sizes = {_size(each): "video" if isinstance(each, Video) else "image" for each in masked if _size(each)}
-    for name, mask in ((each.name, medium) for each, medium in inputs if each.is_mask):
+    for name, mask in ((each.name, medium) for each, medium in inputs if is_mask(each)):
         size, lengths = _size(mask), [len(each.frames) for each in videos]
         if size and sizes and size not in sizes:
             other, kind = next(iter(sizes.items()))

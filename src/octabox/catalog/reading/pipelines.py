@@ -231,7 +231,7 @@ def _common_parameters(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
 
 
 def _with_frame_rates(entries: Iterable[PipelineEntry]) -> tuple[PipelineEntry, ...]:
-    """Return the entries; one of a video without an example, such as a modular one, has the frame rate of its family, if one."""
+    """Return the entries; a video pipeline without an example, such as a modular one, has the frame rate of its family."""
     entries = tuple(entries)
     rates: dict[str, set[float]] = {}
     for entry in entries:

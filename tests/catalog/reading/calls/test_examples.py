@@ -36,7 +36,7 @@ CLIP = '''
 def read(folder: Path, code: str, name: str = "EXAMPLE") -> float | None:
     """Return the frame rate in an example of this code."""
     (folder / "docs.py").write_text('SHARED = ">>> export_to_video(clip, fps=12)"\n')
-    text = textwrap.dedent(CLIP).format(code=code.replace("\n", "\n    "), name=name)
+    text = textwrap.dedent(CLIP).format(code=code, name=name)
     (folder / "pipelines" / "clip.py").write_text(text)
     found = {each.name: each for each in read_package("brushes", folder).pipelines}
     return found["ClipPipeline"].frame_rate

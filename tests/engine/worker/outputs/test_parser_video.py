@@ -179,7 +179,7 @@ def test_channels_of_one_audio() -> None:
 
 def test_linear_light_becomes_srgb_with_a_warning() -> None:
     """What LTX-2's processor for HDR returns is clipped to white and converted as diffusers writes it; npy keeps it."""
-    signal = torch.linspace(-1, 0.2, 3 * 5 * 6 * 8).reshape(1, 3, 5, 6, 8)
+    signal = torch.linspace(-1, 0.6, 3 * 5 * 6 * 8).reshape(1, 3, 5, 6, 8)
     light = LTX2VideoHDRProcessor().postprocess_hdr_video(signal, output_type="np")
     outputs, warnings = read(FRAMES, WanPipelineOutput(frames=light))
     raw, silent = read(FRAMES, WanPipelineOutput(frames=light), "npy")

@@ -15,8 +15,10 @@ from PIL.Image import Image
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.reading.annotations import Shape, parse_annotation
 from octabox.catalog.reading.docstrings import has_channels_first
+from octabox.catalog.tasks import is_mask
 from octabox.engine.protocol import Medium, Run
 from octabox.engine.worker.inputs.joining import JoinedRun
+from octabox.engine.worker.inputs.records import build_records
 from octabox.engine.worker.outputs.rates import sampling_rate
 from octabox.errors import InvalidParameterError
 from octabox.media.audio import Audio, resample
@@ -38,6 +40,8 @@ def call_arguments(pipe: Any, entry: PipelineEntry, run: Run) -> dict[str, Any]:
         assert parameter is not None  # noqa: S101 (the service has validated the names)
         arguments[name] = _convert_media(pipe, parameter, _fit_masks(parameter, media, run.inputs))
         arguments |= _sampling_rate_argument(entry, arguments, media, pipe)
+    if any(parameter.record for parameter in entry.parameters):
+        arguments = build_records(entry, arguments)
     generator = next((parameter.name for parameter in entry.parameters if parameter.kind == "generator"), None)
     if generator is not None:
         seeds = run.seeds if isinstance(run, JoinedRun) else (run.seed,)
@@ -50,7 +54,7 @@ def _fit_masks(
     parameter: Parameter, media: Sequence[Medium], inputs: Mapping[str, Sequence[Medium]]
 ) -> Sequence[Medium]:
     """Return the media of a parameter: masks in L, and a single mask for each frame of its video."""
-    if not parameter.is_mask:
+    if not is_mask(parameter):
         return media
     others = [each for name, found in inputs.items() if name != parameter.name for each in found]
     length = max((len(each.frames) for each in others if isinstance(each, Video)), default=1)

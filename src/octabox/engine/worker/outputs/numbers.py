@@ -17,6 +17,9 @@ RGB_CHANNELS = 3
 #: A value that exceeds this is not of [0, 1] or [-1, 1], which rounding may exceed slightly; and how far it may below 0.
 HIGHEST, TOLERANCE = 2, 0.01
 
+#: How far linear light may be below 0: black is -0.017 in the curve of LTX-2's HDR (ARRI LogC3).
+BLACK = 0.05
+
 #: Number of axes of an image, of a batch of images or a video, and of a batch of videos.
 IMAGE, BATCH, VIDEOS = 3, 4, 5
 
@@ -126,7 +129,7 @@ def is_linear_light(array: np.ndarray) -> bool:
     if array.dtype.kind != "f":
         return False
     values = array[np.isfinite(array)]
-    if not values.size or values.max() <= HIGHEST or values.min() < -TOLERANCE:
+    if not values.size or values.max() <= HIGHEST or values.min() < -BLACK:
         return False
     small = values[values <= 1]
     return 2 * small.size > values.size and 2 * int(np.count_nonzero(small % 1)) > np.count_nonzero(small)
