@@ -151,7 +151,7 @@ def test_objects_are_validated() -> None:
     assert ["conditions.1.index must be an integer, not 'last'."] == problems(
         {"conditions": [{}, {"index": "last"}]}, **file
     )
-    assert ["conditions has no field 'strenght'."] == problems({"conditions": [{"strenght": 1}, {}]}, **file)
+    assert ["conditions has no field 'stren'."] == problems({"conditions": [{"stren": 1}, {}]}, **file)
     assert ["conditions must be an object or a list of objects, not 3."] == problems({"conditions": 3})
     assert "LTX2ConditionPipeline has no parameter 'conditions.0.sound'." in problems({}, conditions__0__sound=(b"",))
 

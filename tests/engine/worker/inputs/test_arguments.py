@@ -61,10 +61,13 @@ def test_integers() -> None:
     assert () == tuple(tensor("array", np.array(1.0)).shape)
 
 
-def call(name: str, params: Mapping[str, Any], **media: Any) -> tuple[dict[str, Any], Any]:
-    """Return the arguments for a tiny pipeline, and what it returns for them."""
+def call(
+    name: str, params: Mapping[str, Any], *, vae: Mapping[str, Any] | None = None, **media: Any
+) -> tuple[Any, Any]:
+    """Return the arguments for a tiny pipeline, and what it returns for them; ``vae`` has more settings of its VAE."""
     tiny = makers.pipelines()[name]
     pipe, known = tiny.make(), load_catalog().pipelines[name]
+    pipe.vae.register_to_config(**vae or {})
     own = {each: value for each, value in tiny.params.items() if not samples.is_marker(value) and known.parameter(each)}
     given = {**own, **params}
     found = call_arguments(pipe, known, Run(given, {each: (value,) for each, value in media.items()}, 0))
@@ -86,11 +89,11 @@ def test_a_mask_for_each_frame() -> None:
 def test_a_mask_as_a_tensor_has_one_channel() -> None:
     """The pipeline repeats it for each colour, and fails with three."""
     clip = samples.sample_video(16, 16)
-    found, output = call("EasyAnimateInpaintPipeline", {}, video=clip, mask_video=clip)
+    # The pipeline reads a setting that the VAE of diffusers does not have.
+    setting = {"cache_mag_vae": True}
+    found, output = call("EasyAnimateInpaintPipeline", {}, vae=setting, video=clip, mask_video=clip)
 
-    assert (1, 9, 1, 16, 16) == tuple(found["mask_video"].shape) or (1, 1, 9, 16, 16) == tuple(
-        found["mask_video"].shape
-    )
+    assert [1, 1, 9, 16, 16] == sorted(found["mask_video"].shape)
     assert len(output.frames)
 
 
