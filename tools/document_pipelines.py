@@ -138,13 +138,16 @@ def row(entry: PipelineEntry, tested: str, verdicts: Mapping[str, str]) -> str:
 
 
 def takes(entry: PipelineEntry) -> list[str]:
-    """Return the prompts and files that a call accepts, each kind once."""
+    """Return the prompts and files that a call accepts, also in objects, each kind once."""
     found: dict[str, bool] = {}
     for parameter in entry.parameters:
         is_words = parameter.kind == "text" and (parameter.required or parameter.name == "prompt")
         if is_words or parameter.kind in MEDIA:
             needed = parameter.required or is_required_input(entry, parameter)
             found[parameter.kind] = found.get(parameter.kind, False) or needed
+        for field in parameter.fields:
+            if field.kind in MEDIA:
+                found.setdefault(field.kind, False)
     return [kind if required else f"{kind}?" for kind, required in found.items()]
 
 

@@ -36,6 +36,7 @@ ENTRY = PipelineEntry(
         Parameter("mask_image", "", "mask"),
         Parameter("video", "", "video"),
         Parameter("audio", "", "audio"),
+        Parameter("mask_video", "", "video"),
         Parameter("latents", "torch.Tensor", "array", many=True),
     ),
 )
@@ -240,3 +241,27 @@ def test_every_file_of_every_pipeline_has_a_decoder() -> None:
     kinds = {each.kind for entry in load_catalog().pipelines.values() for each in entry.parameters if each.is_file}
 
     assert kinds == set(DECODERS) - {"transparency"}
+
+
+async def test_masks_of_a_video() -> None:
+    """They have the size of its frames, and there is one, or one for each frame."""
+    content = samples.content
+    clip, mask = content("video", 32, 32, 4), content("mask", 32, 32)
+    other_size = await refused(video=clip, mask_video=content("video", 64, 32, 4))
+    single = await refused(video=clip, mask_image=content("mask", 64, 32))
+    other_length = await refused(video=clip, mask_video=(mask, mask))
+
+    assert "The mask 'mask_video' is 64x32, and its video 32x32." == other_size.message
+    assert "The mask 'mask_image' is 64x32, and its video 32x32." == single.message
+    assert "The mask 'mask_video' has 2 frames, and its video 4." == other_length.message
+    for masks in ((mask,), (mask,) * 4, content("video", 32, 32, 4)):
+        assert {"video", "mask_video"} == set(await read(video=clip, mask_video=masks))
+
+
+async def test_only_a_file_has_a_frame_rate() -> None:
+    """Images and arrays are played at a default rate, which is not theirs."""
+    content = samples.content
+
+    assert (await read(video=content("video")))["video"][0].is_timed
+    assert not (await read(video=(content("image"),) * 2))["video"][0].is_timed
+    assert not (await read(video=npy(np.zeros((2, 8, 8, 3), np.uint8))))["video"][0].is_timed

@@ -319,3 +319,16 @@ def test_the_frames_of_a_plan_are_bounded() -> None:
     error = refused(model("SanaVideoPipeline"), prompt="x", frames=1_000_000)
 
     assert ("frames", True) == (error.parameter, "from 1 to 2048" in error.message)
+
+
+def test_files_in_objects_are_planned() -> None:
+    """A video condition reaches the pipeline that takes it: its files are inputs, its other fields parameters."""
+    condition = {"frames": "data:image/png;base64,AAAA", "index": 8}
+    plan = planned(model("LTX2ConditionPipeline"), prompt="a bird", conditions=[condition])
+    error = refused(model("LTX2ConditionPipeline"), prompt="a bird", conditions=[{"index": 8}])
+
+    assert "LTX2ConditionPipeline" == plan.pipeline.name
+    assert {"conditions.0.frames": ("data:image/png;base64,AAAA",)} == plan.files
+    assert [{"index": 8}] == plan.runs[0][0]["conditions"]
+    assert isinstance(error, MissingParameterError)
+    assert "conditions.0.frames" == error.parameter

@@ -183,6 +183,8 @@ def _restore_parameter(data: dict[str, Any]) -> Parameter:
         data["choices"] = tuple(data["choices"])
     if "range" in data:
         data["range"] = Range(**data["range"])
+    if "fields" in data:
+        data["fields"] = tuple(_restore_parameter(each) for each in data["fields"])
     return _restore(Parameter, data)
 
 

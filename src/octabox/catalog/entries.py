@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from octabox.catalog.ranges import UNBOUNDED, Range
@@ -58,6 +58,8 @@ class Parameter:
         choices: All accepted values, if they are enumerated.
         range: The numbers that are accepted.
         description: Its description in the docstring.
+        fields: The fields of its values, if they are instances of a dataclass; its kind is ``mapping`` then.
+        record: Module and name of that dataclass, such as ``package.module.Condition``.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Parameter:
     choices: tuple[Any, ...] = ()
     range: Range = UNBOUNDED
     description: str = ""
+    fields: tuple[Parameter, ...] = ()
+    record: str = ""
 
     @property
     def is_media(self) -> bool:
@@ -163,6 +167,7 @@ class PipelineEntry:
         batches: Whether its call accepts a list of prompts and a list of generators.
         sigmas: Whether its call always passes sigmas to the scheduler.
         last_layer: Hidden layer of its text encoders that it uses where none is skipped, counted from the end; 0 if unknown.
+        frame_rate: Frames per second of the video in its example; None if it has none, or no video.
         output_types: Forms of its output that its source handles, such as ``pt``; ``takes_latents`` is the same of its image.
         description: First sentence of its docstring.
     """
@@ -189,13 +194,19 @@ class PipelineEntry:
     batches: bool = False
     sigmas: bool = False
     last_layer: int = 0
+    frame_rate: float | None = None
     output_types: tuple[str, ...] = ()
     takes_latents: bool = False
     description: str = ""
 
     def parameter(self, name: str) -> Parameter | None:
-        """Return the call parameter of this name; None if there is none."""
-        return next((parameter for parameter in self.parameters if parameter.name == name), None)
+        """Return the call parameter of this name, or a field of one such as ``conditions.0.frames``; None if there is none."""
+        head, _, path = name.partition(".")
+        found = next((parameter for parameter in self.parameters if parameter.name == head), None)
+        if not path or found is None:
+            return found
+        field_name = path.rpartition(".")[2]
+        return next((replace(each, name=name) for each in found.fields if each.name == field_name), None)
 
     @property
     def frames(self) -> Parameter | None:
@@ -203,8 +214,8 @@ class PipelineEntry:
         return next((each for each in self.parameters if each.kind == "integer" and _counts_frames(each)), None)
 
     def files(self, *, required: bool | None = None) -> frozenset[str]:
-        """Return the names of parameters that accept files; optionally only required or only optional ones."""
-        found = (parameter for parameter in self.parameters if parameter.is_file)
+        """Return the names of parameters that accept files, also in fields; optionally only required or only optional ones."""
+        found = (each for each in self.parameters if each.is_file or any(part.is_file for part in each.fields))
         return frozenset(each.name for each in found if required is None or each.required == required)
 
     def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:

@@ -42,6 +42,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     """Return a parameter; its range is there by the keywords of JSON Schema, if it has one."""
     described = to_dict(parameter)
     del described["range"]
+    described["fields"] = [_parameter(each) for each in parameter.fields]
     return {**described, **parameter.range.to_json_schema()}
 
 

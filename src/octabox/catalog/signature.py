@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence, Sized
 from types import MappingProxyType
 from typing import Any
 
+from octabox.catalog.conditions.records import check_records, missing_fields, record_schema, shorten
 from octabox.catalog.entries import INTERNAL_KINDS, Parameter, PipelineEntry
 from octabox.catalog.reading.annotations import Shape, parse_annotation
 from octabox.errors import (
@@ -95,6 +96,7 @@ def validate(
         except RequestError as problem:
             problems.append(problem)
     problems += _wrong_files(entry, files, siblings)
+    problems += missing_fields(entry.parameters, params, files)
     problems += _missing(entry, {*files, *(name for name, value in params.items() if value is not None)})
     if len(problems) > 1:
         raise InvalidRequestError(problems)
@@ -114,6 +116,8 @@ def check_value(parameter: Parameter, value: object) -> Any:
             return None
     elif parameter.is_media:
         return value
+    elif parameter.fields:
+        return check_records(parameter, value, check_value)
     else:
         try:
             return _convert(value, shape)
@@ -122,7 +126,7 @@ def check_value(parameter: Parameter, value: object) -> Any:
     expected = _in_words(shape)
     choices = tuple(str(choice) for choice in shape.choices)
     raise InvalidParameterError(
-        f"{parameter.name} must be {expected}, not {_shorten(value)}.", parameter=parameter.name, choices=choices
+        f"{parameter.name} must be {expected}, not {shorten(value)}.", parameter=parameter.name, choices=choices
     )
 
 
@@ -240,7 +244,10 @@ def _missing(entry: PipelineEntry, present: set[str]) -> Iterator[MissingParamet
 
 def property_schema(parameter: Parameter) -> dict[str, Any]:
     """Return the JSON Schema of the values of a parameter."""
-    schema = _media_schema(parameter) if parameter.is_media else _value_schema(_shape(parameter))
+    if parameter.fields:
+        schema = record_schema(parameter, property_schema)
+    else:
+        schema = _media_schema(parameter) if parameter.is_media else _value_schema(_shape(parameter))
     if parameter.kind == "array":
         schema = {"anyOf": [*schema.get("anyOf", [schema]), *_FILE, _content("application/x-npy")]}
     if parameter.description:
@@ -296,8 +303,3 @@ def _in_words(shape: Shape) -> str:
     if shape.atoms & {"array"}:
         words.append("an array of numbers")
     return " or ".join(words) or "something else"
-
-
-def _shorten(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 (one line)

@@ -39,6 +39,9 @@ from octabox.types import Kind
 #: Media parameters that condition a call and do not make its task: adapters, controls, negatives and styles.
 CONTROL_PARAMETERS = re.compile(r"adapter|control|negative|pose|reference|style|last_image|gligen|condi?tioning")
 
+#: The part of a name that makes images or a video masks.
+MASK = re.compile(r"(^|_)masks?(_|$)")
+
 #: Components that turn the image of a call into a control image.
 CONTROL_COMPONENTS = re.compile(r"^controlnet|^adapter")
 
@@ -88,6 +91,11 @@ def vocabulary() -> Vocabulary:
         normalize_name(name): normalize_name(family) for family, known in data["families"].items() for name in known
     }
     return Vocabulary(aliases, tags, families, data["exceptions"])
+
+
+def is_mask(parameter: Parameter) -> bool:
+    """Return whether the values of a parameter are masks, or videos of masks."""
+    return parameter.kind == "mask" or (parameter.kind == "video" and bool(MASK.search(parameter.name)))
 
 
 def normalize_name(name: str) -> str:

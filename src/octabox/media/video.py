@@ -66,11 +66,13 @@ class Video:
         frames: RGB frames of the same size.
         fps: Frames per second.
         audio: Audio track.
+        is_timed: Whether ``fps`` is the rate of its source; arrays and images have none.
     """
 
     frames: tuple[Image.Image, ...]
     fps: float = DEFAULT_FPS
     audio: Audio | None = None
+    is_timed: bool = True
 
 
 def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
@@ -84,10 +86,11 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
     """
     limits.check_bytes(data, parameter)
     if data.startswith(arrays.MAGIC):
-        return Video(_array_frames(arrays.decode(data, parameter=parameter, limits=limits), parameter, limits))
+        array = arrays.decode(data, parameter=parameter, limits=limits)
+        return Video(_array_frames(array, parameter, limits), is_timed=False)
     if images.is_image(data):
         stills, fps = animations.decode(data, parameter=parameter, limits=limits)
-        return Video(stills, _valid_fps(fps))
+        return Video(stills, _valid_fps(fps), is_timed=_is_valid_fps(fps))
     with open_container(data, parameter=parameter, limits=limits, hint=VIDEO_HINT) as container:
         # Cover art of audio files is a video track too.
         tracks = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
@@ -110,7 +113,7 @@ def decode(data: bytes, *, parameter: str, limits: MediaLimits) -> Video:
     if len({image.size for image in upright}) != 1:
         why = "has frames of different sizes" if upright else "has a video without frames"
         raise media_error(parameter, why, VIDEO_HINT)
-    return Video(tuple(upright), _valid_fps(fps), audio)
+    return Video(tuple(upright), _valid_fps(fps), audio, _is_valid_fps(fps))
 
 
 def _array_frames(array: npt.NDArray[Any], parameter: str, limits: MediaLimits) -> tuple[Image.Image, ...]:
@@ -128,7 +131,11 @@ def _array_frames(array: npt.NDArray[Any], parameter: str, limits: MediaLimits) 
 
 def _valid_fps(fps: float | None) -> float:
     """Return a frame rate that can be encoded."""
-    return fps if fps is not None and 0 < fps <= MAX_FPS else DEFAULT_FPS
+    return fps if fps is not None and _is_valid_fps(fps) else DEFAULT_FPS
+
+
+def _is_valid_fps(fps: float | None) -> bool:
+    return fps is not None and 0 < fps <= MAX_FPS
 
 
 def _image(frame: VideoFrame) -> Image.Image:

@@ -10,7 +10,7 @@ from typing import Any
 from PIL.Image import Image
 
 from octabox.catalog.entries import Parameter, ParameterKind, PipelineEntry
-from octabox.catalog.tasks import CONTROL_PARAMETERS
+from octabox.catalog.tasks import CONTROL_PARAMETERS, is_mask
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, RequestError
 from octabox.media import arrays
@@ -38,7 +38,7 @@ async def decode_inputs(
     Images are upright and in RGB; masks are in L, and white where the image is painted.
 
     Raises:
-        MediaError: A file cannot be decoded, or is too large, or a mask does not have the size of its image.
+        MediaError: A file cannot be decoded, or is too large, or a mask does not fit its image or video.
         ForbiddenUrlError: A URL is forbidden.
         InvalidRequestError: There are several of these problems.
     """
@@ -144,20 +144,31 @@ def _check_frames(media: Sequence[Medium], parameter: Parameter, limits: MediaLi
 
 
 def _mask_problems(decoded: Mapping[str, tuple[Medium, ...]], entry: PipelineEntry) -> list[RequestError]:
-    """Return an error for each mask that does not have the size of its image."""
+    """Return an error for each mask that does not have the size of its image or video, or the length of its video."""
     problems: list[RequestError] = []
     inputs = [(each, decoded[each.name][0]) for each in entry.parameters if each.name in decoded]
-    images = [medium for each, medium in inputs if each.kind == "image" and not CONTROL_PARAMETERS.search(each.name)]
-    masks = [(each.name, medium) for each, medium in inputs if each.kind == "mask"]
-    for name, mask in masks:
-        sizes = [each.size for each in images if isinstance(each, Image)]
-        if isinstance(mask, Image) and sizes and mask.size not in sizes:
-            formatted = [f"{width}x{height}" for width, height in (mask.size, sizes[0])]
-            problems.append(
-                MediaError(
-                    f"The mask '{name}' is {formatted[0]}, and its image {formatted[1]}.",
-                    hint="Send a mask of the image's size, white where the image is painted.",
-                    parameter=name,
-                )
-            )
+    masked = [
+        medium
+        for each, medium in inputs
+        if each.kind in ("image", "video") and not is_mask(each) and not CONTROL_PARAMETERS.search(each.name)
+    ]
+    videos = [each for each in masked if isinstance(each, Video)]
+    sizes = {_size(each): "video" if isinstance(each, Video) else "image" for each in masked if _size(each)}
+    for name, mask in ((each.name, medium) for each, medium in inputs if is_mask(each)):
+        size, lengths = _size(mask), [len(each.frames) for each in videos]
+        if size and sizes and size not in sizes:
+            other, kind = next(iter(sizes.items()))
+            message = f"The mask '{name}' is {size}, and its {kind} {other}."
+            hint = f"Send a mask of the {kind}'s size, white where the {kind} is painted."
+            problems.append(MediaError(message, hint=hint, parameter=name))
+        elif isinstance(mask, Video) and lengths and len(mask.frames) not in (1, *lengths):
+            message = f"The mask '{name}' has {len(mask.frames)} frames, and its video {lengths[0]}."
+            hint = "Send one mask, or one for each frame of the video."
+            problems.append(MediaError(message, hint=hint, parameter=name))
     return problems
+
+
+def _size(medium: Medium) -> str:
+    """Return the size of an image, or of the frames of a video, as WIDTHxHEIGHT; empty for other media."""
+    image = medium.frames[0] if isinstance(medium, Video) else medium
+    return f"{image.width}x{image.height}" if isinstance(image, Image) else ""

@@ -11,7 +11,7 @@ from typing import Any
 from octabox.catalog.conditions.ip_adapter import NAME_PART, add_scale_parameter
 from octabox.catalog.entries import Parameter, PipelineEntry, SchedulerEntry
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.signature import is_one_each, takes_numbers, validate
+from octabox.catalog.signature import is_one_each, validate
 from octabox.catalog.tasks import CONTROL_COMPONENTS
 from octabox.config.model import MAX_SEED, ModelConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
@@ -21,19 +21,16 @@ from octabox.service.bounds import Limits, check_amounts, check_bounds, check_te
 from octabox.service.conditions.control import check_control_inputs
 from octabox.service.conditions.ip_adapter import with_image_prompts
 from octabox.service.outputs import output_arguments
-from octabox.service.selection.inputs import ARTICLES
+from octabox.service.selection.files import Files, split_files
 from octabox.service.selection.pipelines import choose_pipeline
 from octabox.service.served_model import ServedModel
-from octabox.types import GenerationRequest, SchedulerChoice, Source
+from octabox.types import GenerationRequest, SchedulerChoice
 
 #: Annotations of components that decode latents, and the note of diffusers on settings that are not for latents.
 AUTOENCODER, UNSUITABLE = re.compile(r"Autoencoder|VQ"), re.compile(r"unsuitable\s+for\s+latent")
 
 #: Call parameters for the number of outputs of a prompt, which is `num_outputs` of a request.
 OUTPUTS_PER_PROMPT = re.compile(r"num_\w+_per_prompt")
-
-#: The inputs of a request by call parameter: files, or nested lists of numbers.
-Files = Mapping[str, tuple[Source | list[Any], ...]]
 
 #: Upper bound of random seeds, which are short enough to be typed again.
 MAX_RANDOM_SEED = 2**32
@@ -78,7 +75,7 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
     """
     check_bounds(request)
     request = _count_outputs(request)
-    params, files = _split_files(request, _file_parameters(catalog, model))
+    params, files = split_files(request, _file_parameters(catalog, model))
     pipeline, task = _choose_pipeline(request, model, catalog, params, files)
     uses_ip_adapter = bool(model.config.ip_adapters) or any(NAME_PART in name for name in files)
     if uses_ip_adapter:
@@ -120,9 +117,9 @@ def _choose_pipeline(
 
 
 def _file_parameters(catalog: Catalog, model: ServedModel) -> dict[str, Parameter]:
-    """Return all parameters of a model's class and its siblings that may be files."""
+    """Return all parameters of a model's class and its siblings that may be files, or have fields that may."""
     family = reversed(model.family(catalog))
-    return {each.name: each for entry in family for each in entry.parameters if each.is_file}
+    return {each.name: each for entry in family for each in entry.parameters if each.is_file or each.fields}
 
 
 def _count_outputs(request: GenerationRequest) -> GenerationRequest:
@@ -135,66 +132,6 @@ def _count_outputs(request: GenerationRequest) -> GenerationRequest:
             raise InvalidParameterError(f"'{name}' must be a whole number from 1, not {value!r}.", parameter=name)
         outputs *= value
     return replace(request, params=params, optional_params=optional_params, num_outputs=outputs)
-
-
-def _split_files(request: GenerationRequest, known: Mapping[str, Parameter]) -> tuple[dict[str, Any], Files]:
-    """Split files, which may be text or lists of numbers, from the other parameters of a request."""
-    params = dict(request.params)
-    files: dict[str, tuple[Source | list[Any], ...]] = {name: tuple(each) for name, each in request.inputs.items()}
-    for name in sorted(known.keys() & params.keys()):
-        value, parameter = params[name], known[name]
-        if value is None:
-            # A null must not exclude classes that do not have this parameter.
-            del params[name]
-            continue
-        if not parameter.is_media and not _is_array(value, parameter):
-            continue
-        if name in files:
-            raise InvalidParameterError(
-                f"'{name}' is both a file and a parameter.", hint="Give one of them.", parameter=name
-            )
-        del params[name]
-        if parameter.is_media:
-            files[name] = _sources(value, parameter)
-        else:
-            files[name] = tuple(value) if isinstance(value, list) and _all_text(value) else (value,)
-    return params, files
-
-
-def _is_array(value: Any, parameter: Parameter) -> bool:
-    """Return whether a value is an array, as a file or as nested lists; some parameters take lists of numbers."""
-    if isinstance(value, str | bytes) or (isinstance(value, list) and _all_text(value)):
-        return True
-    return isinstance(value, list) and not takes_numbers(parameter)
-
-
-def _all_text(values: list[Any]) -> bool:
-    return bool(values) and all(isinstance(value, str | bytes) for value in values)
-
-
-def _is_source(value: Any, parameter: Parameter) -> bool:
-    """Return whether a value is a file, or a list of files in which some may be null."""
-    if isinstance(value, list):
-        return parameter.many and bool(value) and all(each is None or _is_source(each, parameter) for each in value)
-    return isinstance(value, str | bytes)
-
-
-def _sources(value: Any, parameter: Parameter) -> tuple[Source, ...]:
-    """Return the files of a value; a list of one stays a list if the parameter takes lists, which may be nested.
-
-    Raises:
-        InvalidParameterError: The value is not a file.
-    """
-    sources = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if parameter.many and isinstance(value, list) and len(value) == 1:
-        sources = (value,)
-    if not sources or not all(_is_source(source, parameter) for source in sources):
-        raise InvalidParameterError(
-            f"'{parameter.name}' must be {ARTICLES[parameter.kind]}, not {str(value)[:60]}.",
-            hint="Give base64, a data URI or an http(s) URL, or a list of them.",
-            parameter=parameter.name,
-        )
-    return sources
 
 
 def _runs(

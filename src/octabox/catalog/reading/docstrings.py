@@ -20,6 +20,10 @@ PLAIN = re.compile(r"^(?P<indent>[ ]*)(?P<name>\w+):(?P<rest>.*)$")
 
 TYPE = re.compile(r"`([^`]+)`")
 
+#: A shape in a description, such as ``[channels, samples]`` in backticks, and names of an axis of channels.
+SHAPE = re.compile(r"`[\[(](\w+(?:\s*,\s*\w+)+)[\])]`")
+CHANNELS = re.compile(r"(^|_)(c|ch|channels?)$", re.IGNORECASE)
+
 #: Placeholders for missing descriptions in diffusers.
 EMPTY = re.compile(r"^TODO\b.*$")
 
@@ -55,6 +59,18 @@ def parse_section(doc: str, *titles: str) -> dict[str, ParameterDoc]:
 def parse_arguments(doc: str) -> dict[str, ParameterDoc]:
     """Return the documentation of each argument."""
     return parse_section(doc, "Args", "Arguments", "Parameters")
+
+
+def documented_axes(text: str) -> tuple[str, ...]:
+    """Return the names of the axes in the first shape of a description; none if it states no shape."""
+    found = SHAPE.search(text)
+    return tuple(name.strip() for name in found[1].split(",")) if found else ()
+
+
+def has_channels_first(text: str) -> bool:
+    """Return whether a description states a shape of two axes of which the first are channels."""
+    axes = documented_axes(text)
+    return len(axes) == 2 and bool(CHANNELS.search(axes[0]))  # noqa: PLR2004 (channels and samples)
 
 
 def first_sentence(doc: str) -> str:

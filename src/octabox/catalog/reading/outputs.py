@@ -10,7 +10,7 @@ import re
 
 from octabox.catalog.entries import Field
 from octabox.catalog.reading.annotations import Shape, read_annotation
-from octabox.catalog.reading.docstrings import parse_arguments
+from octabox.catalog.reading.docstrings import parse_arguments, parse_section
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function
 from octabox.types import Kind
@@ -73,7 +73,7 @@ def _candidates(call: Function) -> list[str]:
 def _fields(tree: SourceTree, output: ClassSource) -> tuple[Field, ...]:
     found: dict[str, Field] = {}
     for ancestor in reversed(tree.lineage(output)):
-        words = parse_arguments(ancestor.doc)
+        words = {**parse_section(ancestor.doc, "Attributes"), **parse_arguments(ancestor.doc)}
         for name, annotation in ancestor.fields.items():
             text = words[name].text if name in words else ""
             shape = read_annotation(annotation, tree.alias)

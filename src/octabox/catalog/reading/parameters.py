@@ -12,13 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from octabox.catalog.entries import MEDIA, Parameter, ParameterKind
-from octabox.catalog.reading.annotations import Shape, parse_annotation, read_annotation
-from octabox.catalog.reading.docstrings import ParameterDoc, parse_arguments
+from octabox.catalog.reading.annotations import ATOMS, Shape, parse_annotation, read_annotation
+from octabox.catalog.reading.docstrings import ParameterDoc, parse_arguments, parse_section
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource, Function, literal
+from octabox.catalog.tasks import MASK
 
 #: Parts of a name that decide the kind of a tensor or a list of images.
-MASK = re.compile(r"(^|_)masks?(_|$)")
 VIDEO = re.compile(r"(^|_)(video|videos|frames)$")
 AUDIO = re.compile(r"(^|_)(audio|audios|waveform|waveforms|speech|sound)$")
 IMAGE = re.compile(r"(^|_)(image|images|controls|keyframes)$")
@@ -31,6 +31,9 @@ INTERNAL = re.compile(r"^return_dict$|^output_type$|^callback_(steps|on_step_end
 
 #: Names of texts that are paths on the server: a request could otherwise make a pipeline read or write any file.
 PATH = re.compile(r"(^|_)(file|filename|path|dir|directory|folder)$")
+
+#: The call of a pipeline; parameters of constructors are components, never dataclasses of a request.
+CALL = "__call__"
 
 #: Order in which a union is reduced to one kind: the more general kind comes first.
 SCALARS: tuple[ParameterKind, ...] = ("text", "mapping", "number", "integer", "boolean")
@@ -46,13 +49,40 @@ def call_parameters(tree: SourceTree, owner: ClassSource, function: Function) ->
     found = [_parameter(tree, argument, default, docs) for argument, default in _signature(function)]
     if function.name != "__init__":
         found = [replace(each, kind="path") if _is_path(each) else each for each in found]
+    if function.name == CALL:
+        found = [_with_fields(tree, owner, parameter) for parameter in found]
     kinds = {parameter.kind for parameter in found}
+    if "video" in kinds:
+        found = [_video_mask(each) for each in found]
     # With audio and without images, a mask is an array that selects parts of the audio.
     return tuple(_audio_mask(each) if "audio" in kinds and not kinds & {"image", "video"} else each for each in found)
 
 
 def _is_path(parameter: Parameter) -> bool:
     return parameter.kind in ("text", "any") and PATH.search(parameter.name) is not None
+
+
+def _with_fields(tree: SourceTree, owner: ClassSource, parameter: Parameter) -> Parameter:
+    """Return a parameter whose annotation names a dataclass with the fields of it; others unchanged."""
+    shape = parse_annotation(parameter.annotation)
+    classes = (tree.find(name, near=owner) for name in sorted(shape.leaves - {*ATOMS.values()}))
+    record = next((each for each in classes if each and each.is_dataclass and each.fields), None)
+    if record is None:
+        return parameter
+    docs = parse_section(record.doc, "Attributes", "Args", "Arguments", "Parameters")
+    found = [
+        _parameter(tree, ast.arg(name, annotation), record.defaults.get(name), docs)
+        for name, annotation in record.fields.items()
+    ]
+    many = shape.items is not None
+    return replace(parameter, kind="mapping", many=many, fields=tuple(found), record=f"{record.module}.{record.name}")
+
+
+def _video_mask(parameter: Parameter) -> Parameter:
+    """Return a mask that is always a list, beside a video, as a video: one mask for each frame; others unchanged."""
+    shape = parse_annotation(parameter.annotation)
+    is_list = parameter.kind == "mask" and shape.items is not None and not shape.atoms
+    return replace(parameter, kind="video", many=False) if is_list else parameter
 
 
 def _audio_mask(parameter: Parameter) -> Parameter:

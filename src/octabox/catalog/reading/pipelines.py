@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry, ProgressBy
 from octabox.catalog.reading.annotations import parse_annotation
+from octabox.catalog.reading.calls.examples import example_frame_rate
 from octabox.catalog.reading.checks.attributes import constructor_attributes
 from octabox.catalog.reading.checks.choices import with_choices
 from octabox.catalog.reading.checks.groups import required_groups
@@ -54,7 +55,7 @@ def read_pipelines(tree: SourceTree, packages: DependencyReader) -> tuple[Pipeli
     modular = [_modular(tree, owner, common, packages) for owner in tree.subclasses(MODULAR) if owner.name != MODULAR]
     entries = sorted([*classic, *modular], key=lambda entry: entry.name)
     stems = {family_stem(entry.name): entry for entry in classic if not entry.media(required=True)}
-    return tuple(replace(entry, family=_family(entry, stems)) for entry in entries)
+    return _with_frame_rates([replace(entry, family=_family(entry, stems)) for entry in entries])
 
 
 def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) -> PipelineEntry:
@@ -84,6 +85,7 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) 
         batches=_batches(parameters),
         sigmas=any(_passes_sigmas(call) for _, call in calls),
         last_layer=next((each.last_layer for each in tree.lineage(owner) if each.last_layer), 0),
+        frame_rate=next((rate for each in calls if (rate := example_frame_rate(tree, *each))), None),
         output_types=output_types(tree, owner),
         takes_latents=takes_latents(tree, owner),
         description=first_sentence(owner.doc),
@@ -226,6 +228,22 @@ def _common_parameters(parameters: Iterable[Parameter]) -> dict[str, Parameter]:
         first.setdefault((parameter.name, parameter.kind, parameter.many), parameter)
     keys = {name: (name, *count.most_common(1)[0][0]) for name, count in counts.items()}
     return {name: first[key] for name, key in keys.items()}
+
+
+def _with_frame_rates(entries: Iterable[PipelineEntry]) -> tuple[PipelineEntry, ...]:
+    """Return the entries; a video pipeline without an example, such as a modular one, has the frame rate of its family."""
+    entries = tuple(entries)
+    rates: dict[str, set[float]] = {}
+    for entry in entries:
+        if entry.frame_rate is not None:
+            rates.setdefault(entry.family, set()).add(entry.frame_rate)
+    common = {family: next(iter(found)) for family, found in rates.items() if len(found) == 1}
+    return tuple(
+        replace(entry, frame_rate=common.get(entry.family))
+        if entry.output_kind == "video" and entry.frame_rate is None
+        else entry
+        for entry in entries
+    )
 
 
 def _family(entry: PipelineEntry, stems: Mapping[str, PipelineEntry]) -> str:

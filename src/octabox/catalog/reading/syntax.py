@@ -29,6 +29,8 @@ class ClassSource:
         imports: Names that its module imports, with their module and original name.
         last_layer: Hidden layer of text encoders that its methods use where they skip none, counted from the end; 0 if unknown.
         checks_latents: Whether its methods distinguish latents from an image by the number of channels.
+        is_dataclass: Whether it has the decorator ``dataclass``.
+        defaults: Defaults of its annotated names.
     """
 
     name: str
@@ -42,6 +44,8 @@ class ClassSource:
     imports: Mapping[str, tuple[str, str]] = field(repr=False)
     last_layer: int = 0
     checks_latents: bool = False
+    is_dataclass: bool = False
+    defaults: Mapping[str, ast.expr] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def _imports(tree: ast.Module, module: str, *, is_package: bool) -> dict[str, tu
 def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[str, str]]) -> ClassSource:
     values: dict[str, ast.expr] = {}
     fields: dict[str, ast.expr] = {}
+    defaults: dict[str, ast.expr] = {}
     functions: dict[str, Function] = {}
     mentions: set[str] = set()
     checks_latents = False
@@ -143,6 +148,7 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
             values.update(_assigned(part))
         elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
             fields[part.target.id] = part.annotation
+            defaults.update({part.target.id: part.value} if part.value else {})
         elif isinstance(part, Function):
             functions[part.name] = part
             nodes = [*ast.walk(part)]
@@ -161,6 +167,8 @@ def _class_source(node: ast.ClassDef, module: str, imports: Mapping[str, tuple[s
         imports,
         _last_layer(functions.values()) if SKIPPED_LAYERS in mentions else 0,
         checks_latents,
+        any(_last(each.func if isinstance(each, ast.Call) else each) == "dataclass" for each in node.decorator_list),
+        defaults,
     )
 
 

@@ -242,7 +242,7 @@ def parse_output(
 ) -> list[SeededOutput]:
     """Return the outputs of a run with their metadata."""
     pipe, entry = target.pipe, target.entry
-    parser = OutputParser(pipe, entry, run.params, call.output)
+    parser = OutputParser(pipe, entry, run.params, call.output, run.inputs)
     items, resized = restore_size({**run.params, **run.inputs}, parser.parse(output), pipe, entry)
     metadata = describe_run(pipe, entry, call, run, adapters, model.performance.metadata)
     sizes = size_warnings({**metadata["params"], **run.inputs}, items, pipe, entry)

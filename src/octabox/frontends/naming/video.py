@@ -11,7 +11,7 @@ from octabox.service.selection.inputs import FRAMES, RATES
 from octabox.service.selection.models import PipelineMatch
 from octabox.types import Kind, Source
 
-#: Frames per second where neither the client nor the pipeline sets them.
+#: Frames per second where neither the client nor the pipeline sets them, and the pipeline has no example.
 DEFAULT_RATE = 16.0
 
 #: Temporal compression of video autoencoders: they encode 4k + 1 frames.
@@ -46,7 +46,7 @@ def frame_rate(fps: float | None, match: PipelineMatch, params: dict[str, Any]) 
         params[name] = int(fps) if float(fps).is_integer() else fps
     rate = fps if name is None else params.get(name, match.defaults.get(name))
     is_number = isinstance(rate, (int, float)) and not isinstance(rate, bool) and math.isfinite(rate) and rate > 0
-    return float(rate) if is_number and rate is not None else DEFAULT_RATE
+    return float(rate) if is_number and rate is not None else match.entry.frame_rate or DEFAULT_RATE
 
 
 def frame_count(

@@ -46,6 +46,7 @@ def _describe(medium: Decoded) -> tuple[dict[str, Any], list[bytes]]:
 def _describe_video(video: Video) -> tuple[dict[str, Any], list[bytes]]:
     first, buffers = video.frames[0], [frame.tobytes() for frame in video.frames]
     description = {"type": "video", "mode": first.mode, "size": first.size, "frames": len(buffers), "fps": video.fps}
+    description["timed"] = video.is_timed
     if video.audio is None:
         return {**description, "audio": None}, buffers
     audio, samples = _describe(video.audio)
@@ -72,7 +73,7 @@ def _image(connection: Connection, description: dict[str, Any]) -> Image.Image:
 def _video(connection: Connection, description: dict[str, Any]) -> Video:
     frames = tuple(_image(connection, description) for _ in range(int(description["frames"])))
     audio = _audio(connection, description["audio"]) if description["audio"] else None
-    return Video(frames, float(description["fps"]), audio)
+    return Video(frames, float(description["fps"]), audio, bool(description["timed"]))
 
 
 def _audio(connection: Connection, description: dict[str, Any]) -> Audio:

@@ -87,7 +87,7 @@ class Pool:
             name: (self.arrays[name],) for name in link.arrays if name in self.arrays
         }
         if link.media and link.form in ("images", "frames") and self.media:
-            inputs[link.media] = self.media if link.form == "images" else (Video(self.media),)
+            inputs[link.media] = self.media if link.form == "images" else (Video(self.media, is_timed=False),)
         elif link.media and link.output in self.arrays:
             inputs[link.media] = (self.arrays[link.output],)
         parameters = [each for name in link.names if (each := link.entry.parameter(name)) is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from octabox.catalog.entries import MEDIA, PipelineEntry
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import settable_parameters
 from octabox.catalog.tasks import task_inputs
@@ -36,7 +36,8 @@ def choose_pipeline(
     serving = [entry for entry in family if (entry.tasks if tag is None else tag in entry.tasks)]
     if not serving:
         raise _unknown_task(family, tag)
-    names = frozenset(files)
+    # A file of a field such as `conditions.0.frames` is for the parameter `conditions`.
+    names = frozenset(name.partition(".")[0] for name in files)
     candidates = [entry for entry in serving if entry.files(required=True) <= names <= entry.files()]
     if not candidates:
         taking = [entry for entry in serving if names <= entry.files()]
@@ -48,7 +49,7 @@ def choose_pipeline(
         best = candidates[0]
     else:
         best = min(candidates, key=lambda entry: _distance(entry, candidates, tag, model.extra))
-    return best, tag or _task_of(best, names)
+    return best, tag or _task_of(best, frozenset(files))
 
 
 def default_pipeline(catalog: Catalog, model: ServedModel, task: str | None) -> tuple[PipelineEntry, str]:
@@ -69,7 +70,8 @@ def _distance(
 
 def _task_of(entry: PipelineEntry, files: frozenset[str]) -> str:
     """Return the task of a request to a pipeline: the one that uses most of the files."""
-    kinds = {parameter.kind for parameter in entry.parameters if parameter.name in files and parameter.kind in MEDIA}
+    given = (entry.parameter(name) for name in files)
+    kinds = {parameter.kind for parameter in given if parameter is not None and parameter.is_media}
     possible = [task for task in entry.tasks if task_inputs(task) <= kinds]
     return max(possible, key=lambda task: len(task_inputs(task)), default=entry.tasks[0])
 

@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+import makers
+from makers import samples
 from octabox.catalog.entries import Parameter
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Run
@@ -88,3 +90,49 @@ def test_one_image_is_a_list_where_the_class_means_several(name: str, annotation
     found = call_arguments(Pipe(), entry, Run({}, {name: (Image.new("RGB", (4, 4)),)}, 0))[name]
 
     assert is_list == isinstance(found, list)
+
+
+def call(
+    name: str, params: Mapping[str, Any], *, vae: Mapping[str, Any] | None = None, **media: Any
+) -> tuple[Any, Any]:
+    """Return the arguments for a tiny pipeline, and what it returns for them; ``vae`` has more settings of its VAE."""
+    tiny = makers.pipelines()[name]
+    pipe, known = tiny.make(), load_catalog().pipelines[name]
+    pipe.vae.register_to_config(**vae or {})
+    own = {each: value for each, value in tiny.params.items() if not samples.is_marker(value) and known.parameter(each)}
+    given = {**own, **params}
+    found = call_arguments(pipe, known, Run(given, {each: (value,) for each, value in media.items()}, 0))
+    return found, pipe(**found)
+
+
+def test_a_mask_for_each_frame() -> None:
+    """The mask of a video is its own video in one channel; a single mask is for all frames."""
+    clip = samples.sample_video(16, 16)
+    masks = replace(clip, frames=(samples.mask(16, 16).convert("RGB"),) * 9)
+    size = {"width": 16, "height": 16}
+    found, output = call("WanVACEPipeline", size, video=clip, mask=masks)
+    one, _ = call("WanVACEPipeline", size, video=clip, mask=replace(masks, frames=masks.frames[:1]))
+
+    assert ["L"] * 9 == [each.mode for each in found["mask"]] == [each.mode for each in one["mask"]]
+    assert 9 == len(output.frames[0])
+
+
+def test_a_mask_as_a_tensor_has_one_channel() -> None:
+    """The pipeline repeats it for each colour, and fails with three."""
+    clip = samples.sample_video(16, 16)
+    # The pipeline reads a setting that the VAE of diffusers does not have.
+    setting = {"cache_mag_vae": True}
+    found, output = call("EasyAnimateInpaintPipeline", {}, vae=setting, video=clip, mask_video=clip)
+
+    assert [1, 1, 9, 16, 16] == sorted(found["mask_video"].shape)
+    assert len(output.frames)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_audio_without_a_batch() -> None:
+    """A pipeline that documents channels and samples gets a tensor of these axes."""
+    audio = Audio(samples.sample_audio().samples[:, :4000], 48_000)
+    found, output = call("AceStepPipeline", {"audio_duration": 0.25}, reference_audio=audio)
+
+    assert 2 == found["reference_audio"].ndim
+    assert len(output.audios)

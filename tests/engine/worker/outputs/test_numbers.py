@@ -12,6 +12,7 @@ import torch
 from octabox.engine.worker.outputs.numbers import (
     describe_nonfinite,
     is_image_batch,
+    is_linear_light,
     split_audios,
     split_videos,
     to_numpy,
@@ -190,3 +191,18 @@ def test_values_that_are_not_finite() -> None:
     assert describe_nonfinite(np.ones(3)) is None
     assert describe_nonfinite(np.ones(3, np.int64)) is None
     assert "2 of its 3 values are NaN or infinite" == describe_nonfinite(np.array([np.nan, 1.0, -np.inf]))
+
+
+def test_linear_light() -> None:
+    """Fractions of which most are at most 1 are light; bytes in floating point, dark ones too, and integers are not."""
+    light = np.linspace(0, 1.5, 100) ** 3
+
+    assert is_linear_light(light)
+    assert is_linear_light(np.append(light, np.nan))
+    assert not is_linear_light(light / 2)
+    assert not is_linear_light(np.append(light, -1))
+    assert not is_linear_light(light * 100)
+    assert not is_linear_light(np.array([0.0, 0.0, 1.0, 200.0]))
+    assert not is_linear_light(np.array([0, 1, 5]))
+    assert not is_linear_light(np.full(3, np.nan))
+    assert [0, 188, 255, 0] == to_uint8(np.array([0.0, 0.5, 3.0, np.nan])).tolist()

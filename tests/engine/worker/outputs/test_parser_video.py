@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.cosmos.pipeline_cosmos3_omni import Cosmos3OmniPipelineOutput
+from diffusers.pipelines.kandinsky6.pipeline_output import Kandinsky6TI2VAPipelineOutput
+from diffusers.pipelines.ltx2.image_processor import LTX2VideoHDRProcessor
 from diffusers.pipelines.ltx2.pipeline_output import LTX2PipelineOutput
 from diffusers.pipelines.pipeline_utils import AudioPipelineOutput
 from diffusers.pipelines.wan.pipeline_output import WanPipelineOutput
 
 from octabox.catalog.entries import Field
+from octabox.catalog.pipelines import load_catalog
 from octabox.engine.worker.outputs.parser import OutputParser
 from octabox.errors import GenerationError
 from octabox.media.audio import Audio
@@ -145,3 +149,46 @@ def test_a_video_without_frames() -> None:
     """An empty video raises an error."""
     with pytest.raises(GenerationError, match="returned an empty"):
         read(FRAMES, WanPipelineOutput(frames=np.zeros((1, 0, 6, 8, 3))))
+
+
+def test_channels_of_one_audio() -> None:
+    """Two rows are channels where the pipeline documents them so, or where there are not as many videos; else audios."""
+    from_docs = load_catalog().pipelines["Cosmos3OmniPipeline"]
+    documented = OutputParser(PIPE, from_docs, {}, OutputFormat()).parse(
+        Cosmos3OmniPipelineOutput(video=[GREY] * 3, sound=torch.zeros(2, 800))
+    )
+    known = entry("video", Field("frames", kind="video"), Field("audio", kind="audio"))
+    counted, _ = read(known, LTX2PipelineOutput(frames=[[GREY] * 3], audio=torch.zeros(2, 800)))
+    batch = load_catalog().pipelines["Kandinsky6TI2VAPipeline"]
+    several = OutputParser(PIPE, batch, {}, OutputFormat()).parse(
+        Kandinsky6TI2VAPipelineOutput(frames=[[GREY] * 3] * 2, audio=torch.zeros(2, 800))
+    )
+    more = OutputParser(PIPE, batch, {}, OutputFormat()).parse(
+        Kandinsky6TI2VAPipelineOutput(frames=[[GREY] * 3], audio=torch.zeros(2, 800))
+    )
+
+    for made in (documented, counted):
+        assert ["video"] == [item.kind for item in made]
+        audio = as_video(made[0]).audio
+        assert audio is not None
+        assert (2, 800) == audio.samples.shape
+    assert ["video", "video"] == [item.kind for item in several]
+    assert {(1, 800)} == {each.audio.samples.shape for each in map(as_video, several) if each.audio}
+    assert ["video", "audio", "audio"] == [item.kind for item in more]
+
+
+def test_linear_light_becomes_srgb_with_a_warning() -> None:
+    """What LTX-2's processor for HDR returns is clipped to white and converted as diffusers writes it; npy keeps it."""
+    signal = torch.linspace(-1, 0.6, 3 * 5 * 6 * 8).reshape(1, 3, 5, 6, 8)
+    light = LTX2VideoHDRProcessor().postprocess_hdr_video(signal, output_type="np")
+    outputs, warnings = read(FRAMES, WanPipelineOutput(frames=light))
+    raw, silent = read(FRAMES, WanPipelineOutput(frames=light), "npy")
+
+    assert light.max() > 2
+    frame = np.asarray(as_video(outputs[0]).frames[0], float)
+    clipped = light[0, 0].clip(0, 1)
+    srgb = np.where(clipped <= 0.0031308, clipped * 12.92, 1.055 * clipped ** (1 / 2.4) - 0.055)
+    assert np.abs(frame - 255 * srgb).max() < 1
+    assert ["'frames' has linear light"] == [each[:25] for each in warnings]
+    assert [("frames", "array")] == kinds(raw)
+    assert [] == silent

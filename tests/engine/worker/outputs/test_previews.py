@@ -54,3 +54,16 @@ def test_memory_that_runs_out_ends_no_call(pipe: Any) -> None:
     pipe.vae.decode = decode
 
     assert preview(pipe, latents(pipe)) is None
+
+
+def test_a_vae_with_a_mean_and_a_deviation(pipe: Any) -> None:
+    """Latents are scaled by both, as diffusers does before it decodes them."""
+    pipe.vae.register_to_config(
+        force_upcast=False, latents_mean=[1.0, -1.0, 0.5, 0.0], latents_std=[2.0, 4.0, 1.0, 3.0], scaling_factor=0.5
+    )
+    pipe.vae.to(torch.float32)
+    seen: list[torch.Tensor] = []
+    pipe.vae.post_quant_conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+
+    assert isinstance(preview(pipe, latents(pipe)), Image.Image)
+    assert [3.0, 3.0, 1.5, 3.0] == seen[0][0, :, 0, 0].tolist()

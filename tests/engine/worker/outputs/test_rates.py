@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
 
 import makers
 from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.catalog.pipelines import load_catalog
 from octabox.engine.worker.outputs.rates import FPS, frame_rate, sampling_rate
+from octabox.media.video import Video
 from octabox.types import OutputFormat
 
 
@@ -104,3 +108,38 @@ def test_a_rate_that_is_none_is_passed_over() -> None:
     assert FPS == frame_rate(OutputFormat(), {"fps": 0}, entry(fps=0))
     assert 24.0 == frame_rate(OutputFormat(), {"fps": None}, entry(fps=7, frame_rate=24))
     assert 24.0 == frame_rate(OutputFormat(), {}, entry(fps=None, frame_rate=24))
+
+
+def clip(fps: float, *, is_timed: bool = True) -> Video:
+    """Return a video of two frames."""
+    return Video((Image.new("RGB", (8, 8)),) * 2, fps, is_timed=is_timed)
+
+
+def test_a_video_keeps_the_speed_of_its_source() -> None:
+    """Without a parameter, the rate is that of the input video, also of several that agree, or of one in a list."""
+    silent = replace(entry(num_frames=9), frame_rate=8.0)
+
+    assert 25.0 == frame_rate(OutputFormat(), {}, silent, {"video": (clip(25),)})
+    assert 25.0 == frame_rate(OutputFormat(), {}, silent, {"video": ([clip(25), None],), "mask": (clip(25),)})
+    assert 24.0 == frame_rate(OutputFormat(), {}, entry(fps=24), {"video": (clip(25),)})
+    assert 30.0 == frame_rate(OutputFormat(fps=30), {}, silent, {"video": (clip(25),)})
+
+
+def test_the_example_tells_the_rate_of_a_model() -> None:
+    """It is used where no input video has a rate: there is none, it is images, or several differ."""
+    silent = replace(entry(num_frames=9), frame_rate=8.0)
+
+    assert 8.0 == frame_rate(OutputFormat(), {}, silent)
+    assert 8.0 == frame_rate(OutputFormat(), {}, silent, {"video": (clip(16, is_timed=False),)})
+    assert 8.0 == frame_rate(OutputFormat(), {}, silent, {"video": (clip(25),), "face": (clip(30),)})
+    assert 8.0 == frame_rate(OutputFormat(), {}, silent, {"image": (Image.new("RGB", (8, 8)),)})
+
+
+def test_a_rate_of_the_input_increases_with_its_frames() -> None:
+    """A round of LTX-2 that doubles the frames doubles the rate that it is told, since the video stays as long."""
+    known = load_catalog().pipelines["LTX2DFRTemporalRefinePipeline"]
+    ordinary = load_catalog().pipelines["LTX2Pipeline"]
+
+    assert 48.0 == frame_rate(OutputFormat(), {}, known, {}, 241)
+    assert 20.0 == frame_rate(OutputFormat(), {"frame_rate": 10.0, "num_frames": 9}, known, {}, 17)
+    assert 10.0 == frame_rate(OutputFormat(), {"frame_rate": 10.0, "num_frames": 9}, ordinary, {}, 17)

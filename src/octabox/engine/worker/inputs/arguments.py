@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from PIL.Image import Image
 
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.reading.annotations import Shape, parse_annotation
+from octabox.catalog.reading.docstrings import has_channels_first
+from octabox.catalog.tasks import is_mask
 from octabox.engine.protocol import Medium, Run
 from octabox.engine.worker.inputs.joining import JoinedRun
+from octabox.engine.worker.inputs.records import build_records
 from octabox.engine.worker.outputs.rates import sampling_rate
 from octabox.errors import InvalidParameterError
 from octabox.media.audio import Audio, resample
@@ -34,8 +38,10 @@ def call_arguments(pipe: Any, entry: PipelineEntry, run: Run) -> dict[str, Any]:
     for name, media in run.inputs.items():
         parameter = entry.parameter(name)
         assert parameter is not None  # noqa: S101 (the service has validated the names)
-        arguments[name] = _convert_media(pipe, parameter, media)
+        arguments[name] = _convert_media(pipe, parameter, _fit_masks(parameter, media, run.inputs))
         arguments |= _sampling_rate_argument(entry, arguments, media, pipe)
+    if any(parameter.record for parameter in entry.parameters):
+        arguments = build_records(entry, arguments)
     generator = next((parameter.name for parameter in entry.parameters if parameter.kind == "generator"), None)
     if generator is not None:
         seeds = run.seeds if isinstance(run, JoinedRun) else (run.seed,)
@@ -55,6 +61,22 @@ def _seed_argument(entry: PipelineEntry, run: Run) -> dict[str, Any]:
     has_generator = any(each.kind == "generator" for each in entry.parameters)
     is_optional = parse_annotation(parameter.annotation).none
     return {parameter.name: None if has_generator and is_optional else run.seed}
+
+
+def _fit_masks(
+    parameter: Parameter, media: Sequence[Medium], inputs: Mapping[str, Sequence[Medium]]
+) -> Sequence[Medium]:
+    """Return the media of a parameter: masks in L, and a single mask for each frame of its video."""
+    if not is_mask(parameter):
+        return media
+    others = [each for name, found in inputs.items() if name != parameter.name for each in found]
+    length = max((len(each.frames) for each in others if isinstance(each, Video)), default=1)
+    return [_fit_mask(each, length) if isinstance(each, Video) else each for each in media]
+
+
+def _fit_mask(video: Video, length: int) -> Video:
+    frames = tuple(frame.convert("L") for frame in video.frames)
+    return replace(video, frames=frames * length if len(frames) == 1 else frames)
 
 
 def _convert_media(pipe: Any, parameter: Parameter, media: Sequence[Medium]) -> Any:
@@ -84,7 +106,7 @@ def _convert(pipe: Any, parameter: Parameter, shape: Shape, medium: Medium) -> A
 
 
 def _convert_video(pipe: Any, shape: Shape, video: Video) -> Any:
-    """Return a video as a list of its frames, which the processors of diffusers take.
+    """Return a video as a list of its frames, which the processors of diffusers take; masks have one channel.
 
     If the annotation allows only a tensor, its values are in [0, 1], and its shape is (1, frames, channels, height, width) if
     the pipeline uses diffusers' `VideoProcessor`, which takes that, else (1, channels, frames, height, width).
@@ -92,7 +114,7 @@ def _convert_video(pipe: Any, shape: Shape, video: Video) -> Any:
     takes_tensor = bool(shape.leaves) and shape.leaves <= {"array"} and shape.items is None
     if not takes_tensor:
         return list(video.frames)
-    stacked = np.stack([np.asarray(frame, np.float32) / 255 for frame in video.frames])
+    stacked = np.stack([np.atleast_3d(np.asarray(frame, np.float32) / 255) for frame in video.frames])
     axes = (0, 3, 1, 2) if _uses_video_processor(pipe) else (3, 0, 1, 2)
     return _to_tensor(pipe, stacked.transpose(axes))[None]
 
@@ -106,7 +128,10 @@ def _uses_video_processor(pipe: Any) -> bool:
 
 
 def _convert_audio(pipe: Any, parameter: Parameter, shape: Shape, audio: Audio) -> Any:
-    """Return audio at the pipeline's sampling rate: a tensor of shape (1, channels, length), or an array (length)."""
+    """Return audio at the pipeline's sampling rate: a tensor of shape (1, channels, length), or an array (length).
+
+    If the documentation of the parameter states that its axes are channels and samples, the tensor has these.
+    """
     rate = sampling_rate(pipe, {})
     samples = (resample(audio, rate) if rate else audio).samples
     if "ndarray" in parameter.annotation:
@@ -115,7 +140,8 @@ def _convert_audio(pipe: Any, parameter: Parameter, shape: Shape, audio: Audio) 
     if channels and len(samples) != channels:
         samples = np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)
     batch = _to_tensor(pipe, samples)[None]
-    return batch[0] if shape.items is not None and not shape.atoms else batch
+    is_single = (shape.items is not None and not shape.atoms) or has_channels_first(parameter.description)
+    return batch[0] if is_single else batch
 
 
 def _audio_channels(pipe: Any) -> int | None:

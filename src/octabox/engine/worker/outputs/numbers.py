@@ -14,6 +14,12 @@ CHANNELS = (1, 3, 4)
 #: Channels of RGB.
 RGB_CHANNELS = 3
 
+#: A value that exceeds this is not of [0, 1] or [-1, 1], which rounding may exceed slightly; and how far it may below 0.
+HIGHEST, TOLERANCE = 2, 0.01
+
+#: How far linear light may be below 0: black is -0.017 in the curve of LTX-2's HDR (ARRI LogC3).
+BLACK = 0.05
+
 #: Number of axes of an image, of a batch of images or a video, and of a batch of videos.
 IMAGE, BATCH, VIDEOS = 3, 4, 5
 
@@ -88,7 +94,9 @@ def to_pil(array: np.ndarray) -> Image.Image:
 
 
 def to_uint8(array: np.ndarray) -> np.ndarray:
-    """Convert values of [0, 1], [-1, 1] or [0, 255] to uint8; NaN and infinity become black.
+    """Convert values of [0, 1], [-1, 1], [0, 255] or linear light of [0, infinity) to uint8; NaN and infinity become black.
+
+    Linear light is clipped at 1 and converted by the transfer function of sRGB, as diffusers writes it to a file.
 
     The range is determined from all values, so pass a complete video: a dark frame alone may be taken for another range.
     16-bit integers are kept if they are grey, and reduced to 8 bits if they are coloured.
@@ -100,15 +108,31 @@ def to_uint8(array: np.ndarray) -> np.ndarray:
     values = np.asarray(array, np.float32)
     finite = np.isfinite(values)
     low, high = (float(bound(values, initial=0, where=finite)) for bound in (np.min, np.max))
-    tolerance = 0.01
-    if high > 2:  # noqa: PLR2004 (values are bytes; rounding may exceed 1 slightly)
+    if high > HIGHEST and is_linear_light(array):
+        clipped = np.where(finite, values, 0).clip(0, 1)
+        scaled = 255 * np.where(clipped <= 0.0031308, clipped * 12.92, 1.055 * clipped ** (1 / 2.4) - 0.055)  # noqa: PLR2004 (sRGB)
+    elif high > HIGHEST:
         scaled = values
-    elif low < -tolerance:
+    elif low < -TOLERANCE:
         scaled = (values + 1) * 127.5
     else:
         scaled = values * 255
     scaled = np.where(finite, scaled, 0)
     return np.ascontiguousarray(scaled.round().clip(0, 255).astype(np.uint8))
+
+
+def is_linear_light(array: np.ndarray) -> bool:
+    """Return whether values are linear light (HDR): fractions, most of them at most 1, and some greater than other ranges have.
+
+    Bytes in floating point are whole numbers, or for the greater part more than 1.
+    """
+    if array.dtype.kind != "f":
+        return False
+    values = array[np.isfinite(array)]
+    if not values.size or values.max() <= HIGHEST or values.min() < -BLACK:
+        return False
+    small = values[values <= 1]
+    return 2 * small.size > values.size and 2 * int(np.count_nonzero(small % 1)) > np.count_nonzero(small)
 
 
 def _is_coloured(array: np.ndarray) -> bool:

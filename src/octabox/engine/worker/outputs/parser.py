@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ import torch
 from PIL import Image
 
 from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.reading.docstrings import documented_axes, has_channels_first
 from octabox.engine.worker.outputs.checks import black_image_warnings
 from octabox.engine.worker.outputs.items import Mesh, OutputItem
 from octabox.engine.worker.outputs.numbers import (
     describe_nonfinite,
     is_image_batch,
+    is_linear_light,
     split_audios,
     split_videos,
     to_numpy,
@@ -41,6 +44,9 @@ ENCODED = re.compile(r"embed|latent")
 #: Number of axes of audio.
 CHANNELS_AND_SAMPLES = 2
 
+#: Most channels of an audio; more rows are audios.
+MOST_CHANNELS = 8
+
 #: Default sampling rate.
 SAMPLING_RATE = 44_100
 
@@ -53,14 +59,23 @@ class OutputParser:
         entry: Its catalog entry.
         params: The parameters of the run.
         output: The requested format.
+        inputs: The media of the run.
     """
 
-    def __init__(self, pipe: Any, entry: PipelineEntry, params: Mapping[str, Any], output: OutputFormat) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        entry: PipelineEntry,
+        params: Mapping[str, Any],
+        output: OutputFormat,
+        inputs: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+    ) -> None:
         self._pipe, self._entry = pipe, entry
-        self._params, self._format = params, output
+        self._params, self._format, self._inputs = params, output, inputs
         self._fields: Mapping[str, Any] = {}
         self._is_raw = bool(output.format) and select_format("array", output) == (output.format or "").lower()
         self._is_unsafe = False
+        self._videos = 0
         self.warnings: list[str] = []
 
     def parse(self, output: Any) -> list[OutputItem]:
@@ -147,6 +162,11 @@ class OutputParser:
         """Yield the items of an array."""
         if problem := describe_nonfinite(array):
             self.warnings.append(f"'{name}' is damaged: {problem}. A larger `dtype` may help.")
+        if kind in ("image", "video") and is_linear_light(array):
+            self.warnings.append(
+                f"'{name}' has linear light up to {np.nanmax(array):.2f} (HDR); values above 1 were clipped to white. "
+                "Request the format npy for all values."
+            )
         try:
             if kind == "image":
                 yield from (OutputItem(name, "image", image) for image in to_pil_images(array))
@@ -154,7 +174,8 @@ class OutputParser:
                 for video in filter(len, split_videos(to_uint8(array))):
                     yield OutputItem(name, "video", self._video(map(to_pil, video)))
             elif kind == "audio":
-                yield from (OutputItem(name, "audio", self._audio(samples)) for samples in split_audios(array))
+                audios = array[None] if self._has_channels_first(name, array) else array
+                yield from (OutputItem(name, "audio", self._audio(samples)) for samples in split_audios(audios))
             elif (
                 self._entry.output_kind == "array"
                 and not self._is_raw
@@ -168,8 +189,17 @@ class OutputParser:
             self.warnings.append(f"'{name}' is returned as an array: {error}.")
             yield OutputItem(name, "array", {name: array})
 
-    def _video(self, frames: Iterable[Image.Image]) -> Video:
-        return Video(tuple(frames), frame_rate(self._format, self._params, self._entry))
+    def _video(self, images: Iterable[Image.Image]) -> Video:
+        self._videos += 1
+        frames = tuple(images)
+        return Video(frames, frame_rate(self._format, self._params, self._entry, self._inputs, len(frames)))
+
+    def _has_channels_first(self, name: str, array: np.ndarray) -> bool:
+        """Return whether an array is one audio of channels and samples, by its documentation or the number of videos."""
+        if array.ndim != CHANNELS_AND_SAMPLES or not 1 < len(array) <= MOST_CHANNELS:
+            return False
+        text = next((each.description for each in self._entry.outputs if each.name == name), "")
+        return has_channels_first(text) or (not documented_axes(text) and 0 < self._videos != len(array))
 
     def _audio(self, samples: np.ndarray) -> Audio:
         rate = sampling_rate(self._pipe, self._fields)

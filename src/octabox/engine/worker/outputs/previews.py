@@ -23,18 +23,33 @@ def preview(pipe: DiffusionPipeline, latents: Any) -> Image.Image | None:
     vae, processor = getattr(pipe, "vae", None), getattr(pipe, "image_processor", None)
     if vae is None or processor is None or not isinstance(latents, torch.Tensor) or latents.ndim != LATENT_AXES:
         return None
-    scale, shift = getattr(vae.config, "scaling_factor", None), getattr(vae.config, "shift_factor", None) or 0.0
+    scale = getattr(vae.config, "scaling_factor", None)
     if scale is None or latents.shape[1] != getattr(vae.config, "latent_channels", None):
         return None
     try:
         with _upcast(vae):
-            decoded = vae.decode(latents[:1].to(vae.dtype) / scale + shift, return_dict=False)[0]
+            decoded = vae.decode(_unscaled(vae.config, latents[:1].to(vae.dtype), scale), return_dict=False)[0]
     except torch.OutOfMemoryError:
         return None
     if not bool(torch.isfinite(decoded).all()):
         return None
     image = processor.postprocess(decoded, output_type="pil")[0]
     return image if isinstance(image, Image.Image) else None
+
+
+def _unscaled(config: Any, latents: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return latents as a VAE takes them: with the mean and standard deviation of its configuration, or its shift.
+
+    Args:
+        config: The configuration of the VAE.
+        latents: Latents of shape (1, channels, height, width).
+        scale: Its scaling factor.
+    """
+    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    if mean is None or std is None:
+        return latents / scale + (getattr(config, "shift_factor", None) or 0.0)
+    mean, std = (torch.tensor(each).view(1, -1, 1, 1).to(latents.device, latents.dtype) for each in (mean, std))
+    return latents * std / scale + mean
 
 
 @contextmanager

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
-from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.entries import Parameter, PipelineEntry
+from octabox.media.video import Video
 from octabox.types import OutputFormat
 
 #: Settings for the sampling rate, in order of preference: a vocoder that upsamples has both.
@@ -23,6 +25,9 @@ GENERATORS = ("vocoder", "audio", "sound", "vae", "unet", "mel", "transformer")
 
 #: Call parameters for the frame rate of a video.
 FRAME_RATES = ("fps", "frame_rate")
+
+#: The description of a frame rate that is not that of the output, such as "Playback fps of the **input**".
+OF_INPUT = re.compile(r"\bof the \W*input\b")
 
 #: Default frame rate.
 FPS = 16.0
@@ -45,17 +50,57 @@ def sampling_rate(pipe: Any, fields: Mapping[str, Any]) -> int | None:
     return next((rate for value in settings if (rate := _to_rate(value))), None)
 
 
-def frame_rate(output: OutputFormat, params: Mapping[str, Any], entry: PipelineEntry) -> float:
-    """Return the frame rate of a video: of the request, of the call's parameters, or the pipeline's default."""
+def frame_rate(
+    output: OutputFormat,
+    params: Mapping[str, Any],
+    entry: PipelineEntry,
+    inputs: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+    length: int = 0,
+) -> float:
+    """Return the frame rate of a video.
+
+    It is that of the request, else of the pipeline's parameter or its default, else of the input video, else of the example of
+    the pipeline. A rate that is documented as that of the input increases as its frames do.
+
+    Args:
+        output: The requested format.
+        params: Parameters of the call.
+        entry: The pipeline.
+        inputs: Media of the call. Several videos with different rates do not decide.
+        length: Frames of the video.
+    """
     if output.fps:
         return output.fps
     for name in FRAME_RATES:
         parameter = entry.parameter(name)
-        default = parameter.default if parameter is not None and parameter.literal else None
-        value = params.get(name, default)
-        if isinstance(value, int | float) and value > 0:
-            return float(value)
-    return FPS
+        rate = _number(params, parameter)
+        if parameter is not None and rate:
+            return rate * (_increase(params, entry, length) if OF_INPUT.search(parameter.description) else 1)
+    rates = {each.fps for media in inputs.values() for each in _videos(media)}
+    return rates.pop() if len(rates) == 1 else entry.frame_rate or FPS
+
+
+def _number(params: Mapping[str, Any], parameter: Parameter | None) -> float:
+    """Return the value of a parameter in a call, or its default; 0 if that is no positive number."""
+    if parameter is None:
+        return 0
+    value = params.get(parameter.name, parameter.default if parameter.literal else None)
+    return float(value) if isinstance(value, int | float) and value > 0 else 0
+
+
+def _increase(params: Mapping[str, Any], entry: PipelineEntry, length: int) -> int:
+    """Return how many times as many frames a video has as the input, whose number is a parameter; the first is in both."""
+    given = _number(params, entry.frames)
+    return max(1, round((length - 1) / (given - 1))) if given > 1 else 1
+
+
+def _videos(media: Sequence[Any]) -> Iterator[Video]:
+    """Yield the videos of an input whose frame rate is known."""
+    for each in media:
+        if isinstance(each, Video) and each.is_timed:
+            yield each
+        elif isinstance(each, list):
+            yield from _videos(each)
 
 
 def _find_settings(component: Any, pattern: re.Pattern[str]) -> list[Any]:
