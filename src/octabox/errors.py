@@ -38,8 +38,7 @@
         ├── ForbiddenHostError
         └── ForbiddenOriginError
 
-Each states what happened, to which object, and, in ``hint``, how to fix it. Status codes belong to the frontends, each of
-which maps these classes in a table.
+Each states what happened, to which object, and, in ``hint``, how to fix it. Each frontend maps them to its status codes.
 """
 
 from __future__ import annotations
@@ -77,11 +76,8 @@ class OctaboxError(Exception):
         choices: Iterable[str] = (),
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.model = model
-        self.parameter = parameter
-        self.choices = tuple(choices)
+        self.message, self.hint = message, hint
+        self.model, self.parameter, self.choices = model, parameter, tuple(choices)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
@@ -116,10 +112,7 @@ class ModelNotFoundError(NotFoundError):
 
 
 class PipelineNotFoundError(NotFoundError, ValueError):
-    """No pipeline class has this name.
-
-    It is a `ValueError` as well, since the documented loader functions raise one.
-    """
+    """No pipeline class has this name; a `ValueError` too, since the documented loader functions raise one."""
 
 
 class TaskNotFoundError(NotFoundError, ValueError):

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence, Sized
 from types import MappingProxyType
 from typing import Any
 
-from octabox.catalog.conditions.records import check_records, missing_fields, record_schema, shorten
 from octabox.catalog.entries import INTERNAL_KINDS, Parameter, PipelineEntry
-from octabox.catalog.reading.annotations import Shape, parse_annotation
+from octabox.catalog.reading.annotations import Shape
+from octabox.catalog.values.records import check_records, missing_fields, shorten
+from octabox.catalog.values.schemas import JSON_TYPES, property_schema, value_shape
 from octabox.errors import (
     InvalidParameterError,
     InvalidRequestError,
@@ -28,10 +29,7 @@ HINTS = {
     "path": "Send the file by another parameter.",
 }
 
-#: JSON types by the kind of single values.
-JSON_TYPES = {"text": "string", "integer": "integer", "number": "number", "boolean": "boolean", "mapping": "object"}
-
-#: The same in words, for messages.
+#: Kinds of single values in words, for messages.
 WORDS = {
     "text": "text",
     "integer": "an integer",
@@ -110,7 +108,7 @@ def check_value(parameter: Parameter, value: object) -> Any:
 
     None is passed on for any optional parameter, whatever its default.
     """
-    shape = _shape(parameter)
+    shape = value_shape(parameter)
     if value is None:
         if shape.none or not parameter.required or shape == Shape():
             return None
@@ -132,24 +130,13 @@ def check_value(parameter: Parameter, value: object) -> Any:
 
 def is_one_each(parameter: Parameter) -> bool:
     """Return whether a list of texts has one text for each prompt: a single text is accepted too."""
-    shape = _shape(parameter)
+    shape = value_shape(parameter)
     return parameter.kind == "text" and "text" in shape.atoms
 
 
 def takes_numbers(parameter: Parameter) -> bool:
     """Return whether an array parameter also accepts numbers or lists of numbers as they are."""
-    return bool({"integer", "number"} & _shape(parameter).leaves)
-
-
-def _shape(parameter: Parameter) -> Shape:
-    """Return the values that a parameter allows: by its annotation or, if that is open, by its kind."""
-    shape = parse_annotation(parameter.annotation)
-    if parameter.choices and not shape.choices:
-        return Shape(none=shape.none, choices=parameter.choices)
-    if shape.leaves or shape.choices or shape.items:
-        return shape
-    single = Shape(frozenset({parameter.kind}), none=shape.none) if parameter.kind in JSON_TYPES else shape
-    return single | Shape(items=single) if parameter.many else single
+    return bool({"integer", "number"} & value_shape(parameter).leaves)
 
 
 def _convert(value: object, shape: Shape) -> Any:
@@ -214,7 +201,9 @@ def _wrong_files(
         if parameter is None or parameter.kind in INTERNAL_KINDS:
             yield _unknown(entry, name, parameter, siblings)
         elif not parameter.is_file:
-            yield InvalidParameterError(f"{name} must be {_in_words(_shape(parameter))}, not a file.", parameter=name)
+            yield InvalidParameterError(
+                f"{name} must be {_in_words(value_shape(parameter))}, not a file.", parameter=name
+            )
         elif len(values) > 1 and not parameter.many and parameter.kind != "video":
             # Several images are the frames of one video, which is known once they are decoded.
             message = f"{name} takes one {parameter.kind}, not {len(values)}."
@@ -240,53 +229,6 @@ def _missing(entry: PipelineEntry, present: set[str]) -> Iterator[MissingParamet
             yield MissingParameterError(
                 f"{entry.name} needs {' or '.join(names)}.", hint=f"Set {names[0]}.", parameter=names[0], choices=names
             )
-
-
-def property_schema(parameter: Parameter) -> dict[str, Any]:
-    """Return the JSON Schema of the values of a parameter."""
-    if parameter.fields:
-        schema = record_schema(parameter, property_schema)
-    else:
-        schema = _media_schema(parameter) if parameter.is_media else _value_schema(_shape(parameter))
-    if parameter.kind == "array":
-        schema = {"anyOf": [*schema.get("anyOf", [schema]), *_FILE, _content("application/x-npy")]}
-    if parameter.description:
-        schema["description"] = parameter.description
-    if not parameter.required and parameter.literal and parameter.default is not None:
-        schema["default"] = parameter.default
-    return schema
-
-
-def _media_schema(parameter: Parameter) -> dict[str, Any]:
-    """Return the schema of a file: its URL, or its content in base64; a video may be an array or a list of images too."""
-    media = {"mask": "image"}.get(parameter.kind, parameter.kind)
-    one: list[dict[str, Any]] = [*_FILE, _content(f"{media}/*")]
-    if media == "video":
-        one += [_content("application/x-npy"), {"type": "array", "items": {"anyOf": [*_FILE, _content("image/*")]}}]
-    return {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}] if parameter.many else one}
-
-
-#: A file by its URL.
-_FILE = ({"type": "string", "format": "uri"},)
-
-
-def _content(media_type: str) -> dict[str, Any]:
-    """Return the schema of the content of a file in base64."""
-    return {"type": "string", "contentEncoding": "base64", "contentMediaType": media_type}
-
-
-def _value_schema(shape: Shape) -> dict[str, Any]:
-    """Return the schema of a type; a tensor is nested lists of numbers."""
-    options: list[dict[str, Any]] = [{"type": kind} for atom, kind in JSON_TYPES.items() if atom in shape.atoms]
-    options += [{"enum": list(shape.choices)}] if shape.choices else []
-    if shape.items is not None or "array" in shape.atoms:
-        options.append(
-            {"type": "array", **({"items": inner} if (inner := _value_schema(shape.items or Shape())) else {})}
-        )
-    if not options:
-        return {}
-    options += [{"type": "null"}] if shape.none else []
-    return options[0] if len(options) == 1 else {"anyOf": options}
 
 
 def _in_words(shape: Shape) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from octabox.catalog.entries import Parameter, SchedulerEntry
 from octabox.catalog.pipelines import Catalog
-from octabox.catalog.signature import property_schema
+from octabox.catalog.values.schemas import property_schema
 from octabox.errors import OctaboxError
 from octabox.schedulers.compatibility import (
     ModelTraits,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from octabox.catalog.conditions.records import field_name
 from octabox.catalog.entries import Parameter
 from octabox.catalog.signature import takes_numbers
+from octabox.catalog.values.records import field_name
 from octabox.errors import InvalidParameterError
 from octabox.service.selection.inputs import ARTICLES
 from octabox.types import GenerationRequest, Source

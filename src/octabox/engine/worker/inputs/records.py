@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from octabox.catalog.conditions.records import field_name, records_of
 from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.catalog.reading.annotations import parse_annotation
+from octabox.catalog.values.records import field_name, records_of
 
 
 def build_records(entry: PipelineEntry, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import jsonschema
 import pytest
 
 from octabox.catalog.cache import load_metadata, save_metadata
-from octabox.catalog.conditions.records import records_of, shorten
 from octabox.catalog.entries import PackageMetadata, Parameter, PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.reading.package import read_package
 from octabox.catalog.serialization import entry_to_json
 from octabox.catalog.signature import json_schema, validate
+from octabox.catalog.values.records import records_of, shorten
 from octabox.errors import InvalidRequestError, RequestError
 
 #: A pipeline whose parameter is a dataclass of another module, with a documented field.

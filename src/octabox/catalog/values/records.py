@@ -91,14 +91,3 @@ def missing_fields(
                 if field.required and record.get(field.name) is None and name not in present:
                     message = f"{parameter.name} needs the field {field.name}."
                     yield MissingParameterError(message, hint=f"Set {name}.", parameter=name)
-
-
-def record_schema(parameter: Parameter, describe: Callable[[Parameter], dict[str, Any]]) -> dict[str, Any]:
-    """Return the JSON Schema of a parameter with fields; ``describe`` returns that of a field."""
-    one: dict[str, Any] = {
-        "type": "object",
-        "properties": {each.name: describe(each) for each in parameter.fields},
-        "required": [each.name for each in parameter.fields if each.required],
-        "additionalProperties": False,
-    }
-    return {"anyOf": [one, {"type": "array", "items": one}]} if parameter.many else one
