@@ -79,7 +79,7 @@ def _with_fields(tree: SourceTree, owner: ClassSource, parameter: Parameter) -> 
 
 
 def _video_mask(parameter: Parameter) -> Parameter:
-    """Return a mask that is always a list, beside a video, as a video: one mask for each frame; others unchanged."""
+    """Return a mask that is always a list, in addition to a video, as a video: one mask for each frame; others unchanged."""
     shape = parse_annotation(parameter.annotation)
     is_list = parameter.kind == "mask" and shape.items is not None and not shape.atoms
     return replace(parameter, kind="video", many=False) if is_list else parameter

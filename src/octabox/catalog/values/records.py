@@ -27,7 +27,7 @@ def records_of(parameter: Parameter, params: Mapping[str, Any], files: Iterable[
 
     Args:
         parameter: The parameter.
-        params: Parameters of the request; what is no object is left out.
+        params: Parameters of the request; values of other types are left out.
         files: Names of the files of the request.
     """
     value = params.get(parameter.name)

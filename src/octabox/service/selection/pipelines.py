@@ -70,8 +70,8 @@ def _distance(
 
 def _task_of(entry: PipelineEntry, files: frozenset[str]) -> str:
     """Return the task of a request to a pipeline: the one that uses most of the files."""
-    given = (entry.parameter(name) for name in files)
-    kinds = {parameter.kind for parameter in given if parameter is not None and parameter.is_media}
+    used = (entry.parameter(name) for name in files)
+    kinds = {parameter.kind for parameter in used if parameter is not None and parameter.is_media}
     possible = [task for task in entry.tasks if task_inputs(task) <= kinds]
     return max(possible, key=lambda task: len(task_inputs(task)), default=entry.tasks[0])
 

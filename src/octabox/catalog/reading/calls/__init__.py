@@ -1,1 +1,1 @@
-"""Read what the source says about a call beyond its signature: its example, and the dataclasses of its parameters."""
+"""Read what the source states about a call beyond its signature: its example, and the dataclasses of its parameters."""

@@ -44,8 +44,8 @@ ENCODED = re.compile(r"embed|latent")
 #: Number of axes of audio.
 CHANNELS_AND_SAMPLES = 2
 
-#: Most channels of an audio; more rows are audios.
-MOST_CHANNELS = 8
+#: Upper bound for the channels of audio; an array with more rows is a batch.
+MAX_CHANNELS = 8
 
 #: Default sampling rate.
 SAMPLING_RATE = 44_100
@@ -160,13 +160,7 @@ class OutputParser:
 
     def _parse_array(self, name: str, kind: Kind | None, array: np.ndarray) -> Iterator[OutputItem]:
         """Yield the items of an array."""
-        if problem := describe_nonfinite(array):
-            self.warnings.append(f"'{name}' is damaged: {problem}. A larger `dtype` may help.")
-        if kind in ("image", "video") and is_linear_light(array):
-            self.warnings.append(
-                f"'{name}' has linear light up to {np.nanmax(array):.2f} (HDR); values above 1 were clipped to white. "
-                "Request the format npy for all values."
-            )
+        self.warnings += _number_warnings(name, kind, array)
         try:
             if kind == "image":
                 yield from (OutputItem(name, "image", image) for image in to_pil_images(array))
@@ -174,8 +168,10 @@ class OutputParser:
                 for video in filter(len, split_videos(to_uint8(array))):
                     yield OutputItem(name, "video", self._video(map(to_pil, video)))
             elif kind == "audio":
-                audios = array[None] if self._has_channels_first(name, array) else array
-                yield from (OutputItem(name, "audio", self._audio(samples)) for samples in split_audios(audios))
+                audios = array[None] if _is_one_audio(self._entry, name, array, self._videos) else array
+                rate = sampling_rate(self._pipe, self._fields)
+                for samples in split_audios(audios):
+                    yield OutputItem(name, "audio", _to_audio(samples, rate, self.warnings))
             elif (
                 self._entry.output_kind == "array"
                 and not self._is_raw
@@ -194,23 +190,6 @@ class OutputParser:
         frames = tuple(images)
         return Video(frames, frame_rate(self._format, self._params, self._entry, self._inputs, len(frames)))
 
-    def _has_channels_first(self, name: str, array: np.ndarray) -> bool:
-        """Return whether an array is one audio of channels and samples, by its documentation or the number of videos."""
-        if array.ndim != CHANNELS_AND_SAMPLES or not 1 < len(array) <= MOST_CHANNELS:
-            return False
-        text = next((each.description for each in self._entry.outputs if each.name == name), "")
-        return has_channels_first(text) or (not documented_axes(text) and 0 < self._videos != len(array))
-
-    def _audio(self, samples: np.ndarray) -> Audio:
-        rate = sampling_rate(self._pipe, self._fields)
-        if rate is None:
-            self.warnings.append(f"The sampling rate of this audio is not known; {SAMPLING_RATE} Hz is used.")
-        finite = np.asarray(np.nan_to_num(samples, posinf=1.0, neginf=-1.0), np.float32)
-        if (peak := float(np.abs(finite).max(initial=0))) > 1:
-            self.warnings.append(f"The audio had a peak of {peak:.2f} and was normalized to 1.")
-            finite /= np.float32(peak)
-        return Audio(finite, rate or SAMPLING_RATE)
-
     def _report_check(self, name: str, value: bool | list[Any]) -> None:
         """Add a warning if a checker has flagged an output."""
         if value is True or (isinstance(value, list) and any(value)):
@@ -221,6 +200,36 @@ class OutputParser:
                 )
             else:
                 self.warnings.append(f"{name.replace('_', ' ')}.".capitalize())
+
+
+def _number_warnings(name: str, kind: Kind | None, array: np.ndarray) -> Iterator[str]:
+    """Yield a warning if numbers of a field are not finite, and if they are linear light."""
+    if problem := describe_nonfinite(array):
+        yield f"'{name}' is damaged: {problem}. A larger `dtype` may help."
+    if kind in ("image", "video") and is_linear_light(array):
+        yield (
+            f"'{name}' has linear light up to {np.nanmax(array):.2f} (HDR); values above 1 were clipped to white. "
+            "Request the format npy for all values."
+        )
+
+
+def _is_one_audio(entry: PipelineEntry, name: str, array: np.ndarray, videos: int) -> bool:
+    """Return whether an array is one audio of channels and samples, by its documentation or the number of videos."""
+    if array.ndim != CHANNELS_AND_SAMPLES or not 1 < len(array) <= MAX_CHANNELS:
+        return False
+    text = next((each.description for each in entry.outputs if each.name == name), "")
+    return has_channels_first(text) or (not documented_axes(text) and 0 < videos != len(array))
+
+
+def _to_audio(samples: np.ndarray, rate: int | None, messages: list[str]) -> Audio:
+    """Return the audio of samples at most 1; add a message if they were louder, or if the rate is not known."""
+    if rate is None:
+        messages.append(f"The sampling rate of this audio is not known; {SAMPLING_RATE} Hz is used.")
+    finite = np.asarray(np.nan_to_num(samples, posinf=1.0, neginf=-1.0), np.float32)
+    if (peak := float(np.abs(finite).max(initial=0))) > 1:
+        messages.append(f"The audio had a peak of {peak:.2f} and was normalized to 1.")
+        finite /= np.float32(peak)
+    return Audio(finite, rate or SAMPLING_RATE)
 
 
 def split_fields(output: Any, entry: PipelineEntry) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def frame_rate(
 
 
 def _number(params: Mapping[str, Any], parameter: Parameter | None) -> float:
-    """Return the value of a parameter in a call, or its default; 0 if that is no positive number."""
+    """Return the value of a parameter in a call, or its default; 0 if that is not a positive number."""
     if parameter is None:
         return 0
     value = params.get(parameter.name, parameter.default if parameter.literal else None)
@@ -90,8 +90,8 @@ def _number(params: Mapping[str, Any], parameter: Parameter | None) -> float:
 
 def _increase(params: Mapping[str, Any], entry: PipelineEntry, length: int) -> int:
     """Return how many times as many frames a video has as the input, whose number is a parameter; the first is in both."""
-    given = _number(params, entry.frames)
-    return max(1, round((length - 1) / (given - 1))) if given > 1 else 1
+    count = _number(params, entry.frames)
+    return max(1, round((length - 1) / (count - 1))) if count > 1 else 1
 
 
 def _videos(media: Sequence[Any]) -> Iterator[Video]:
