@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from octabox.frontends.http.native.generations.responses import adapter_to_json
 from octabox.frontends.http.native.generations.schema import body_schema, parse_fields
 from octabox.frontends.http.native.generations.translate import to_request
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.types import AdapterChoice, AdapterReport
+from octabox.types import AdapterChoice, AdapterReport, ModelInfo
 from trained import EMBEDDINGS, LORAS
 
 
@@ -86,3 +87,20 @@ async def test_the_list(query: str, names: list[str]) -> None:
 async def test_a_kind_that_there_is_not() -> None:
     """Another word is an error."""
     assert (await Server().http.get("/v1/adapters?kind=x")).status_code in {400, 422}
+
+
+async def test_the_models_folder_is_not_read_in_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find a model may take a look at all of its files, for which no other client waits."""
+    server, threads = Server(), list[threading.Thread]()
+    get = server.models.get
+
+    def watched(name: str) -> ModelInfo:
+        threads.append(threading.current_thread())
+        return get(name)
+
+    monkeypatch.setattr(server.models, "get", watched)
+    answer = await server.http.get("/v1/adapters", params={"model": "demo"})
+
+    assert 200 == answer.status_code
+    assert threads
+    assert threading.current_thread() not in threads
