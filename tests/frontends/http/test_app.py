@@ -1,6 +1,7 @@
 """The application around its routes, and the socket it listens on."""
 
 import asyncio
+import re
 import socket
 import subprocess
 import sys
@@ -264,6 +265,30 @@ async def test_listen_announces_where(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert {"status": "ok"} == answer.json()
     assert not urls[0].endswith(":0")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "words"),
+    [
+        (b'{"a": ', "application/json", 400, "The body is not valid JSON"),
+        (b"[]", "application/json", 400, "must be a JSON object"),
+        (b"{}", "text/plain", 415, "The content type must be "),
+    ],
+)
+async def test_every_route_reads_its_body_alike(content: bytes, kind: str, status: int, words: str) -> None:
+    """What is no JSON is answered in our words, and what a page of another site may send is not read."""
+    server = Server(a1111=True)
+    others = {}
+    for path, methods in server.app.openapi()["paths"].items():
+        place = re.sub("{([^}]*)}", lambda found: "0" if found[1] == "index" else "demo", path)
+        for method, route in methods.items():
+            kinds = route.get("requestBody", {}).get("content", {})
+            if "application/json" in kinds and not (content == b"[]" and path == "/v1/jobs"):
+                answer = await server.http.request(method, place, content=content, headers={"content-type": kind})
+                if (status, True) != (answer.status_code, words in answer.text):
+                    others[f"{method} {path}"] = answer.text
+
+    assert {} == others
 
 
 def test_wire_needs_no_torch() -> None:

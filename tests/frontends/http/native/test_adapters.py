@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from octabox.frontends.http.native.generations.responses import adapter_to_json
 from octabox.frontends.http.native.generations.schema import body_schema, parse_fields
 from octabox.frontends.http.native.generations.translate import to_request
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.types import AdapterChoice, AdapterReport
+from octabox.types import AdapterChoice, AdapterReport, ModelInfo
 from trained import EMBEDDINGS, LORAS
 
 
@@ -115,3 +116,20 @@ async def test_a_preview(tmp_path: Path) -> None:
     assert str(tmp_path) not in none.text
     del server.http.headers["authorization"]
     assert 401 == (await server.http.get("/v1/adapters/preview?name=hearts")).status_code
+
+
+async def test_the_models_folder_is_not_read_in_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find a model may take a look at all of its files, for which no other client waits."""
+    server, threads = Server(), list[threading.Thread]()
+    get = server.models.get
+
+    def watched(name: str) -> ModelInfo:
+        threads.append(threading.current_thread())
+        return get(name)
+
+    monkeypatch.setattr(server.models, "get", watched)
+    answer = await server.http.get("/v1/adapters", params={"model": "demo"})
+
+    assert 200 == answer.status_code
+    assert threads
+    assert threading.current_thread() not in threads

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from octabox.errors import InvalidParameterError
+from octabox.frontends.http.bodies import body_description, check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.hub.responses import pull_to_json
 from octabox.frontends.http.middleware import SafeJson
@@ -17,6 +18,9 @@ from octabox.frontends.http.sse import EventStream, encode_event
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.urls import UrlRequest
 from octabox.service.hub.pulls import PullJob
+
+#: Example of a body, for hints.
+EXAMPLE = '{"model": "owner/name"}'
 
 
 class PullBody(BaseModel):
@@ -56,9 +60,10 @@ def routes(ctx: AppContext) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/pulls")
 
-    @router.post("")
-    async def start(body: PullBody) -> Response:
+    @router.post("", openapi_extra=body_description(PullBody.model_json_schema, "application/json"))
+    async def start(request: Request) -> Response:
         """Start a download, or return the running one of the same files; it goes on if the client disconnects."""
+        body = check_fields(PullBody, await read_json(request, EXAMPLE))
         job = ctx.pulls.start(body.request(), body.name)
         return _stream(ctx, job) if body.stream else SafeJson(pull_to_json(job), 202)
 
