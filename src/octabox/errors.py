@@ -203,26 +203,13 @@ class OutOfMemoryError(CapacityError):
 
     Args:
         message: What happened.
-        hint: How the caller can fix it.
-        model: Name of the model.
-        parameter: Name of the parameter concerned.
-        choices: Values that would be accepted.
+        **details: The other arguments of `OctaboxError`.
         requested: Size of the failed allocation in bytes; None if not known.
         free: Free memory at that time in bytes; None if not known.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str = "",
-        model: str | None = None,
-        parameter: str | None = None,
-        choices: Iterable[str] = (),
-        requested: int | None = None,
-        free: int | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint, model=model, parameter=parameter, choices=choices)
+    def __init__(self, message: str, *, requested: int | None = None, free: int | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
         self.requested, self.free = requested, free
 
 

@@ -77,13 +77,10 @@ def to_request(
     negative = find_negative(body.negative_prompt, params, client_names)
     prompts = parse_prompts(body.prompt, negative, warnings, body.prompt_syntax)
     params |= {} if prompt_optional else prompts
-    optional_params = requested_size(body.size, params)
-    if optional_params:
-        client_names = {"width": "size", "height": "size", **client_names}
+    size, steps = requested_size(body.size, params), _parse_quality(body.quality, params, warnings)
+    client_names = {**dict.fromkeys(size, "size"), **dict.fromkeys(steps, "quality"), **client_names}
+    optional_params = {**size, **steps}
     optional_params |= {name: prompt for name, prompt in prompts.items() if prompt_optional and prompt}
-    steps = _parse_quality(body.quality, params, warnings)
-    optional_params |= steps
-    client_names = {**dict.fromkeys(steps, "quality"), **client_names}
     output = OutputFormat(body.output_format, body.output_compression)
     check_output_format(output, "image")
     warnings += _warnings(body, output)
