@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from octabox.engine.worker.inputs.noise import HostNoise
+from octabox.engine.worker.inputs.latents.noise import HostNoise
 
 SHAPE = (2, 3)
 

@@ -135,9 +135,9 @@ def test_the_schema_of_objects() -> None:
 
     for value in ({"frames": "data:"}, [{"frames": "data:", "index": 8, "strength": 0.5}, {"frames": ["data:"]}]):
         jsonschema.validate({"prompt": "a bird", "conditions": value}, schema)
-    for value in ({}, {"frames": "data:", "index": "last"}, {"frames": "data:", "sound": 1}, "data:"):
+    for invalid in ({}, {"frames": "data:", "index": "last"}, {"frames": "data:", "sound": 1}, "data:"):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({"prompt": "a bird", "conditions": value}, schema)
+            jsonschema.validate({"prompt": "a bird", "conditions": invalid}, schema)
 
 
 def test_objects_are_validated() -> None:

@@ -21,9 +21,9 @@ from octabox.engine.worker.component_types import replace_component
 from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.inputs.arguments import call_arguments
-from octabox.engine.worker.inputs.changes import changes_of
 from octabox.engine.worker.inputs.effects import effect_warnings
-from octabox.engine.worker.inputs.noise import HostNoise
+from octabox.engine.worker.inputs.latents.changes import changes_of
+from octabox.engine.worker.inputs.latents.noise import HostNoise
 from octabox.engine.worker.inputs.sizes import (
     check_sizes,
     complete_size,

@@ -18,7 +18,7 @@ from diffusers import EulerDiscreteScheduler
 import octabox
 from makers import pipelines
 from octabox.engine.protocol import Run
-from octabox.engine.worker.inputs.changes import changes_of
+from octabox.engine.worker.inputs.latents.changes import changes_of
 from octabox.engine.worker.inputs.scheduler_steps import changed_step
 from octabox.engine.worker.prediction_trial import convert_to_noise
 from octabox.engine.worker.scheduler_factory import build_scheduler

@@ -132,7 +132,7 @@ def is_linear_light(array: np.ndarray) -> bool:
     if not values.size or values.max() <= HIGHEST or values.min() < -BLACK:
         return False
     small = values[values <= 1]
-    return 2 * small.size > values.size and 2 * int(np.count_nonzero(small % 1)) > np.count_nonzero(small)
+    return bool(2 * small.size > values.size and 2 * np.count_nonzero(small % 1) > np.count_nonzero(small))
 
 
 def _is_coloured(array: np.ndarray) -> bool:

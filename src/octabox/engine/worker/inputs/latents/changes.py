@@ -10,10 +10,10 @@ from PIL.Image import Image
 
 from octabox.engine.protocol import Run
 from octabox.engine.replacement import replaced
-from octabox.engine.worker.inputs.latent_fill import filled_latents
-from octabox.engine.worker.inputs.noise import apply_initial_noise, apply_variation
+from octabox.engine.worker.inputs.latents.fill import filled_latents
+from octabox.engine.worker.inputs.latents.noise import apply_initial_noise, apply_variation
+from octabox.engine.worker.inputs.latents.seamless import seamless_convolutions
 from octabox.engine.worker.inputs.scheduler_steps import changed_step
-from octabox.engine.worker.inputs.seamless import seamless_convolutions
 from octabox.engine.worker.inputs.sizes import default_size
 from octabox.engine.worker.steps import StepCallback
 

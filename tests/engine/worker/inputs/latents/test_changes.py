@@ -11,7 +11,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
 from octabox.engine.protocol import Run
-from octabox.engine.worker.inputs.changes import changes_of
+from octabox.engine.worker.inputs.latents.changes import changes_of
 from octabox.engine.worker.steps import StepCallback
 from octabox.noise import InitialNoise, Variation
 from tiny import unet

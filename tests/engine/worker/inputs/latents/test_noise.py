@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from octabox.engine.worker.inputs.noise import apply_variation, slerp
+from octabox.engine.worker.inputs.latents.noise import apply_variation, slerp
 from octabox.errors import InvalidParameterError
 from octabox.noise import Variation
 

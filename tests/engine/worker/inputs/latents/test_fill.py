@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from PIL import Image
 
-from octabox.engine.worker.inputs.latent_fill import ENCODE, filled_latents
+from octabox.engine.worker.inputs.latents.fill import ENCODE, filled_latents
 from octabox.noise import LatentFill
 
 #: The masked part of the image, 32 pixels wide, and of its latents.

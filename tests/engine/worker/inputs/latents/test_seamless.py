@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, DiTTransformer2DModel
 from peft import LoraConfig, inject_adapter_in_model
 
-from octabox.engine.worker.inputs.seamless import FORWARD, seamless_convolutions
+from octabox.engine.worker.inputs.latents.seamless import FORWARD, seamless_convolutions
 from tiny import unet
 
 
