@@ -19,10 +19,11 @@ from octabox.service.events import observed, result_of
 from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.inputs import decode_inputs
 from octabox.service.models import ModelService
-from octabox.service.planning import Files, Plan, plan_request
+from octabox.service.planning import Plan, plan_request
 from octabox.service.prompting import PromptWriter
 from octabox.service.protocols import RequestObserver
 from octabox.service.provenance import input_digests
+from octabox.service.selection.files import Files
 from octabox.service.served_model import ServedModel
 from octabox.types import Event, Generation, GenerationRequest, Progress
 

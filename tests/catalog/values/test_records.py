@@ -135,7 +135,8 @@ def test_the_schema_of_objects() -> None:
 
     for value in ({"frames": "data:"}, [{"frames": "data:", "index": 8, "strength": 0.5}, {"frames": ["data:"]}]):
         jsonschema.validate({"prompt": "a bird", "conditions": value}, schema)
-    for invalid in ({}, {"frames": "data:", "index": "last"}, {"frames": "data:", "sound": 1}, "data:"):
+    wrong: tuple[Any, ...] = ({}, {"frames": "data:", "index": "last"}, {"frames": "data:", "sound": 1}, "data:")
+    for invalid in wrong:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({"prompt": "a bird", "conditions": invalid}, schema)
 

@@ -18,7 +18,7 @@ from octabox.prompts.names import is_prompt
 from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.models import ModelService
 from octabox.service.outputs import OUTPUT_TYPE
-from octabox.service.planning import Files
+from octabox.service.selection.files import Files
 from octabox.service.selection.inputs import IMAGE_TO_IMAGE, STRENGTH, bind_image_to_image, source_parameter
 from octabox.service.served_model import ServedModel
 from octabox.service.workflows.faces import restores_faces, select_face_model

@@ -32,7 +32,7 @@ from octabox.service.jobs.errors import (
     ResultExpiredError,
     WorkerLostError,
 )
-from octabox.service.jobs.queue import live_jobs
+from octabox.service.jobs.queue import live_jobs, ordering
 from octabox.service.jobs.queue.event_log import EventLog
 from octabox.service.jobs.queue.job_queue import prune
 from octabox.service.jobs.store.files import FolderFiles
@@ -292,7 +292,7 @@ async def test_the_order_of_many_jobs_is_found_once(house: House, monkeypatch: p
     """To accept, list and follow them takes as often as for one: each order of a thousand jobs delays all other clients."""
     house.runs.automatic = False
     orders: list[int] = []
-    find_order = live_jobs.order_jobs
+    find_order = ordering.order_jobs
 
     def counted(waiting: Iterable[StoredJob], *others: Any) -> list[StoredJob]:
         jobs = [*waiting]
@@ -351,7 +351,7 @@ async def test_limits_hold_for_requests_at_a_time(house: House, limits: dict[str
     async def fail(*_: object) -> Any:
         raise JobStoreError("Full.")
 
-    house.queue.store.accept = fail  # type: ignore[method-assign]
+    house.queue.store.accept = fail  # type: ignore[method-assign, assignment]
     with pytest.raises(JobStoreError):
         await house.accept("a")
     house.queue.store.accept = store  # type: ignore[method-assign]

@@ -49,7 +49,8 @@ def apply_configured_settings(pipe: Any, config: ModelConfig) -> None:
     if not settings:
         return
     known = inspect.signature(type(scheduler).__init__).parameters if scheduler is not None else {}
-    if lacking := sorted(settings.keys() - set(known)):
+    lacking = sorted(settings.keys() - set(known))
+    if lacking or scheduler is None:
         subject = (
             f"{type(scheduler).__name__} has no setting"
             if scheduler is not None

@@ -115,7 +115,7 @@ def names_of_index(name: str, library: str, cls: str) -> Damage:
 
 
 #: By name: the component, the damage, and words of the error.
-CASES: dict[str, tuple[str, Damage, str]] = {
+CASES: dict[str, tuple[str, Any, str]] = {
     **{
         f"{name} is {content[:9]!r}": (name, lambda m, n=name, c=content: (m / n / CONFIGS[n]).write_bytes(c), words)
         for name in CONFIGS

@@ -49,7 +49,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 )
 def test_weights(option: str | int, weights: tuple[float, float]) -> None:
     """A pass without the control has a weight of 0."""
-    unit = Unit(weight=0.7, hr_option=option)
+    unit = Unit.model_validate({"weight": 0.7, "hr_option": option})
 
     assert weights == tuple(unit.in_pass(each).weight for each in Pass)
 
@@ -57,7 +57,7 @@ def test_weights(option: str | int, weights: tuple[float, float]) -> None:
 def test_unknown() -> None:
     """Another option is an error."""
     with pytest.raises(InvalidParameterError, match="hr_option"):
-        assert Unit(hr_option="Never").passes
+        assert Unit.model_validate({"hr_option": "Never"}).passes
 
 
 @pytest.mark.parametrize(

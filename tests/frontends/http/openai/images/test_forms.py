@@ -179,7 +179,7 @@ async def test_variations_in_json() -> None:
 async def test_a_field_in_two_forms(parts: list[tuple[str, str]]) -> None:
     """A field as an object and as text, or as a file, or twice, is an error: none is dropped."""
     server = Server()
-    files = [*IMAGE.items(), *[(name, (None, text)) for name, text in [("prompt", "x"), *parts]]]
+    files: list[Any] = [*IMAGE.items(), *[(name, (None, text)) for name, text in [("prompt", "x"), *parts]]]
     answer = await server.http.post("/v1/images/edits", files=files)
 
     assert 400 == answer.status_code

@@ -83,8 +83,9 @@ class Plot:
     def margin(self) -> int:
         """Pixels between images."""
         value = self.flags.get("margin_size")
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return min(max(int(value), 0), MAX_MARGIN) if is_number else 0
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return 0
+        return min(max(int(value), 0), MAX_MARGIN)
 
     def seed_offset(self, index: int) -> int:
         """Return what is added to the seed of a combination by its index, where an axis has its own seeds."""
