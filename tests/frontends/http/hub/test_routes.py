@@ -247,10 +247,10 @@ async def test_what_a_url_must_be(tmp_path: Path, body: dict[str, Any], status: 
 
 async def test_a_field_of_a_download_that_does_not_exist() -> None:
     """The error names it."""
-    error = (await Server().http.post("/v1/hub/pulls", json={"modle": "org/x"})).json()["error"]
+    error = (await Server().http.post("/v1/hub/pulls", json={"modl": "org/x"})).json()["error"]
 
-    assert ("invalid_request_error", "modle") == (error["type"], error["param"])
-    assert "'modle'" in error["message"]
+    assert ("invalid_request_error", "modl") == (error["type"], error["param"])
+    assert "'modl'" in error["message"]
 
 
 async def test_a_url_needs_an_admin_key_too(tmp_path: Path) -> None:

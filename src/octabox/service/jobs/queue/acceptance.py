@@ -145,6 +145,6 @@ def hash_submissions(submissions: Sequence[Submission], *, batch: bool) -> str:
         submissions: The submissions.
         batch: Whether they are a batch; the response to one has another form.
     """
-    wishes = [(each.kind, each.priority, each.webhook) for each in submissions]
-    asked = json.dumps([batch, wishes, hash_requests([each.request for each in submissions])])
+    terms = [(each.kind, each.priority, each.webhook) for each in submissions]
+    asked = json.dumps([batch, terms, hash_requests([each.request for each in submissions])])
     return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()

@@ -143,5 +143,5 @@ class LiveJobs:
         for model in {job.request.model for job in waiting}:
             ahead = sum(each.id in self.sent for each in self.of_model(model))
             positions.update((job.id, ahead + index) for index, job in enumerate(self.ordered(model)))
-        # The engine tells the positions of those that it has.
+        # The engine reports the positions of those that it has.
         return [positions.get(job.id, job.progress.position) for job in jobs]
