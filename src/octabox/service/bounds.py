@@ -140,7 +140,7 @@ def _hint(setting: str) -> str:
 
 
 def _is_number(value: object) -> TypeGuard[int]:
-    """Return whether a value is a number; true and false are none."""
+    """Return whether a value is a number, and neither true nor false."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -153,7 +153,7 @@ def _check_count(name: str, value: object, limit: int, setting: str) -> None:
 
 
 def _check_maximum(name: str, value: object, limit: float, setting: str) -> None:
-    """Check that a number, or each of a list, is not above a limit; what is too little is for the pipeline to say."""
+    """Check that a number, or each of a list, is not above a limit; the pipeline checks what is too little."""
     for number in value if isinstance(value, list | tuple) else (value,):
         if _is_number(number) and number > limit:
             message = f"'{name}' must be at most {limit:.15g}, not {number}."

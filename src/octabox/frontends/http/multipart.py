@@ -46,11 +46,11 @@ async def read_fields(
     media, texts, mappings = _sort_parts(await read_parts(request, max_bytes))
     for name in mappings:
         if any(texts.get(name, ())) or _NAMES.get(name, name) in media:
-            raise _given_twice(name)
+            raise _duplicate(name)
     fields: dict[str, Any] = dict(mappings)
     for name, values in texts.items():
         if len(values) > 1 and name in model.model_fields and name not in ("prompt", "negative_prompt"):
-            raise _given_twice(name)
+            raise _duplicate(name)
         if parsed := [parse_value(name, text, model) for text in values if text or name == "prompt"]:
             fields[name] = parsed[0] if len(values) == 1 else parsed
     return fields, {name: tuple(sources) for name, sources in media.items()}
@@ -72,7 +72,7 @@ def _sort_parts(
         if (nested := _NESTED.fullmatch(key)) and isinstance(value, str):
             mapping = mappings.setdefault(nested[1], {})
             if nested[2] in mapping:
-                raise _given_twice(key)
+                raise _duplicate(key)
             mapping[nested[2]] = parse_json_or_text(value)
         elif isinstance(value, bytes):
             media.setdefault(_NAMES.get(name, name), []).append(value)
@@ -84,8 +84,8 @@ def _sort_parts(
     return media, texts, mappings
 
 
-def _given_twice(name: str) -> InvalidParameterError:
-    """Return the error for a field that a form has twice, of which one would be lost."""
+def _duplicate(name: str) -> InvalidParameterError:
+    """Return the error for a field that a form repeats."""
     return InvalidParameterError(f"'{name}' is given twice.", hint="Send it once.", parameter=name)
 
 

@@ -107,16 +107,16 @@ def _read_query(request: Request) -> dict[str, Any]:
 
 
 def _merge(query: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of the query and of the body, in which null is none.
+    """Return the parameters of the query and of the body.
 
     Raises:
         InvalidParameterError: One is in both.
     """
-    given = {name: value for name, value in parameters.items() if value is not None or name not in query}
-    if twice := [name for name in given if name in query]:
+    values = {name: value for name, value in parameters.items() if value is not None or name not in query}
+    if twice := [name for name in values if name in query]:
         message = f"'{twice[0]}' is in the query and in 'parameters'."
         raise InvalidParameterError(message, hint="Send it once.", parameter=twice[0])
-    return {**query, **given}
+    return {**query, **values}
 
 
 def _parameters(fields: Mapping[str, Any]) -> InferenceParameters:
