@@ -33,10 +33,10 @@ WITH_WEIGHTS = "ModelMixin"
 #: Ends of the names of the JSON files that the libraries read from the folder of a component.
 JSON_NAMES = ("config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json")
 
-#: What a component of transformers is, by the end of the name of its class; others are models.
+#: What a component of transformers is, by its class, whose name may end with that of a backend (Fast, Pil); others are models.
 _KINDS: tuple[tuple[Literal["tokenizer", "processor"], re.Pattern[str]], ...] = (
-    ("tokenizer", re.compile(r"Tokenizer(Fast)?$")),
-    ("processor", re.compile(r"(Processor|Extractor)(Fast)?$")),
+    ("tokenizer", re.compile(r"Tokenizer(Fast|sBackend)?$")),
+    ("processor", re.compile(r"(Processor|Extractor)(Fast|Pil)?$")),
 )
 
 #: Stems of weight files by library.
