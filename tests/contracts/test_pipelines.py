@@ -28,6 +28,7 @@ TYPES = {"string", "integer", "number", "boolean", "object", "array", "null"}
 #: Words that our schemas are made of.
 WORDS = {
     "anyOf", "type", "enum", "items", "format", "contentEncoding", "contentMediaType", "description", "default",
+    "properties", "required", "additionalProperties",
 }  # fmt: skip
 
 
@@ -37,7 +38,8 @@ def check_value(schema: dict[str, Any]) -> None:
     assert schema.get("type", "null") in TYPES
     assert schema.get("enum", ["one"])
     assert "" == schema.get("description", "") or isinstance(schema["description"], str)
-    for inner in schema.get("anyOf", []):
+    assert {*schema.get("required", [])} <= {*schema.get("properties", {})}
+    for inner in (*schema.get("anyOf", []), *schema.get("properties", {}).values()):
         check_value(inner)
     check_value(schema.get("items", {})) if "items" in schema else None
 

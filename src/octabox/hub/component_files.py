@@ -133,7 +133,8 @@ def find_file_faults(folder: Path, part: IndexedComponent, variant: str | None =
     # Without a class, the configuration states what the weights are.
     if not _has_weights(part, names) or (faults and not part.cls):
         return
-    stems = STEMS.get(part.library, ())
+    # Other libraries are modules of pipelines, with classes of diffusers.
+    stems = STEMS.get(part.library, STEMS["diffusers"])
     weights = [each.path for each in weight_files(folder) if each.path.parent == folder]
     if not [each for each in weights if each.name.startswith(stems)]:
         expected = " or ".join(f"{stem}.safetensors" for stem in stems)

@@ -1,4 +1,4 @@
-"""Read the component types of a pipeline from its constructor: classes, and which may be a list; and replace a component."""
+"""Read the component types of a pipeline from its constructor: classes, and which components may be a list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import inspect
 from typing import Any, get_args, get_origin
 
 import torch
-from diffusers import DiffusionPipeline
 
 
 def component_class(cls: Any, name: str) -> Any:
@@ -47,16 +46,6 @@ def unpack_components(component: Any) -> list[Any]:
     children = list(component.children()) if isinstance(component, torch.nn.Module) else []
     only = children[0] if len(children) == 1 else None
     return list(only) if isinstance(only, torch.nn.ModuleList) else [component]
-
-
-def replace_component(pipe: DiffusionPipeline, name: str, component: Any) -> None:
-    """Replace a component of a pipeline, and of the pipelines that it has created in its constructor and calls."""
-    replaced = getattr(pipe, name, None)
-    setattr(pipe, name, component)
-    for inner in vars(pipe).values():
-        for part, current in inner.components.items() if isinstance(inner, DiffusionPipeline) else ():
-            if current is replaced and current is not None:
-                setattr(inner, part, component)
 
 
 def _annotation(cls: Any, name: str) -> Any:

@@ -17,7 +17,6 @@ from diffusers import ConfigMixin, DiffusionPipeline, ModularPipeline
 from octabox.catalog.conditions.ip_adapter import SCALE_PARAMETER
 from octabox.catalog.entries import PipelineEntry
 from octabox.engine.protocol import Call, Run
-from octabox.engine.worker.component_types import replace_component
 from octabox.engine.worker.conditions.control import control_arguments
 from octabox.engine.worker.conditions.lora import Loras, configured_adapters
 from octabox.engine.worker.inputs.arguments import call_arguments
@@ -139,10 +138,10 @@ class Runner:
     def reset_pipeline(self, target: Target, call: Call) -> None:
         """Give the pipeline a new scheduler and new components without weights, such as guiders, which count their calls."""
         for name, component in self._weightless.items():
-            replace_component(target.pipe, name, copy.deepcopy(component))
+            _replace_component(target.pipe, name, copy.deepcopy(component))
         if self._scheduler is not None:
             scheduler = build_scheduler(self._scheduler, self._scheduler_config, call.scheduler, target.entry)
-            replace_component(target.pipe, "scheduler", scheduler)
+            _replace_component(target.pipe, "scheduler", scheduler)
         elif call.scheduler is not None:
             message = f"{target.entry.name} has no noise scheduler that {call.scheduler.name} could replace."
             raise InvalidParameterError(message, hint="Leave the scheduler out.", parameter="scheduler")
@@ -269,6 +268,16 @@ def _weightless_components(pipe: DiffusionPipeline) -> dict[str, Any]:
         for name, part in pipe.components.items()
         if isinstance(pipe, ModularPipeline) and isinstance(part, ConfigMixin) and not isinstance(part, torch.nn.Module)
     }
+
+
+def _replace_component(pipe: DiffusionPipeline, name: str, component: Any) -> None:
+    """Replace a component of a pipeline, and of the pipelines that it has created in its constructor and calls."""
+    replaced = getattr(pipe, name, None)
+    setattr(pipe, name, component)
+    for inner in vars(pipe).values():
+        for part, current in inner.components.items() if isinstance(inner, DiffusionPipeline) else ():
+            if current is replaced and current is not None:
+                setattr(inner, part, component)
 
 
 def _is_float32(components: list[Any]) -> bool:

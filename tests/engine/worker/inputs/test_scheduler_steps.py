@@ -74,7 +74,7 @@ def all_of_them(scheduler: Any) -> Iterator[Any]:
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "prediction_trial.py": converted,
     "scheduler_factory.py": with_settings,
-    "inputs/changes.py": watched,
+    "inputs/latents/changes.py": watched,
     "inputs/scheduler_steps.py": all_of_them,
 }
 

@@ -60,7 +60,7 @@ def test_a_component_has_its_own_type_of_numbers(embedded: ModelConfig) -> None:
             {"components": {"unet": ComponentConfig(quantization={"quant_backend": "magic"})}},
             "no quantization backend 'magic'",
         ),
-        ({"components": {"unet": ComponentConfig(model="/nowhere/unet")}}, "missing"),
+        ({"components": {"unet": ComponentConfig(model="/nowhere/unet")}}, "/nowhere/unet does not exist"),
         ({"adapters": (LoraConfig(lora="/nowhere/lora.safetensors"),)}, "missing"),
     ],
 )

@@ -64,7 +64,8 @@ def test_each_has_its_own_storage(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("net", "kind", "said"), [("nowhere", LoadError, "missing"), ("short", IncompatibleWeightsError, "is damaged")]
+    ("net", "kind", "said"),
+    [("nowhere", LoadError, "does not exist"), ("short", IncompatibleWeightsError, "or truncated")],
 )
 def test_the_one_that_cannot_be_read_is_named(folder: Path, net: str, kind: type[LoadError], said: str) -> None:
     """The error names the position in the list and the file."""

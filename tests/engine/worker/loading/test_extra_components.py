@@ -126,7 +126,7 @@ def test_a_component_that_is_needed_and_missing_is_named(folder: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_an_error(folder: Path) -> None:
     """A component whose folder is missing fails the load."""
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(LoadError, match="nowhere does not exist"):
         load(config(folder, controlnet=ComponentConfig(model=str(folder / "nowhere"))), PLAIN, OPTIONS)
 
 

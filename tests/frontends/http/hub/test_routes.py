@@ -170,10 +170,13 @@ def url_server(tmp_path: Path, gate: asyncio.Event, **settings: Any) -> Server:
         return ["10.0.0.1"] if host == "inside.example" else ["93.184.216.34"]
 
     def answer(request: httpx.Request) -> httpx.Response:
-        start = int((request.headers.get("range") or "bytes=0-")[6:-1])
-        body = CONTENT[start:]
+        start, _, end = (request.headers.get("range") or "bytes=0-").removeprefix("bytes=").partition("-")
+        body = CONTENT[int(start) : int(end) + 1 if end else None]
         stream = Pieces(body, gate) if len(body) > FIRST else httpx.ByteStream(body)
-        return httpx.Response(206 if start else 200, headers={"content-length": str(len(body))}, stream=stream)
+        headers = {"content-length": str(len(body))}
+        if "range" in request.headers:
+            headers["content-range"] = f"bytes {start}-{int(start) + len(body) - 1}/{len(CONTENT)}"
+        return httpx.Response(206 if "range" in request.headers else 200, headers=headers, stream=stream)
 
     server = Server(models=tmp_path / "models", **settings)
     guard = UrlGuard(resolve, lambda: httpx.MockTransport(answer))

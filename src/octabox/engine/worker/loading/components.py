@@ -23,7 +23,7 @@ from octabox.engine.worker.placement.dtype import choose_variant, parse_dtype
 from octabox.engine.worker.single_files.pickled_weights import replaced_classes
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
-from octabox.hub.folder import CHECKPOINT_SUFFIXES
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, is_hub_id
 from octabox.security.json_files import read_json
 
 
@@ -74,6 +74,9 @@ def load_from_pretrained(config: ModelConfig, name: str, cls: Any, dtype: torch.
     """Load a component of this class, or of the class in its folder's `config.json`, from its configured source."""
     part = config.part(name)
     folder = Path(str(part.model)) / (part.subfolder or "")
+    if not folder.exists() and (Path(str(part.model)).exists() or not is_hub_id(str(part.model))):
+        hint = f"Set `model` of the component '{name}' to a folder, a file or a Hub id."
+        raise LoadError(f"Model '{config.name}': {folder} does not exist.", hint=hint, model=config.name)
     variant = choose_variant(None, folder, component_dtype(part, dtype))
     check_component(config, name, folder, variant)
     cls = _read_class(folder) or cls
