@@ -80,7 +80,8 @@ def workers(backend: Client) -> int:
 def pixels(file: Path) -> bytes:
     """Return the pixels of an image."""
     with Image.open(file) as image:
-        return image.convert("RGB").tobytes()
+        content: bytes = image.convert("RGB").tobytes()
+    return content
 
 
 def by_hand(steps: int = 3) -> np.ndarray:

@@ -14,8 +14,8 @@ from octabox.catalog.entries import PipelineEntry, SizeRule
 from octabox.catalog.reading.effects.evaluation import COMPARISONS, PipelineValues, UnknownValueError
 from octabox.config.model import ModelConfig
 from octabox.errors import OctaboxError
+from octabox.hub.component_files import read_settings
 from octabox.hub.folder import folder_index, index_components
-from octabox.security.json_files import read_json
 
 #: Functions that the source of a constructor may call.
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {each.__name__: each for each in (len, sum, int, max, getattr, hasattr)}
@@ -63,7 +63,7 @@ class ConfiguredModel:
             value: Any = _Values(self).value(ast.parse(self._sources[name], mode="eval").body)
         elif name in self._classes:
             file = self._folder / name / "config.json"
-            value = ConfiguredComponent(read_json(file)) if self._classes[name][1] and file.is_file() else None
+            value = ConfiguredComponent(read_settings(file)) if self._classes[name][1] and file.is_file() else None
         else:
             raise AttributeError(name)
         self.__dict__[name] = value
