@@ -61,6 +61,18 @@ async def test_an_id_is_that_of_one_call() -> None:
     assert one.id == (await again.result()).id
 
 
+async def test_an_id_is_free_after_the_result() -> None:
+    """Another call may have the id of one whose caller has the result, and has not closed the iterator of its events."""
+    engine = engine_of(FakeWorkers())
+    events = engine.generate(one := call())
+    async for event in events:
+        if isinstance(event, Generation):
+            break
+
+    assert one.id == (await Client(engine, replace(call(), id=one.id)).result()).id
+    await events.aclose()
+
+
 async def test_positions_count_the_requests_ahead() -> None:
     """A request is sent its position when it enters, and again whenever it moves up."""
     workers = FakeWorkers(runs=False)

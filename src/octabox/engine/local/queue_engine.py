@@ -15,7 +15,7 @@ from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.shared_queues import SharedQueues
 from octabox.engine.protocol import Call
 from octabox.errors import InvalidParameterError, ServerStoppingError
-from octabox.types import Event, ModelStatus
+from octabox.types import Event, Generation, ModelStatus
 
 
 class QueueEngine(ABC):
@@ -59,6 +59,8 @@ class QueueEngine(ABC):
         try:
             async with aclosing(queue.events(QueuedRequest(call.model, call.pipeline, call))) as events:
                 async for event in events:
+                    if isinstance(event, Generation):  # The last one; the caller may not close the iterator after it.
+                        self._ids.discard(call.id)
                     yield event
         finally:
             self._ids.discard(call.id)
