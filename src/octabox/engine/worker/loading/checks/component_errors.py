@@ -10,6 +10,7 @@ from typing import Any
 from diffusers.pipelines import pipeline_utils
 
 from octabox.config.model import ModelConfig
+from octabox.engine.replacement import replaced
 from octabox.engine.worker.failures import to_load_error
 
 
@@ -34,16 +35,12 @@ def named_component(config: ModelConfig, component: str, place: str | Path) -> I
 @contextmanager
 def named_components(config: ModelConfig) -> Iterator[None]:
     """Within the context, do the same for each component that diffusers loads from the folder of a model."""
-    module: Any = pipeline_utils
-    original: Callable[..., Any] = module.load_sub_model
+    original: Callable[..., Any] = pipeline_utils.load_sub_model
 
     def load_sub_model(*args: Any, **options: Any) -> Any:
         name = str(options["name"])
         with named_component(config, name, Path(str(options["cached_folder"])) / name):
             return original(*args, **options)
 
-    module.load_sub_model = load_sub_model
-    try:
+    with replaced(pipeline_utils, load_sub_model.__name__, load_sub_model):
         yield
-    finally:
-        module.load_sub_model = original

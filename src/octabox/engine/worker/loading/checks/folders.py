@@ -68,10 +68,8 @@ def check_model_folder(config: ModelConfig, entry: PipelineEntry, pipeline_class
     optional = {part.name for part in parts} - entry.required_components
     raise_faults(config, list(find_missing_folders(folder, parts, optional)), LoadError)
     _check_required(config, entry, {*index, *configured}, folder)
-    variant = choose_variant(config.variant, config.model, dtype)
-    raise_faults(
-        config, list(find_component_faults([(part, folder / part.name) for part in parts], ancestors, variant))
-    )
+    places = [(part, folder / part.name) for part in parts]
+    check_places(config, places, choose_variant(config.variant, config.model, dtype))
 
 
 def _check_required(config: ModelConfig, entry: PipelineEntry, found: Iterable[str], folder: Path) -> None:

@@ -10,7 +10,7 @@ from octabox.frontends.http.a1111.extras.schema import ExtrasBody
 from octabox.frontends.http.a1111.extras.upscale import run_model
 from octabox.frontends.http.context import AppContext
 from octabox.service.protocols import ModelService
-from octabox.service.selection.inputs import STRENGTH, source_parameter
+from octabox.service.selection.inputs import STRENGTH
 from octabox.service.workflows.faces import face_models
 
 #: Fields for the share of a restored face; each begins with the name of its model.
@@ -57,8 +57,5 @@ async def restore_faces(ctx: AppContext, body: ExtrasBody, image: Image.Image, w
             warnings.append(f"'{field}': '{name}' restores faces, since there is no model '{requested}'.")
         if body.codeformer_weight and WEIGHT.partition("_")[0] == requested:
             warnings.append(f"'{WEIGHT}' has no effect: '{name}' has no such weight.")
-        served = await asyncio.to_thread(ctx.models.resolve, name)
-        source = source_parameter(served.pipeline)
-        assert source is not None  # noqa: S101 (the model is chosen by what it does to an image)
-        image = await run_model(ctx, name, source.name, image, warnings, {STRENGTH: visibility})
+        image = await run_model(ctx, name, image, warnings, {STRENGTH: visibility})
     return image

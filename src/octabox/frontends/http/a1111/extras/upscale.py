@@ -13,7 +13,7 @@ from PIL import Image
 from octabox.errors import GenerationError, InvalidParameterError
 from octabox.frontends.http.a1111.extras.schema import ExtrasBody
 from octabox.frontends.http.a1111.images import CROP, resize
-from octabox.frontends.http.a1111.upscalers import enlarging_models, find_upscaler
+from octabox.frontends.http.a1111.upscalers import find_upscaler
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png
 from octabox.media.regions import Size
@@ -91,17 +91,13 @@ async def enlarge_to(
     if name in FILTERS:
         made = await asyncio.to_thread(image.resize, target, FILTERS[name])
     else:
-        source = source_parameter(enlarging_models(ctx.models)[name])
-        assert source is not None  # noqa: S101 (the list has only models with one)
-        enlarged = await run_model(ctx, name, source.name, image, warnings)
-        made = enlarged.resize(target, Image.Resampling.LANCZOS)
+        made = (await run_model(ctx, name, image, warnings)).resize(target, Image.Resampling.LANCZOS)
     return await asyncio.to_thread(resize, made, size, CROP) if fit else made
 
 
 async def run_model(
     ctx: AppContext,
     name: str,
-    parameter: str,
     image: Image.Image,
     warnings: list[str],
     params: Mapping[str, Any] = MappingProxyType({}),
@@ -110,8 +106,7 @@ async def run_model(
 
     Args:
         ctx: Collaborators of the routes.
-        name: The model.
-        parameter: Its call parameter for the image.
+        name: The model, which is chosen by what it does to an image.
         image: The image.
         warnings: Receives the warnings.
         params: Other call parameters.
@@ -119,8 +114,10 @@ async def run_model(
     Raises:
         GenerationError: The model has made no image.
     """
-    inputs = {parameter: (await asyncio.to_thread(encode_png, image),)}
     served = await asyncio.to_thread(ctx.models.resolve, name)
+    source = source_parameter(served.pipeline)
+    assert source is not None  # noqa: S101 (models without one are not listed)
+    inputs = {source.name: (await asyncio.to_thread(encode_png, image),)}
     prompt = {"prompt": ""} if served.pipeline.parameter("prompt") else {}
     request = GenerationRequest(name, params={**prompt, **params}, inputs=inputs, output=OutputFormat("png"))
     generation = await ctx.generation.generate(request)
