@@ -10,11 +10,11 @@ from octabox.catalog.dependencies import is_installed
 from octabox.errors import nearest
 from octabox.hub.component_files import FileFault, IndexedComponent, find_file_faults, read_settings
 
-#: Package of the classes that the catalog knows.
-PACKAGE = "diffusers"
+#: Package of the classes that the catalog knows, and that of text encoders, tokenizers and processors.
+PACKAGE, TRANSFORMERS = "diffusers", "transformers"
 
 #: Packages whose models and processors are components.
-LIBRARIES = (PACKAGE, "transformers")
+LIBRARIES = (PACKAGE, TRANSFORMERS)
 
 #: Argument of a tokenizer for the file that has everything.
 _COMPLETE = "tokenizer_file"
@@ -66,24 +66,32 @@ def find_component_faults(
 
 def _index_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) -> Iterator[FileFault]:
     """Yield the library or the class of the index that does not exist."""
-    known = part.cls in ancestors
-    if not part.cls or (known and part.library not in LIBRARIES):
+    if not part.cls or _is_known(part, ancestors):
         return
     place = f"which {part.index} names for {part.name}"
-    if part.library == "transformers":
-        known = is_known_class(part)
-    elif part.library != PACKAGE and not any(
-        name[0].startswith(f"{PACKAGE}.pipelines.{part.library}") for name in ancestors.values()
-    ):
-        if not (folder / f"{part.library}.py").is_file() and not is_installed(part.library):
-            message = f"There is no library {part.library!r}, {place}."
-            yield FileFault(part.name, message, f"it may be one of {' and '.join(LIBRARIES)}; fix {part.index}")
-        return
-    if not known:
+    if part.library in LIBRARIES or _has_pipelines(part.library, ancestors):
         library = part.library if part.library in LIBRARIES else PACKAGE
         like = nearest(part.cls, ancestors) if library == PACKAGE else ()
         hint = f"did you mean {' or '.join(like)}?" if like else f"install the version of {library} that has it"
         yield FileFault(part.name, f"There is no class {part.cls!r} in {library}, {place}.", hint)
+    elif not (folder / f"{part.library}.py").is_file() and not is_installed(part.library):
+        message = f"There is no library {part.library!r}, {place}."
+        yield FileFault(part.name, message, f"it may be one of {' and '.join(LIBRARIES)}; fix {part.index}")
+
+
+def _is_known(part: IndexedComponent, ancestors: Ancestors) -> bool:
+    """Return whether the class of a component exists in its library.
+
+    Diffusers saves a class of transformers with the name of a package of pipelines, if that of its own package is the same.
+    """
+    if part.library == TRANSFORMERS:
+        return is_known_class(part)
+    return part.cls in ancestors or (_has_pipelines(part.library, ancestors) and is_known_class(part))
+
+
+def _has_pipelines(package: str, ancestors: Ancestors) -> bool:
+    """Return whether a package of diffusers' pipelines has this name."""
+    return any(module.startswith(f"{PACKAGE}.pipelines.{package}.") for module, *_ in ancestors.values())
 
 
 def _config_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) -> Iterator[FileFault]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from octabox.hub.component_files import IndexedComponent
 
-#: Prefixes of the files with the classes of a kind of component.
+#: Prefixes of the files with the classes of a kind of component; another kind may be in any of these.
 _PREFIXES = {
     "tokenizer": ("tokenization_",),
     "processor": ("image_processing_", "processing_", "feature_extraction_", "video_processing_"),
@@ -78,7 +78,7 @@ def _source_files(name: str, kind: str) -> Iterator[Path]:
         return not lowered.startswith(folder.name.replace("_", "")), folder.name
 
     for folder in sorted(_folder("transformers").glob("models/*/"), key=is_other):
-        for prefix in _PREFIXES.get(kind, ()):
+        for prefix in _PREFIXES.get(kind) or [each for prefixes in _PREFIXES.values() for each in prefixes]:
             yield from sorted(folder.glob(f"{prefix}*.py"))
 
 
