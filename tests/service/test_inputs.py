@@ -20,7 +20,7 @@ from octabox.media.decoding.decoders import DECODERS
 from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.media.video import Video
-from octabox.service.inputs import decode_inputs
+from octabox.service.inputs import decode_inputs, input_warnings
 from octabox.types import Source
 
 LIMITS = MediaLimits(max_frames=12, max_seconds=2.0)
@@ -78,6 +78,23 @@ async def test_every_kind_is_decoded() -> None:
     assert samples.FRAMES == len(found["video"][0].frames)
     assert isinstance(found["audio"][0], Audio)
     assert (1, 2) == found["latents"][0].shape
+
+
+@pytest.mark.parametrize(
+    ("audio", "warns"),
+    [
+        (Audio(np.full((2, 8), 0.5, np.float32), 8), True),
+        (Audio(np.zeros((2, 8), np.float32), 8), False),
+        (None, False),
+    ],
+)
+def test_the_audio_of_a_video_is_not_dropped_in_silence(audio: Audio | None, *, warns: bool) -> None:
+    """Pipelines take the frames alone; a silent track is not missed."""
+    media = (Image.new("RGB", (8, 8)), Video((Image.new("RGB", (8, 8)),), audio=audio))
+
+    warnings = input_warnings({"image": media[:1], "video": media})
+
+    assert ["The audio of the video 'video' has no effect: pipelines take its frames alone."] * warns == warnings
 
 
 async def test_media_come_as_text_too() -> None:

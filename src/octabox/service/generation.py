@@ -17,7 +17,7 @@ from octabox.service.bounds import Limits
 from octabox.service.conditions.lora import select_adapters
 from octabox.service.events import observed, result_of
 from octabox.service.hub.downloads import ModelDownloads
-from octabox.service.inputs import decode_inputs
+from octabox.service.inputs import decode_inputs, input_warnings
 from octabox.service.models import ModelService
 from octabox.service.planning import Plan, plan_request
 from octabox.service.prompting import PromptWriter
@@ -117,7 +117,7 @@ class GenerationService:
             priority=current_priority.get(),
             deterministic=request.deterministic,
             keep_alive=request.keep_alive,
-            warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings])),
+            warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings, *input_warnings(inputs)])),
         )
 
     async def resolve(self, request: GenerationRequest) -> ResolvedRequest:

@@ -143,6 +143,15 @@ def _check_frames(media: Sequence[Medium], parameter: Parameter, limits: MediaLi
         )
 
 
+def input_warnings(inputs: Mapping[str, tuple[Medium, ...]]) -> list[str]:
+    """Return a warning for each video whose audio no pipeline takes; that of silence is not missed."""
+    return [
+        f"The audio of the video '{name}' has no effect: pipelines take its frames alone."
+        for name, media in inputs.items()
+        if any(isinstance(each, Video) and each.audio is not None and each.audio.samples.any() for each in media)
+    ]
+
+
 def _mask_problems(decoded: Mapping[str, tuple[Medium, ...]], entry: PipelineEntry) -> list[RequestError]:
     """Return an error for each mask that does not have the size of its image or video, or the length of its video."""
     problems: list[RequestError] = []

@@ -245,7 +245,7 @@ def parse_output(
     items, resized = restore_size({**run.params, **run.inputs}, parser.parse(output), pipe, entry)
     metadata = describe_run(pipe, entry, call, run, adapters, model.performance.metadata)
     sizes = size_warnings({**metadata["params"], **run.inputs}, items, pipe, entry)
-    messages += [*parser.warnings, *resized, *sizes, *frame_warnings(run.params, items, entry)]
+    messages += [*parser.warnings, *resized, *sizes, *frame_warnings({**run.params, **run.inputs}, items, entry)]
     return [(item, run.seed, metadata) for item in items]
 
 

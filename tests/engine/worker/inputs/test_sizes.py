@@ -304,6 +304,19 @@ def test_another_number_of_frames() -> None:
     assert frame_warnings({"video_length": 6}, [video], replace(entry(), parameters=(length,)))
 
 
+@pytest.mark.parametrize(
+    ("names", "given", "warns"),
+    [(("strength",), 6, True), (("strength",), 5, False), (("strength",), 1, False), ((), 6, False)],
+)
+def test_another_number_of_frames_than_the_video(names: tuple[str, ...], given: int, *, warns: bool) -> None:
+    """A pipeline that changes a video makes all its frames, or the answer says how many; an image has no length."""
+    made, sent = (Video((Image.new("RGB", (8, 8)),) * count) for count in (5, given))
+
+    warnings = frame_warnings({"video": (sent,)}, [OutputItem("frames", "video", made)], sized(*names))
+
+    assert (["The video has 6 frames, and the pipeline made 5."] if warns else []) == warnings
+
+
 @pytest.mark.parametrize(("factor", "expected"), [(16, (205, 141)), (8, (192, 128))])
 def test_a_multiple_of_an_image_processor(factor: int, expected: tuple[int, int]) -> None:
     """It rounds images, whatever the factor of the VAE is; other sizes are those of the pipeline."""

@@ -196,12 +196,19 @@ def restore_size(
 
 
 def frame_warnings(params: Mapping[str, Any], items: Sequence[OutputItem], entry: PipelineEntry) -> list[str]:
-    """Return a warning if a video has another number of frames than requested."""
+    """Return a warning if a video has another number of frames than requested or, without a request, than the changed video."""
     frames = next((len(item.value.frames) for item in items if isinstance(item.value, Video)), None)
     requested = params.get(entry.frames.name) if entry.frames else None
-    if frames is None or not isinstance(requested, int) or requested == frames:
+    if frames is None or requested == frames:
         return []
-    return [f"{requested} frames were requested, and the pipeline made {frames}."]
+    if isinstance(requested, int):
+        return [f"{requested} frames were requested, and the pipeline made {frames}."]
+    videos = [
+        each for value in params.values() if isinstance(value, tuple) for each in value if isinstance(each, Video)
+    ]
+    if len(videos) != 1 or len(videos[0].frames) in (1, frames) or not _starts_from_image(entry):
+        return []
+    return [f"The video has {len(videos[0].frames)} frames, and the pipeline made {frames}."]
 
 
 def _differing_size(
