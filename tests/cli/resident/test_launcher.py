@@ -57,9 +57,20 @@ def test_a_server_that_listens_is_found(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_why_a_server_does_not_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last line of its log says it."""
-    assert folder.is_dir()
+    """The last line of its log says it, and the error where the others are."""
     monkeypatch.setenv("OCTABOX_THREADS", "many")
 
-    with pytest.raises(StartError, match="OCTABOX_THREADS"):
+    with pytest.raises(StartError, match=r"it ended with exit code .*OCTABOX_THREADS") as caught:
+        start_server(None)
+    assert f"Its log is {folder}" in caught.value.hint
+
+
+def test_a_server_that_starts_too_slowly(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ended, and nothing that it has logged is taken for the reason."""
+    assert folder.is_dir()
+    monkeypatch.setattr(launcher, "START_TIMEOUT", 0.0)
+
+    with pytest.raises(
+        StartError, match=r"^No server could be started in the background: it did not listen within 0 s"
+    ):
         start_server(None)

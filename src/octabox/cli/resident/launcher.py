@@ -22,6 +22,9 @@ START_TIMEOUT = 120.0
 #: Bytes of a log that are shown if a server does not start.
 LOG_BYTES = 2000
 
+#: What happened, and what does without a server.
+NOT_STARTED, LOCAL = "No server could be started in the background", "`octabox run --local` needs none."
+
 
 class StartError(OctaboxError):
     """The server could not be started."""
@@ -52,7 +55,7 @@ def start_server(models: Path | None, owner: int | None = None) -> Path:
     """
     folder = runtime_folder()
     if folder is None:
-        raise StartError("there is no private folder for its socket")
+        raise StartError(f"{NOT_STARTED}: there is no private folder for its socket.", hint=LOCAL)
     path = socket_path(folder, models)
     path = path if owner is None else path.with_stem(f"{path.stem}-{owner}")
     with _locked(path):
@@ -100,12 +103,21 @@ def _launch(path: Path, models: Path | None, owner: int | None) -> None:
     end = time.monotonic() + START_TIMEOUT
     while not is_alive(path):
         if process.poll() is not None or time.monotonic() > end:
-            process.kill()
-            text = log.read_bytes()[-LOG_BYTES:].decode(errors="replace").strip()
-            raise StartError(text.splitlines()[-1] if text else f"it ended with exit code {process.poll()}")
+            raise StartError(f"{NOT_STARTED}: {_failure(process, log)}.", hint=f"Its log is {log}. {LOCAL}")
         time.sleep(INTERVAL)
     # It outlives this process, which would be warned of a child that was not waited for.
     process.returncode = 0
+
+
+def _failure(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Return why a server does not listen, and end it if it still starts."""
+    text = log.read_bytes()[-LOG_BYTES:].decode(errors="replace").strip()
+    last = f"; the last line of its log is {text.splitlines()[-1]!r}" if text else ""
+    if process.poll() is not None:
+        return f"it ended with exit code {process.returncode}{last}"
+    process.kill()
+    process.wait()
+    return f"it did not listen within {START_TIMEOUT:g} s{last}"
 
 
 @contextlib.contextmanager

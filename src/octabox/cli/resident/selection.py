@@ -55,7 +55,7 @@ def _start(models: Path | None) -> Path | None:
         with show_status("starting"):
             return start_server(models)
     except StartError as error:
-        click.secho(f"Warning: no server could be started in the background: {error}.", fg="yellow", err=True)
+        click.secho(f"Warning: {error}", fg="yellow", err=True)
         return None
 
 
