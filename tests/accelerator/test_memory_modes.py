@@ -117,6 +117,50 @@ def test_components_are_found_however_they_are_used(
     assert waiting < 2 * WIDTH * 4 + 1
 
 
+@pytest.mark.parametrize("mode", ["sequential_cpu_offload", "group_offload"])
+def test_each_weight_is_moved_once(accelerator: Control, mode: str) -> None:
+    """By the hooks alone: nothing copies a weight that they have moved."""
+    part = Component().eval().requires_grad_(requires_grad=False)
+    given = torch.ones(1, 2, WIDTH)
+    placement = Placement(mode, "fake:0")
+    placement.install({"part": part})
+    with placement.call_scope():
+        part(given)
+    accelerator.forget_counts()
+    with placement.call_scope():
+        part(given)
+
+    everything = sum(each.nbytes for each in [*part.parameters(), *part.buffers()])
+    used = sum(each.nbytes for each in [*part.layer.parameters(), part.scale, part.shift])
+    assert used <= accelerator.bytes_to_device - given.nbytes <= everything
+
+
+def test_a_change_of_mode_that_runs_out_of_memory_changes_nothing(accelerator: Control) -> None:
+    """The components are offloaded as before, and compute."""
+    part = Component().eval().requires_grad_(requires_grad=False)
+    placement = Placement("model_cpu_offload", "fake:0")
+    placement.install({"first": Component(), "part": part})
+    placement.reason = "It is small."
+    wanted = by_forward(part).cpu()
+    accelerator.fail("out of memory", after=4)
+    with pytest.raises(torch.OutOfMemoryError):
+        placement.change_mode("full", "There is room.")
+
+    assert ("model_cpu_offload", "It is small.") == (placement.mode, placement.reason)
+    placement.restore()
+    gc.collect()
+    assert 0 == accelerator.allocated()
+    with placement.call_scope():
+        assert torch.allclose(wanted, by_forward(part).cpu())
+    placement.leave_device("Another model needs the memory.")
+    accelerator.fail("out of memory", after=4)
+    with pytest.raises(torch.OutOfMemoryError):
+        placement.change_mode("full", "There is room.")
+    assert {"cpu"} == {each.device.type for each in part.parameters()}
+    placement.change_mode("full", "There is room.")
+    assert {"fake"} == {each.device.type for each in part.parameters()}
+
+
 @pytest.mark.parametrize("mode", ["model_cpu_offload", "sequential_cpu_offload"])
 def test_what_a_component_writes_to_is_the_pipelines_own(mode: str) -> None:
     """A list argument stays the same object although another input is moved to the device."""

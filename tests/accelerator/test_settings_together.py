@@ -66,7 +66,7 @@ def held(accelerator: Control) -> int:
 @pytest.mark.parametrize("memory", MEMORY_MODES)
 def test_a_model_in_another_dtype_takes_the_place_of_the_first(memory: str, folder: Path, accelerator: Control) -> None:
     """The first model is freed, and the second gives the same results as one loaded in its dtype."""
-    steps = {"num_inference_steps": 2}
+    steps = {"num_inference_steps": 10}
     runner = load_model(folder, "arrays", DDPM, memory=memory)
     before = held(accelerator)
     first = run_call(runner, DDPM, steps)
@@ -87,7 +87,7 @@ def test_a_model_that_cannot_be_loaded_again_is_as_before(
     memory: str, folder: Path, accelerator: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If memory runs out during the second load, the call fails, and the next call loads the model."""
-    runner, steps = load_model(folder, "arrays", DDPM, memory=memory), {"num_inference_steps": 2}
+    runner, steps = load_model(folder, "arrays", DDPM, memory=memory), {"num_inference_steps": 10}
     before = held(accelerator)
 
     def load_without_room(*args: Any) -> Any:

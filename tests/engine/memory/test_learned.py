@@ -28,6 +28,14 @@ def test_one_measured_size_is_a_bound_for_smaller_ones() -> None:
     assert [1200, 1200, 2400] == [known.working_bytes(size) for size in (10, 100, 200)]
 
 
+def test_what_a_call_uses_at_least_has_no_margin() -> None:
+    """A call of the same size has used just that, and one between two measured ones no more than the larger."""
+    known = LearnedMemory().with_call(100, 1000).with_call(200, 1100).with_call(300, 3000)
+
+    assert 0 == LearnedMemory().least_bytes(100)
+    assert [100, 1000, 1100, 3000, 4000] == [known.least_bytes(size) for size in (10, 100, 200, 300, 400)]
+
+
 def test_a_larger_call_that_used_less_predicts_no_less() -> None:
     """Measured noise is not taken for a call that gives memory back."""
     known = LearnedMemory().with_call(100, 1000).with_call(200, 500)

@@ -37,14 +37,21 @@ class LearnedMemory:
         A line through the smallest and the largest measured size is used; with one size, larger calls need
         proportionally more, and smaller ones as much.
         """
-        if not self.working:
-            return None
+        return round(MARGIN * self._line(size)) if self.working else None
+
+    def least_bytes(self, size: int) -> int:
+        """Return how many bytes a call of a size uses at least: without a margin, and no more than a larger one has used."""
+        used = [each for measured, each in self.working.items() if measured >= size]
+        return round(min([self._line(size), *used])) if self.working else 0
+
+    def _line(self, size: int) -> float:
+        """Return the bytes of a size on the line through the measured ones."""
         small, large = min(self.working), max(self.working)
         lower, upper = self.working[small], self.working[large]
         if small == large:
-            return round(MARGIN * upper * max(1.0, size / max(large, 1)))
+            return upper * max(1.0, size / max(large, 1))
         slope = max(0.0, (upper - lower) / (large - small))
-        return round(MARGIN * max(0.0, max(lower - slope * small, 0.0) + slope * size))
+        return max(0.0, max(lower - slope * small, 0.0) + slope * size)
 
     def with_call(self, size: int, used: int) -> LearnedMemory:
         """Return this with a call of a size that has used so many bytes; the largest of equal sizes counts."""

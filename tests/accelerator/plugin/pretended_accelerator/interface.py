@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from torch.overrides import handle_torch_function, has_torch_function_unary
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 from typing_extensions import Self
 
@@ -229,7 +230,13 @@ def _get_data(tensor: torch.Tensor) -> Any:
 
 
 def _set_data(tensor: torch.Tensor, value: torch.Tensor) -> None:
-    """Give a tensor the numbers of one of another device, as torch allows between the host and CUDA."""
+    """Give a tensor the numbers of one of another device, as torch allows between the host and CUDA.
+
+    A mode for functions sees it, as it sees torch's own setter.
+    """
+    if has_torch_function_unary(tensor):
+        handle_torch_function(_torch.Tensor.data.__set__, (tensor,), tensor, value)
+        return
     if is_ours(tensor) == is_ours(value):
         _data.__set__(tensor, value)
         return

@@ -45,11 +45,14 @@ def test_numbers_out_of_range_make_no_image(pipe: Any, recwarn: pytest.WarningsR
     assert not recwarn.list
 
 
-def test_memory_that_runs_out_ends_no_call(pipe: Any) -> None:
-    """There is no image, and the call continues."""
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("no room"), RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)")]
+)
+def test_memory_that_runs_out_ends_no_call(pipe: Any, error: Exception) -> None:
+    """There is no image, and the call continues; each device has its own exception."""
 
     def decode(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("no room")
+        raise error
 
     pipe.vae.decode = decode
 

@@ -105,3 +105,23 @@ def test_casts_stay_where_they_are(folder: Path) -> None:
 
     assert [WARNING] == [each.partition(" Set ")[0] for each in made(model).warnings]
     assert casting is vars(model.pipeline.vae)["decode"]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("MPS backend out of memory"), RuntimeError("CUDA error: device-side assert triggered")]
+)
+def test_a_device_that_fails_in_the_second_decode_is_told(error: Exception) -> None:
+    """The first output is not taken for the best there is."""
+    part = torch.nn.Linear(1, 1).half()
+    outputs = [torch.full((1,), float("inf")), error]
+
+    def decode(_: Any) -> Any:
+        found = outputs.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    part.decode = decode
+    pipe: Any = Mock(components={"vae": part})
+    with retry_decoding_in_float32(pipe, []), pytest.raises(RuntimeError, match=str(error)[:20]):
+        part.decode(torch.ones(1))

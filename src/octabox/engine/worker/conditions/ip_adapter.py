@@ -11,6 +11,7 @@ import logging
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,12 @@ class IPAdapters:
     ) -> None:
         self._pipe, self._denoiser, self._placement = pipe, denoiser, placement
         self._detached_state, self._attached_state, self._count = detached, attached, count
+
+    def note_processors(self) -> None:
+        """Keep the attention processors that the denoiser has without image prompts, after they were replaced."""
+        now = self._denoiser.attn_processors
+        processors = {name: now[name] for name in self._detached_state.processors}
+        self._detached_state = replace(self._detached_state, processors=processors)
 
     @contextmanager
     def attached(self) -> Iterator[None]:

@@ -12,6 +12,9 @@ import torch
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from octabox.engine.worker.placement.device_errors import is_out_of_memory
+from octabox.engine.worker.placement.process_memory import device_memory, measure_memory
+
 #: Limit of the bytes of merged weights; beyond it LoRAs stay unmerged.
 MAX_BYTES = 2 * 2**30
 
@@ -69,7 +72,9 @@ class LoraLayers:
             return False
         try:
             merged = [_merge_weight(layer, names) for layer, names in changed]
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             # Unmerged LoRAs are slower and give the same result.
             return False
         for weight, total in zip(weights, merged, strict=True):
@@ -126,13 +131,13 @@ def _is_mergeable(weight: object) -> bool:
 
 def _free_bytes(weights: Sequence[torch.Tensor | None]) -> float:
     """Return the free bytes on the device of weights; infinity on the host, or if the device does not report them."""
-    device = next((weight.device for weight in weights if weight is not None), torch.device("cpu"))
-    module = torch.get_device_module(device)
-    if device.type == "cpu" or not hasattr(module, "mem_get_info"):
+    device = next((str(weight.device) for weight in weights if weight is not None), "cpu")
+    known = device_memory(device)
+    if known is None:
         return float("inf")
-    free, _ = module.mem_get_info(device.index or 0)
+    free, _, reserved = known
     # Memory that torch has reserved but not allocated is free as well.
-    return float(free + module.memory_reserved(device.index or 0) - module.memory_allocated(device.index or 0))
+    return float(free + reserved - sum(measure_memory(device).allocated.values()))
 
 
 @torch.no_grad()

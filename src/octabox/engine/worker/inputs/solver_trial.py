@@ -73,8 +73,8 @@ def solver_warnings(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) 
     if error is None:
         _check_supported(scheduler, int(steps))
         return []
-    if error == 0 or steps == 1:
-        # The first step of every solver is of the first order.
+    if error == 0 or steps == 1 or steps >= scheduler.config.get("num_train_timesteps", MAX_STEPS + 1):
+        # The first step of every solver is of the first order, and no model has more steps than it was trained with.
         return []
     enough = _enough_steps(scheduler, int(steps), guidance)
     advice = f"Use at least {enough} steps, or another scheduler." if enough else "Use another scheduler."

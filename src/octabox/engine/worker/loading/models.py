@@ -124,6 +124,8 @@ def load(
     fused = apply_layout(components, plan, adapted=bool(ip_adapters or config.adapters))
     placement.install(components, ip_adapters.attached if ip_adapters else nullcontext)
     performance = apply_performance(pipe, components, plan, fused)
+    if ip_adapters:
+        ip_adapters.note_processors()
     notes += (*placement.notes, *performance.warnings)
     return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
 

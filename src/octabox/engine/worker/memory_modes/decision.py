@@ -10,6 +10,9 @@ from octabox.engine.memory.units import format_bytes
 #: The modes, from the fastest to the one that needs least.
 MODES = ("full", "encoder_offload", "model_cpu_offload", "group_offload")
 
+#: The modes in which encoders leave the device before the first step.
+ENCODERS_LEAVE = ("encoder_offload", "model_cpu_offload")
+
 #: Groups of layers that group offloading holds on the device: the one in use, and the next one.
 GROUPS = 2
 
@@ -50,6 +53,12 @@ class WeightSizes:
             others = [size for name, size in sizes.items() if name not in self.denoisers]
             return max([together, *others], default=0) + working
         return self.groups + working
+
+    def without_encoders(self) -> WeightSizes:
+        """Return the sizes without the components that encode, which leave the device in modes that offload them."""
+        return replace(
+            self, components={name: size for name, size in self.components.items() if name not in self.encoders}
+        )
 
     def halved(self, name: str) -> WeightSizes:
         """Return the sizes with one component stored in half as many bytes."""

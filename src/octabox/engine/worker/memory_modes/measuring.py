@@ -16,6 +16,7 @@ from octabox.engine.memory.host import reserve
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.memory_modes.decision import GROUPS, UNKNOWN_DECODER, DecodeEstimate, WeightSizes
 from octabox.engine.worker.performance.modules import find_denoisers, find_modules
+from octabox.engine.worker.placement.offloaders.group import GroupOffloader
 from octabox.engine.worker.placement.process_memory import device_memory
 from octabox.hub.folder import folder_index, index_components, index_file
 
@@ -57,8 +58,13 @@ def file_sizes(config: ModelConfig, device: str, options: WorkerOptions) -> Weig
     return WeightSizes(sizes, encoders, frozenset({largest}), GROUPS * max(sizes.values()) // GROUP_SHARE)
 
 
-def module_sizes(components: Mapping[str, Any]) -> WeightSizes:
-    """Return the sizes of loaded weights; those of modules that several components share count once."""
+def module_sizes(components: Mapping[str, Any], device: str) -> WeightSizes:
+    """Return the sizes of loaded weights; those of modules that several components share count once.
+
+    Args:
+        components: The components of a model by name.
+        device: Device that it computes on.
+    """
     modules = find_modules(components)
     seen: set[int] = set()
     sizes: dict[str, int] = {}
@@ -67,7 +73,9 @@ def module_sizes(components: Mapping[str, Any]) -> WeightSizes:
         seen |= set(weights)
         sizes[name] = sum(weights.values())
     encoders = frozenset(name for name, module in modules.items() if is_encoder(module))
-    groups = max((_group_bytes(module, sizes[name]) for name, module in modules.items()), default=0)
+    groups = max(
+        (_group_bytes(module, sizes[name], torch.device(device)) for name, module in modules.items()), default=0
+    )
     return WeightSizes(sizes, encoders, frozenset(find_denoisers(modules)), groups)
 
 
@@ -100,9 +108,9 @@ def _tile_pixels(module: torch.nn.Module) -> int:
     return sides[0] * sides[-1] if sides else 0
 
 
-def _group_bytes(module: torch.nn.Module, size: int) -> int:
+def _group_bytes(module: torch.nn.Module, size: int, device: torch.device) -> int:
     """Return what group offloading holds of a component: its largest layers, or all of one that cannot be divided."""
-    if getattr(module, "_supports_group_offloading", True) is False:
+    if not GroupOffloader.supports(module, device):
         return size
     layers = (sum(each.nbytes for each in part.parameters(recurse=False)) for part in module.modules())
     return min(size, GROUPS * max(layers, default=0))

@@ -18,7 +18,7 @@ from octabox.engine.worker.mode_selection.moves import change_mode, move_to_host
 from octabox.engine.worker.mode_selection.prediction import MemoryPredictor
 from octabox.engine.worker.mode_selection.record import MemoryRecord
 from octabox.engine.worker.outputs.encoding import RawOutput
-from octabox.engine.worker.placement.device_errors import hardware_cause
+from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.process_memory import measure_memory, reset_peak
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames
 from octabox.engine.worker.runner import Runner
@@ -178,16 +178,17 @@ class ModeController:
 
     def _learn(self, size: int) -> None:
         """Keep what the last call used in addition to the weights."""
-        if self._placement.mode in MODES:
-            self._record.add_call(size, self.predictor.weights(self._placement.mode))
+        if self._placement.mode in MODES and (peak := self._record.peak()):
+            used = self.predictor.used(self._placement.mode, peak)
+            if used is not None:
+                self._record.add_call(size, used)
 
 
 def _has_run_out(error: Exception) -> bool:
     """Return whether a call has failed for lack of memory."""
     if isinstance(error, GenerationCancelledError):
         return False
-    found = hardware_cause(error)
-    return isinstance(error, OutOfMemoryError) or (found is not None and found[0] == "memory")
+    return isinstance(error, OutOfMemoryError) or is_out_of_memory(error)
 
 
 def _largest_run(runner: Runner, call: Call) -> int:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
 from octabox.engine.memory.units import format_bytes
-from octabox.engine.worker.memory_modes.decision import MODES, TILING_SHARE, Decision, SizeHistory, decide
+from octabox.engine.worker.memory_modes.decision import (
+    ENCODERS_LEAVE,
+    MODES,
+    TILING_SHARE,
+    Decision,
+    SizeHistory,
+    decide,
+)
 from octabox.engine.worker.memory_modes.measuring import decode_estimate, module_sizes
 from octabox.engine.worker.mode_selection.record import MemoryRecord
 from octabox.errors import OutOfMemoryError
+
+#: Factor of the weights while encoders are on the device up to which a peak may be that of encoding.
+ENCODING = 1.1
 
 #: Factor by which the available memory must have grown before a mode is tried again in which it has run out.
 RECOVERED = 1.1
@@ -27,14 +38,28 @@ class MemoryPredictor:
 
     def __init__(self, components: Mapping[str, Any], record: MemoryRecord, device: str) -> None:
         self._record, self._device = record, device
-        self._sizes, self._history = module_sizes(components), SizeHistory()
+        self._sizes, self._history = module_sizes(components, device), SizeHistory()
         self._decode, self._decoder = decode_estimate(components)
         self._tiled = False
         self._failures: dict[str, tuple[int, int]] = {}  # Size of the call and available memory, by mode.
 
     def weights(self, mode: str) -> int:
-        """Return the bytes of the weights that are on the device in a mode."""
+        """Return the largest number of bytes of weights that are on the device in a mode."""
         return self._sizes.needed(mode, 0)
+
+    def used(self, mode: str, peak: int) -> int | None:
+        """Return the bytes that a call has used in addition to the weights; None if its peak does not show that.
+
+        Where encoders leave the device before the first step, a peak of about their size was reached while they encoded.
+
+        Args:
+            mode: The memory mode.
+            peak: Largest number of bytes of tensors in the call.
+        """
+        if mode not in ENCODERS_LEAVE:
+            return max(0, peak - self.weights(mode))
+        encoding, denoising = self.weights(mode), self._sizes.without_encoders().needed(mode, 0)
+        return None if denoising < encoding and peak <= ENCODING * encoding else max(0, peak - denoising)
 
     def working(self, size: int) -> int:
         """Return the bytes that a call of a size needs in addition to the weights, as far as that is known."""
@@ -66,8 +91,9 @@ class MemoryPredictor:
         decision = self.decide(largest, available)
         if largest != size and not decision.fits:
             decision = self.decide(size, available)
-        if not decision.fits and self._record.learned.working:
-            raise _too_large(decision, model, self._device)
+        needed = self._sizes.needed(decision.mode, self._record.learned.least_bytes(size))
+        if not decision.fits and self._record.learned.working and needed > available:
+            raise _too_large(replace(decision, needed=needed), model, self._device)
         return decision, warnings
 
     def members(self, mode: str, size: int, available: int, limit: int) -> int:

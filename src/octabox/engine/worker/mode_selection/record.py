@@ -28,15 +28,13 @@ class MemoryRecord:
         held |= {} if self._on_host else {"device": measured.allocated.get(self._device, 0)}
         self._keep(self.learned.with_weights("full" if self._on_host else mode, held))
 
-    def add_call(self, size: int, weights: int) -> None:
-        """Keep what the last call used, if its device reports that.
+    def peak(self) -> int:
+        """Return the largest number of bytes of tensors in the last call; 0 if the device does not report it."""
+        return measure_memory(self._device).peak.get(self._device, 0)
 
-        Args:
-            size: Size of the call.
-            weights: Bytes of the weights that were on the device.
-        """
-        if peak := measure_memory(self._device).peak.get(self._device):
-            self._keep(self.learned.with_call(size, max(0, peak - weights)))
+    def add_call(self, size: int, used: int) -> None:
+        """Keep what a call of a size has used in addition to the weights, in bytes."""
+        self._keep(self.learned.with_call(size, used))
 
     def _keep(self, learned: LearnedMemory) -> None:
         if learned != self.learned:

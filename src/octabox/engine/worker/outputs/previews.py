@@ -10,6 +10,8 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
+from octabox.engine.worker.placement.device_errors import is_out_of_memory
+
 #: Number of axes of image latents: batch, channels, height, width.
 LATENT_AXES = 4
 
@@ -29,7 +31,9 @@ def preview(pipe: DiffusionPipeline, latents: Any) -> Image.Image | None:
     try:
         with _upcast(vae):
             decoded = vae.decode(_unscaled(vae.config, latents[:1].to(vae.dtype), scale), return_dict=False)[0]
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         return None
     if not bool(torch.isfinite(decoded).all()):
         return None

@@ -13,6 +13,7 @@ from diffusers import DiffusionPipeline
 
 from octabox.engine.replacement import replaced
 from octabox.engine.worker.placement.casts import cast_arguments, cast_output, find_compute_dtype
+from octabox.engine.worker.placement.device_errors import hardware_cause
 from octabox.engine.worker.placement.dtype import HALF_DTYPES, dtype_name
 from octabox.engine.worker.placement.layerwise_casting import layerwise_hooks
 
@@ -70,9 +71,9 @@ def _decode_in_float32(
     try:
         with _upcast(component):
             float32_output = decode(*args, **kwargs)
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
+        if hardware_cause(error) is not None:
+            raise
         # Offloaded weights may not be castable here.
         logger.debug("'%s' cannot decode in float32: %r", name, error)
         return output

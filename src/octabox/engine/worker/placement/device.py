@@ -8,6 +8,7 @@ import torch
 
 from octabox.config.model import ACCELERATOR
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
+from octabox.engine.worker.placement.process_memory import free_memory
 from octabox.errors import LoadError
 
 
@@ -56,7 +57,7 @@ def survey_devices(*, always_free: bool = False) -> Survey:
     """
     names = device_names()
     reads = always_free or len(names) > 1
-    return Survey(tuple(DeviceMemory(name, _free_bytes(name) if reads else None) for name in names))
+    return Survey(tuple(DeviceMemory(name, free_memory(name) if reads else None) for name in names))
 
 
 def find_bad_fork() -> BadFork | None:
@@ -65,13 +66,6 @@ def find_bad_fork() -> BadFork | None:
     checks = {name: inspect.getattr_static(module, "_is_in_bad_fork", None) for name, module in vars(torch).items()}
     bad = sorted(name for name, check in checks.items() if check and getattr(torch, name)._is_in_bad_fork())  # noqa: SLF001
     return BadFork(tuple(bad)) if bad else None
-
-
-def _free_bytes(name: str) -> int | None:
-    """Return the free bytes of a device; None if its torch module does not report them."""
-    device = torch.device(name)
-    mem_get_info = getattr(torch.get_device_module(device), "mem_get_info", None)
-    return None if mem_get_info is None else int(mem_get_info(device.index)[0])
 
 
 def _not_available(requested: str | None, model: str, names: list[str], reason: str) -> LoadError:

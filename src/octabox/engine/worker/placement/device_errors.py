@@ -98,6 +98,12 @@ def hardware_cause(error: BaseException) -> tuple[Literal["memory", "device"], B
     return None
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, of any device: not all raise the class of torch for that, such as MPS."""
+    found = hardware_cause(error)
+    return found is not None and found[0] == "memory"
+
+
 def bytes_requested(message: str) -> int | None:
     """Return the size of a failed allocation from its message; None if it is not given."""
     return _bytes(_REQUESTED.search(message))

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from octabox.config.model import ModelConfig
 from octabox.config.preset_merge import settings_for
-from octabox.engine.worker.placement.offloaders.alignment import HOST
+from octabox.engine.worker.placement.offloaders.alignment import HOST, is_quantized
 from octabox.engine.worker.placement.offloaders.borrowed_weights import BorrowedWeights
 from octabox.engine.worker.placement.offloaders.component import ComponentOffloader, EvictionPolicy, ResidentComponent
 from octabox.engine.worker.placement.offloaders.group import GroupOffloader
@@ -57,6 +57,7 @@ class Placement:
         self.reason = ""
         self._attach_all: Callable[[], AbstractContextManager[object]] = nullcontext
         self.notes: tuple[str, ...] = ()
+        self._is_away = False
 
     @property
     def offloads(self) -> bool:
@@ -85,20 +86,33 @@ class Placement:
                     self._offloaders.append(offloader)
 
     def change_mode(self, mode: str, reason: str) -> None:
-        """Place the components as another mode does, between two calls, and keep why."""
-        self.reason = reason
+        """Place the components as another mode does, between two calls, and keep why.
+
+        If that fails, such as for lack of memory, they are where they were before.
+        """
+        before, reason_before, was_away = self.mode, self.reason, self._is_away
         self._remove_offloaders()
-        self._offloaders, self._eviction, self.mode = [], EvictionPolicy(self.device), mode
-        self.install(self._components, self._attach_all)
+        try:
+            self._place(mode, reason)
+        except BaseException:
+            self._remove_offloaders()
+            self._place(before, reason_before) if not was_away else self.leave_device(reason_before)
+            raise
 
     def leave_device(self, reason: str) -> None:
         """Move what can be moved to the host, between two calls, until `change_mode` places it again, and keep why."""
         self.reason = reason
         self._remove_offloaders()
-        self._offloaders = []
+        self._offloaders, self._is_away = [], True
         with self._attach_all():
             for module in _modules(self._components).values():
                 _move(module, HOST)
+
+    def _place(self, mode: str, reason: str) -> None:
+        """Install a mode, and keep why; those that offload move to the host what is on the device."""
+        self._offloaders, self._eviction, self._is_away = [], EvictionPolicy(self.device), False
+        self.mode, self.reason = mode, reason
+        self.install(self._components, self._attach_all)
 
     @contextmanager
     def call_scope(self) -> Iterator[None]:
@@ -176,11 +190,9 @@ class Placement:
         return offloader
 
     def _create_offloader(self, name: str, module: torch.nn.Module) -> Offloader:
-        # Quantized weights can only be moved together.
-        by_layers = self.mode in ("group_offload", "sequential_cpu_offload") and not _is_quantized(module)
-        if by_layers and self.mode == "sequential_cpu_offload":
+        if self.mode == "sequential_cpu_offload" and not is_quantized(module):
             return SequentialOffloader(name, module, self.device)
-        if by_layers and GroupOffloader.supports(module, self.device):
+        if self.mode == "group_offload" and GroupOffloader.supports(module, self.device):
             return GroupOffloader(name, module, self.device)
         return ComponentOffloader(name, module, self._eviction)
 
@@ -204,13 +216,8 @@ def _move(module: torch.nn.Module, device: torch.device) -> None:
     try:
         module.to(device)
     except ValueError:
-        if not _is_quantized(module):
+        if not is_quantized(module):
             raise
-
-
-def _is_quantized(module: torch.nn.Module) -> bool:
-    """Return whether a component's weights are quantized."""
-    return getattr(module, "hf_quantizer", None) is not None or getattr(module, "quantization_method", None) is not None
 
 
 def prepare_placement(config: ModelConfig, pipeline: str, device: str, reason: str = "") -> Placement:

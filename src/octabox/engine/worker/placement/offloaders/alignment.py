@@ -15,6 +15,11 @@ from accelerate.utils import send_to_device
 HOST = torch.device("cpu")
 
 
+def is_quantized(module: torch.nn.Module) -> bool:
+    """Return whether a component's weights are quantized, so that they can only be moved together."""
+    return getattr(module, "hf_quantizer", None) is not None or getattr(module, "quantization_method", None) is not None
+
+
 class ExecutionDeviceHook:
     """Presents a component as being on its execution device while its weights are offloaded.
 

@@ -33,11 +33,17 @@ class BorrowedWeights(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         options = dict(kwargs or {})
+        name = getattr(function, "__name__", "_")
+        if name == "__set__":
+            return function(*args, **options)  # The hooks themselves give a weight what it has on another device.
         tensors = [each for each in tree_flatten((args, options))[0] if isinstance(each, torch.Tensor)]
         offloaded = [self._is_offloaded(each) for each in tensors]
         on_device = any(each.device == self._device for each in tensors)
-        if len(tensors) > 1 and any(offloaded) and (on_device or (all(offloaded) and not _is_inplace(function))):
-            args, options = tree_map(self._copy_to_device, (args, options))
+        changed = args[:1] if name.endswith("_") else ()
+        if len(tensors) > 1 and any(offloaded) and (on_device or (all(offloaded) and not changed)):
+            # A copy of what the function changes would be lost.
+            rest, options = tree_map(self._copy_to_device, (args[len(changed) :], options))
+            args = (*changed, *rest)
         return function(*args, **options)
 
     def _is_offloaded(self, tensor: torch.Tensor) -> bool:
@@ -47,8 +53,3 @@ class BorrowedWeights(TorchFunctionMode):
 
     def _copy_to_device(self, value: Any) -> Any:
         return value.to(self._device) if isinstance(value, torch.Tensor) and self._is_offloaded(value) else value
-
-
-def _is_inplace(function: Callable[..., Any]) -> bool:
-    """Return whether a function changes its argument, by the convention for names in torch."""
-    return getattr(function, "__name__", "_").endswith("_")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,10 @@ from diffusers.hooks.group_offloading import (
     _LAZY_PREFETCH_GROUP_OFFLOADING,
 )
 
-from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook
+from octabox.engine.memory.host import host_memory
+from octabox.engine.worker.placement.casts import find_compute_dtype
+from octabox.engine.worker.placement.dtype import HALF_DTYPES
+from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook, is_quantized
 
 #: Device types that diffusers copies to in a separate stream.
 STREAM_DEVICES = frozenset({"cuda", "xpu"})
@@ -40,12 +42,13 @@ class GroupOffloader:
     def supports(module: torch.nn.Module, device: torch.device) -> bool:
         """Return whether a component supports group offloading.
 
-        Some classes do not. With streams, components that are upcast during a call do not either, since the prefetched
-        copies have the earlier dtype.
+        Some classes do not, nor do quantized weights. With streams, components that may be upcast during a call do not either,
+        since the prefetched copies have the earlier dtype: by the pipeline, or for decoding again in float32.
         """
+        supported = bool(getattr(module, "_supports_group_offloading", True)) and not is_quantized(module)
         upcasts = bool(getattr(getattr(module, "config", None), "force_upcast", False))
-        supported = bool(getattr(module, "_supports_group_offloading", True))
-        return supported and not (upcasts and device.type in STREAM_DEVICES)
+        decodes = callable(getattr(module, "decode", None)) and find_compute_dtype(module) in HALF_DTYPES
+        return supported and not ((upcasts or decodes) and device.type in STREAM_DEVICES)
 
     def install(self) -> None:
         """Move the component to the host and install diffusers' hooks."""
@@ -91,8 +94,6 @@ def _weight_bytes(module: torch.nn.Module) -> int:
 
 
 def free_host_memory() -> int:
-    """Return the free bytes of host memory; 0 if the system does not report them."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return 0
+    """Return the bytes of host memory that are available within the limit of a container; 0 if they are not known."""
+    known = host_memory()
+    return known[0] if known else 0

@@ -1,0 +1,44 @@
+"""Operators get device copies of offloaded weights, and what they change stays the weight itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from octabox.engine.worker.placement.offloaders.borrowed_weights import BorrowedWeights
+
+#: A device of torch's own, whose tensors have no numbers.
+DEVICE = torch.device("meta")
+
+
+@pytest.fixture
+def weight() -> torch.nn.Parameter:
+    """Return a weight on the host."""
+    return torch.nn.Parameter(torch.ones(2, 2), requires_grad=False)
+
+
+def test_an_operator_gets_a_copy(weight: torch.nn.Parameter) -> None:
+    """The weight stays on the host."""
+    with BorrowedWeights(DEVICE):
+        made = torch.nn.functional.linear(torch.ones(1, 2, device=DEVICE), weight)
+
+    assert ("meta", "cpu") == (made.device.type, weight.device.type)
+
+
+def test_a_weight_can_be_moved(weight: torch.nn.Parameter) -> None:
+    """Hooks move it by its data, which torch's own setter sees: a host tensor of another type of device is refused there."""
+    with BorrowedWeights(DEVICE), pytest.raises(RuntimeError, match="incompatible tensor type"):
+        weight.data = torch.ones(2, 2, device=DEVICE)
+    with BorrowedWeights(DEVICE):
+        weight.data = weight.data.half()
+
+    assert torch.float16 == weight.dtype
+
+
+@pytest.mark.parametrize("change", ["copy_", "add_"])
+def test_what_is_changed_is_the_weight(weight: torch.nn.Parameter, change: str) -> None:
+    """A copy that is changed would be lost."""
+    with BorrowedWeights(torch.device("cpu")):
+        getattr(weight, change)(torch.full((2, 2), 3.0))
+
+    assert {"copy_": 3.0, "add_": 4.0}[change] == weight[0, 0].item()
