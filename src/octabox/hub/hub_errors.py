@@ -156,7 +156,7 @@ def refusal_error(refusal: Refusal, target: Target) -> OctaboxError:
         return invalid_token(target.repo)
     by_code: Mapping[str, Callable[[], OctaboxError]] = {
         "GatedRepo": lambda: _gated(refusal, target),
-        "RevisionNotFound": lambda: _no_revision(target),
+        "RevisionNotFound": lambda: no_revision(target),
         "EntryNotFound": lambda: _no_entry(target),
         "RepoNotFound": lambda: _no_repository(refusal, target),
     }
@@ -228,7 +228,7 @@ def _no_repository(refusal: Refusal, target: Target) -> OctaboxError:
     return make_error(ModelNotFoundError, "model_not_found", message, hint, target)
 
 
-def _no_revision(target: Target) -> OctaboxError:
+def no_revision(target: Target) -> OctaboxError:
     """Return the error for an unknown revision, with similar branches and tags."""
     revision, names = target.revision or "main", list[str]()
     with suppress(*HUB_ERRORS):

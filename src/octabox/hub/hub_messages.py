@@ -51,6 +51,13 @@ def no_file(repo: str, file: str, names: tuple[str, ...]) -> OctaboxError:
     )
 
 
+def unsafe_file(repo: str, file: str) -> OctaboxError:
+    """Return the error for a needed file that would be stored outside of its folder, or that has no valid checksum."""
+    message = f"{constants.ENDPOINT} lists a file of {repo} that cannot be stored safely: {file!r}."
+    hint = "Its name leads out of the folder of the model, or its checksum is missing; check HF_ENDPOINT."
+    return make_error(DownloadError, "unsafe_file", message, hint, Target(repo))
+
+
 def invalid_token(repo: str) -> OctaboxError:
     """Return the error for a token that the Hub does not accept, which it refuses for public repositories too."""
     in_variable = bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))

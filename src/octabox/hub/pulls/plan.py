@@ -10,9 +10,18 @@ from typing import Any
 from huggingface_hub import ModelInfo, constants
 
 from octabox.errors import DownloadError, nearest
-from octabox.hub.cache_layout import CachedRepo, RemoteFile
-from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import HUB_ERRORS, RESPONSE_ERRORS, disk_full, hub_api, offline_error
+from octabox.hub.cache_layout import CachedRepo, RemoteFile, is_commit, stays_inside
+from octabox.hub.hub_errors import hub_error, no_revision
+from octabox.hub.hub_messages import (
+    HUB_ERRORS,
+    RESPONSE_ERRORS,
+    Target,
+    disk_full,
+    hub_api,
+    not_a_hub,
+    offline_error,
+    unsafe_file,
+)
 from octabox.hub.limits import check_size
 from octabox.hub.pulls.copies import find_copy, missing_of
 from octabox.hub.pulls.needed import PullRequest, needed_files
@@ -144,8 +153,11 @@ def _plan_online(request: PullRequest) -> PullPlan:
     selected, kind = needed_files(request, files, info.tags or (), lambda: repository_index(request.repo, commit))
     needed = tuple(files[name] for name in selected)
     for file in needed:
+        if not file.is_safe:
+            raise unsafe_file(request.repo, file.path)
         check_size(f"{request.repo}/{file.path}", file.size)
-    return PullPlan(request, commit, kind, needed, tuple(files.values()), _free_bytes())
+    known = tuple(file for file in files.values() if file.is_safe)
+    return PullPlan(request, commit, kind, needed, known, _free_bytes())
 
 
 def read_info(repo: str, revision: str | None = None) -> ModelInfo:
@@ -154,10 +166,15 @@ def read_info(repo: str, revision: str | None = None) -> ModelInfo:
     Raises:
         OctaboxError: The repository cannot be read.
     """
+    if revision is not None and not stays_inside(revision):
+        raise no_revision(Target(repo, revision))
     try:
-        return hub_api().model_info(repo, revision=revision, files_metadata=True)
+        info = hub_api().model_info(repo, revision=revision, files_metadata=True)
     except RESPONSE_ERRORS as error:
         raise hub_error(error, repo, revision) from error
+    if info.sha is not None and not is_commit(info.sha):
+        raise not_a_hub(repo)
+    return info
 
 
 def _check_access(request: PullRequest) -> None:
