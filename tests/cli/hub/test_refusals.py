@@ -180,3 +180,25 @@ def test_offline_with_a_file(hub: LocalHub, monkeypatch: Patch) -> None:
     assert (0, 0, 5) == (first, again, other), printed
     assert "lacks" not in printed
     assert "it lacks other.gguf" in missing
+
+
+@pytest.mark.parametrize("file", ["flux-Q5_0.gguf", "flux-Q5_0", "flux-Q4_0.ggu", "/etc/hosts", "../../refs/main"])
+def test_offline_no_other_file_is_used(hub: LocalHub, monkeypatch: Patch, file: str) -> None:
+    """A similar name is that of another file, and a path is no name."""
+    hub.add("org/gg", {"flux-Q4_0.gguf": b"4", "flux-Q5_0.gguf": b"5"})
+    first, _ = octabox("pull", "org/gg", "--file", "flux-Q4_0.gguf", "--yes")
+    offline(hub, monkeypatch)
+    code, printed = octabox("pull", "org/gg", "--file", file, "--as", "other", "--yes")
+
+    assert (0, 5) == (first, code), printed
+    assert f"it lacks {file}" in printed
+
+
+def test_offline_a_file_has_the_short_names_that_it_has_online(hub: LocalHub, monkeypatch: Patch) -> None:
+    """Without its suffix or its folder, where only one file has the name."""
+    hub.add("org/gg", {"gguf/flux-Q4_0.gguf": b"4", "gguf/flux-Q5_0.gguf": b"5"})
+    first, _ = octabox("pull", "org/gg", "--file", "flux-Q4_0", "--yes")
+    offline(hub, monkeypatch)
+    codes = [octabox("pull", "org/gg", "--file", name, "--yes")[0] for name in ("flux-Q4_0", "flux-Q4_0.gguf")]
+
+    assert [0, 0, 0] == [first, *codes]

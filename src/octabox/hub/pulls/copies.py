@@ -49,12 +49,17 @@ def missing_of(request: PullRequest) -> tuple[str, ...]:
     )
 
 
+def present_files(folder: Path) -> list[str]:
+    """Return the names of the files in the folder of a commit; of a link, its content has to be there."""
+    return [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
+
+
 def _missing_of_part(request: PullRequest, folder: Path, commit: str) -> tuple[str, ...]:
     """Return the files that an adapter or components lack.
 
     The list of all files at the commit determines them; without it, those that are there do.
     """
-    present = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
+    present = present_files(folder)
     tree = CachedRepo(request.repo).tree(commit)
     names = present if tree is None else [each.path for each in tree]
     missing: list[str] = []

@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import ModelInfo, constants
 
-from octabox.errors import DownloadError, nearest
+from octabox.errors import DownloadError
 from octabox.hub.cache_layout import CachedRepo, RemoteFile, is_commit, stays_inside
 from octabox.hub.hub_errors import hub_error, no_revision
 from octabox.hub.hub_messages import (
@@ -23,8 +23,8 @@ from octabox.hub.hub_messages import (
     unsafe_file,
 )
 from octabox.hub.limits import check_size
-from octabox.hub.pulls.copies import find_copy, missing_of
-from octabox.hub.pulls.needed import PullRequest, needed_files
+from octabox.hub.pulls.copies import find_copy, missing_of, present_files
+from octabox.hub.pulls.needed import PullRequest, match_files, needed_files
 from octabox.hub.repository import repository_index
 from octabox.hub.selection import SINGLE_FILE_KINDS, RepoKind, kind_of_repository, weight_names
 
@@ -211,15 +211,20 @@ def _plan_offline(request: PullRequest, reason: str) -> PullPlan | None:
 
 def _cached_file(request: PullRequest, commit: str) -> tuple[RepoKind, RemoteFile] | None:
     """Return the requested file, or the only one of a repository of single files, with its kind; None if it is not there."""
-    cached = CachedRepo(request.repo)
-    tree = {each.path: each for each in cached.tree(commit) or []}
+    folder = CachedRepo(request.repo).snapshot(commit)
+    present = present_files(folder)
+    tree = {each.path: each for each in CachedRepo(request.repo).tree(commit) or []}
+    names = {**tree, **dict.fromkeys(present)}
     if request.file is not None:
-        name = next((each for each in (request.file, *nearest(request.file, tree)) if each in tree), request.file)
-        path = cached.snapshot(commit) / name
-        return ("checkpoint", tree.get(name) or RemoteFile(name, path.stat().st_size, "")) if path.exists() else None
-    kind = kind_of_repository(tree)
-    present = [each for each in weight_names(tree) if (cached.snapshot(commit) / each).exists()]
-    return (kind, tree[present[0]]) if kind in SINGLE_FILE_KINDS and len(present) == 1 else None
+        found = match_files(request.file, names)
+        kind: RepoKind = "checkpoint"
+    else:
+        found, kind = weight_names(present), kind_of_repository(names)
+        found = found if kind in SINGLE_FILE_KINDS else []
+    if len(found) != 1 or found[0] not in present:
+        return None
+    name = found[0]
+    return kind, tree.get(name) or RemoteFile(name, (folder / name).stat().st_size, "")
 
 
 def _offline_error(request: PullRequest) -> DownloadError:
