@@ -180,7 +180,11 @@ class CachedRepo:
         return self._lock_repository(exclusive=False)
 
     def claim(self) -> int | None:
-        """Return a descriptor for the removal of the repository; None if it is in use."""
+        """Return a descriptor for the removal of the repository; None if it is in use.
+
+        Raises:
+            OSError: The file of the lock cannot be written.
+        """
         return self._lock_repository(exclusive=True)
 
     def _lock_repository(self, *, exclusive: bool) -> int | None:
@@ -190,15 +194,19 @@ class CachedRepo:
             place.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError:
+            if exclusive:
+                raise
             return None  # A cache that is mounted for reading only.
         if fcntl is None:
             return descriptor
         mode = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         try:
             fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(descriptor)
             return None
+        except OSError:
+            pass  # A file system without locks.
         return descriptor
 
 

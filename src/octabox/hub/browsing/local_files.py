@@ -13,7 +13,15 @@ from huggingface_hub import constants, scan_cache_dir
 
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.hub.adapters.adapter_file import SUFFIXES, check_lora, read_embedding
-from octabox.hub.browsing.library import Removal, StoredModel, component_names, in_use_error, plan_removal
+from octabox.hub.browsing.library import (
+    Removal,
+    StoredModel,
+    check_deleted,
+    component_names,
+    deleting,
+    in_use_error,
+    plan_removal,
+)
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.files_in_use import claim_file
@@ -66,20 +74,23 @@ def remove_local(removal: Removal) -> None:
 
     Raises:
         InvalidParameterError: It is in use by a process.
+        ForbiddenPathError: A file cannot be deleted.
     """
     targets = [Path(each) for each in removal.files]
     repos = {repo.repo: repo for each in targets if (repo := repository_of(each)) is not None}
-    descriptors = [repo.claim() for repo in repos.values()]
-    descriptors += [claim_file(each) for each in targets if repository_of(each) is None]
+    descriptors: list[int | None] = []
     try:
-        if None in descriptors:
-            raise in_use_error(removal.name)
-        for each in targets:
-            if repository_of(each) is None and not delete_url_file(each):
+        with deleting(removal.name):
+            descriptors += (repo.claim() for repo in repos.values())
+            descriptors += (claim_file(each) for each in targets if repository_of(each) is None)
+            if None in descriptors:
                 raise in_use_error(removal.name)
-        for link in removal.links:
-            Path(link).unlink(missing_ok=True)
-        _delete_cached({str(each) for each in targets if repository_of(each) is not None})
+            for each in targets:
+                if repository_of(each) is None and not delete_url_file(each):
+                    raise in_use_error(removal.name)
+            for link in removal.links:
+                Path(link).unlink(missing_ok=True)
+            _delete_cached({str(each) for each in targets if repository_of(each) is not None})
     finally:
         for descriptor in descriptors:
             if descriptor is not None:
@@ -119,6 +130,7 @@ def _delete_cached(entries: set[str]) -> None:
     revisions = [revision for repo in cache.repos for revision in repo.revisions]
     files = [file for revision in revisions for file in revision.files if str(file.file_path) in entries]
     cache.delete_files(*files).execute()
+    check_deleted(map(Path, entries))
 
 
 def _entries(folders: ModelFolders) -> Iterator[tuple[str, RepoKind, Path]]:
