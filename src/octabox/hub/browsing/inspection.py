@@ -18,7 +18,7 @@ from octabox.hub.pulls.links import kind_of_file
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import make_plan
 from octabox.hub.selection import kind_of_repository, select_files
-from octabox.hub.snapshots import missing_files
+from octabox.hub.snapshots import missing_by_index, missing_files
 from octabox.security.json_files import read_json
 
 #: Returns the tasks of a pipeline class.
@@ -150,7 +150,6 @@ def _local(name: str, where: str, folder: Path, machine: Machine, is_served: IsS
     pipeline = _class_of(folder)
     weights = local_weights(files[each] for each in needed)
     served = is_served(pipeline) if pipeline else None
-    components = component_names(folder)
     return Inspection(
         name=name,
         where=where,
@@ -158,11 +157,11 @@ def _local(name: str, where: str, folder: Path, machine: Machine, is_served: IsS
         pipeline=pipeline,
         served=served,
         tasks=tasks_of(pipeline) if pipeline and served else (),
-        components=components,
+        components=component_names(folder),
         size=sum(each.stat().st_size for each in files.values()),
         licence=_licence_of(folder),
         prediction_type=_prediction_type(folder),
-        missing=tuple(f"{each}/" for each in components if not (folder / each).is_dir()),
+        missing=missing_by_index(folder, index) if index else (),
         **_described(weights, machine),
     )
 

@@ -17,7 +17,6 @@ from octabox.hub.browsing.library import (
     Removal,
     StoredModel,
     check_deleted,
-    component_names,
     deleting,
     in_use_error,
     plan_removal,
@@ -25,10 +24,11 @@ from octabox.hub.browsing.library import (
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.files_in_use import claim_file
-from octabox.hub.folder import CHECKPOINT_SUFFIXES, index_file
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file
 from octabox.hub.pulls.links import ModelFolders, kind_of_file
 from octabox.hub.pulls.urls import delete_url_file
 from octabox.hub.selection import RepoKind, weight_names
+from octabox.hub.snapshots import missing_by_index
 
 
 def local_models(folders: ModelFolders) -> list[StoredModel]:
@@ -191,7 +191,7 @@ def _missing(kind: RepoKind, place: Path) -> tuple[str, ...]:
         return (f"the link is broken: {place.readlink()}",)
     if place.is_dir():
         try:
-            return tuple(f"{each}/" for each in component_names(place) if not (place / each).is_dir())
+            return missing_by_index(place, folder_index(place))
         except OctaboxError as error:
             return (error.message,)
     if kind == "embedding":
