@@ -125,8 +125,14 @@ class CachedRepo:
         for folder in (self.folder / "blobs", self.snapshot(commit), self.lock(RemoteFile("", 0, "")).parent):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def link(self, file: RemoteFile, commit: str) -> None:
-        """Link a file of a commit to its content; without links on the file system, the content is moved."""
+    def link(self, file: RemoteFile, commit: str, *, keep: bool = False) -> None:
+        """Link a file of a commit to its content; without links on the file system, the content is moved.
+
+        Args:
+            file: The file.
+            commit: The commit.
+            keep: Whether to copy the content instead, because another file has it as well.
+        """
         blob, place = self.blob(file), self.snapshot(commit) / file.path
         if os.path.lexists(place) and place.exists():
             return
@@ -135,7 +141,7 @@ class CachedRepo:
         try:
             temporary.symlink_to(os.path.relpath(blob, place.parent))
         except OSError:
-            shutil.move(blob, temporary)
+            (shutil.copyfile if keep else shutil.move)(blob, temporary)
         temporary.replace(place)
 
     def set_revision(self, revision: str | None, commit: str) -> None:

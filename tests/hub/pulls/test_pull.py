@@ -300,3 +300,21 @@ def test_a_revision_is_no_path(local_hub: LocalHub, tmp_path: Path) -> None:
     assert "a" * 40 == outside.read_text()
     cached.set_revision("refs/pr/1", "b" * 40)
     assert "b" * 40 == cached.commit("refs/pr/1")
+
+
+async def test_a_disk_without_links(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file of the same content is there, and nothing is downloaded again."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    index = {"_class_name": "X", "tokenizer": ["transformers", "T"], "tokenizer_2": ["transformers", "T"]}
+    names = ("tokenizer/merges.txt", "tokenizer_2/merges.txt")
+    local_hub.add("org/twins", {"model_index.json": json.dumps(index).encode(), **dict.fromkeys(names, b"a b" * 99)})
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    folder = await pull(make_plan(PullRequest("org/twins")))
+
+    assert [b"a b" * 99] * 2 == [(folder / each).read_bytes() for each in names]
+    assert folder == find_snapshot("org/twins")
+    assert () == make_plan(PullRequest("org/twins")).missing
+    assert 99 * 3 == sum(local_hub.sent[f"org/twins/{each}"] for each in names)
