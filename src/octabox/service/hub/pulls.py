@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from octabox.errors import DownloadError, GenerationNotFoundError, OctaboxError
-from octabox.hub.pulls.links import ModelFolders, check_name, register_file, register_model
+from octabox.hub.pulls.links import ModelFolders, check_name, check_registration, register_file, register_model
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import PullPlan, make_plan
 from octabox.hub.pulls.pull import PullProgress, pull
@@ -194,6 +194,7 @@ class Pulls:
     async def _pull(self, job: PullJob, request: PullRequest) -> None:
         """Download from the Hub, and make the model available under its name."""
         plan = job.plan = await asyncio.to_thread(make_plan, request)
+        await asyncio.to_thread(check_registration, plan, self._folders, job.name)
         job.status = "in_progress"
         job.publish()
         report = _reporter(job)
