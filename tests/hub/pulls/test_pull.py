@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir, snapshot_download
 
@@ -20,7 +21,7 @@ from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.pulls import plan, transfer
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import make_plan
-from octabox.hub.pulls.pull import PullProgress, pull
+from octabox.hub.pulls.pull import PullProgress, hub_headers, pull
 from octabox.hub.snapshots import find_snapshot
 
 INDEX = {"_class_name": "X", "unet": ["diffusers", "U"], "tokenizer": ["transformers", "T"], "safety": [None, None]}
@@ -248,7 +249,7 @@ async def test_several_at_a_time(hub: LocalHub) -> None:
     assert folders == [find_snapshot("org/model"), find_snapshot("org/other")]
 
 
-@pytest.mark.parametrize("name", ["../../../../../escaped/evil.py", "unet/..\\..\\evil.py", "../evil.py"])
+@pytest.mark.parametrize("name", ["../../../../../escaped/evil.py", "unet/a\\..\\..\\..\\evil.py", "../evil.py"])
 async def test_a_listed_name_never_leaves_the_cache(local_hub: LocalHub, tmp_path: Path, name: str) -> None:
     """A Hub whose index names the folder above, and whose list has files there, is refused before anything is written."""
     index = {"_class_name": "X", name.partition("/")[0]: ["diffusers", "U"]}
@@ -318,3 +319,17 @@ async def test_a_disk_without_links(local_hub: LocalHub, monkeypatch: pytest.Mon
     assert folder == find_snapshot("org/twins")
     assert () == make_plan(PullRequest("org/twins")).missing
     assert 99 * 3 == sum(local_hub.sent[f"org/twins/{each}"] for each in names)
+
+
+@pytest.mark.parametrize(
+    "place", ["https://localhost:99999/x", "https://[/", "https://a\x7fb/x", "https://" + "a" * 70000]
+)
+async def test_a_redirect_to_what_is_no_url(local_hub: LocalHub, place: str) -> None:
+    """It is an error of the connection, whatever part of the URL is impossible."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(302, headers={"location": place})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(httpx.RemoteProtocolError, match="not a URL"):
+            await transfer.Transfer(client, hub_headers).open(f"{local_hub.url}/file")
