@@ -202,3 +202,17 @@ def test_offline_a_file_has_the_short_names_that_it_has_online(hub: LocalHub, mo
     codes = [octabox("pull", "org/gg", "--file", name, "--yes")[0] for name in ("flux-Q4_0", "flux-Q4_0.gguf")]
 
     assert [0, 0, 0] == [first, *codes]
+
+
+def test_offline_with_a_component(hub: LocalHub, monkeypatch: Patch) -> None:
+    """A complete one is used; of another, what it lacks is named."""
+    hub.add("org/vae", {"config.json": b"{}", "diffusion_pytorch_model.safetensors": b"0" * 99})
+    first, _ = octabox("pull", "org/vae", "--yes")
+    offline(hub, monkeypatch)
+    again, printed = octabox("pull", "org/vae", "--yes")
+    (make_plan(PullRequest("org/vae")).folder / "diffusion_pytorch_model.safetensors").unlink()
+    torn, missing = octabox("pull", "org/vae", "--yes")
+
+    assert (0, 0, 5) == (first, again, torn), printed
+    assert "The copy in the cache is used." in printed
+    assert "it lacks diffusion_pytorch_model.safetensors" in missing

@@ -220,7 +220,9 @@ def test_all_names_of_a_commit_together(machine: Machine, names: tuple[str, str]
 def test_a_lock_that_cannot_be_written(machine: Machine) -> None:
     """The model is not in use: the error names the path."""
     machine.cache("org/ink", "black.safetensors")
-    (Path(constants.HF_HUB_CACHE) / ".locks").write_bytes(b"not a folder")
+    locks = Path(constants.HF_HUB_CACHE) / ".locks"
+    shutil.rmtree(locks)
+    locks.write_bytes(b"not a folder")
 
     with pytest.raises(ForbiddenPathError, match=r"org/ink cannot be removed: .*\.locks"):
         machine.remove("org/ink")

@@ -12,7 +12,7 @@ from octabox.errors import DownloadError
 from octabox.hub.browsing.memory import Machine
 from octabox.hub.browsing.search import Query, search_models
 
-MACHINE = Machine(2**34, 0)
+MACHINE = Machine(2**34, accelerator=False, host=2**34)
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,14 @@ from typing import Any
 from huggingface_hub import CachedRepoInfo, CachedRevisionInfo, HFCacheInfo, constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
-from octabox.errors import ForbiddenPathError, InvalidParameterError, ModelNotFoundError, nearest
+from octabox.errors import ModelNotFoundError, nearest
+from octabox.hub.browsing.deletion import carry_out, deleting, in_use_error
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.folder import index_file, is_hub_id, read_index
+from octabox.hub.pulls.copies import missing_of
 from octabox.hub.pulls.links import kind_of_file
+from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.selection import RepoKind, kind_of_repository, weight_names
-from octabox.hub.snapshots import missing_files
 
 
 @dataclass(frozen=True)
@@ -174,42 +174,9 @@ def remove_model(removal: Removal) -> None:
             elif removal.commits:
                 cache = _scan()
                 one = next(each for each in cache.repos if each.repo_id == removal.name and each.repo_type == "model")
-                _of_one(cache, one).delete_revisions(*removal.commits).execute()
-                check_deleted(repo.snapshot(each) for each in removal.commits)
+                carry_out(_of_one(cache, one).delete_revisions(*removal.commits))
         finally:
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def deleting(name: str) -> Iterator[None]:
-    """Turn an error of the file system within the context into one with the path.
-
-    Args:
-        name: The model that is removed.
-    """
-    try:
-        yield
-    except OSError as error:
-        message = f"{name} cannot be removed: {error.filename}: {error.strerror or error}."
-        hint = "Check the permissions of the folder and of its files, and remove the model again."
-        raise ForbiddenPathError(message, hint=hint, model=name) from error
-
-
-def check_deleted(paths: Iterable[Path]) -> None:
-    """Check that files and folders are gone, of which huggingface_hub only logs that it cannot delete them.
-
-    Raises:
-        OSError: One is still there.
-    """
-    for path in paths:
-        if os.path.lexists(path):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-
-
-def in_use_error(name: str) -> InvalidParameterError:
-    """Return the error for the removal of what a process has loaded or downloads."""
-    message = f"{name} is in use: it is loaded, or being downloaded."
-    return InvalidParameterError(message, hint="Unload the models that use it: `octabox stop NAME`.", model=name)
 
 
 def _scan() -> HFCacheInfo:
@@ -235,7 +202,7 @@ def _describe(repo: CachedRepoInfo) -> StoredModel:
     counts = Counter(file.blob_path for each in repo.revisions for file in each.files)
     sizes = {file.blob_path: file.size_on_disk for each in repo.revisions for file in each.files}
     folder = revision.snapshot_path if revision else repo.repo_path
-    kind, missing = _state(repo.repo_id, revision.commit_hash if revision else "", folder)
+    kind, missing = state_of(repo.repo_id, revision.commit_hash if revision else "", folder)
     partial = _partial_size(repo.repo_path)
     return StoredModel(
         name=repo.repo_id,
@@ -250,13 +217,13 @@ def _describe(repo: CachedRepoInfo) -> StoredModel:
     )
 
 
-def _state(repo_id: str, commit: str, folder: Path) -> tuple[RepoKind, tuple[str, ...]]:
+def state_of(repo_id: str, commit: str, folder: Path) -> tuple[RepoKind, tuple[str, ...]]:
     """Return what a revision is, and what it lacks."""
     present = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
     tree = {each.path for each in CachedRepo(repo_id).tree(commit) or []}
     kind = kind_of_repository(tree | present)
-    if kind == "diffusers":
-        return kind, missing_files(repo_id, commit)
+    if kind in ("diffusers", "component"):
+        return kind, missing_of(PullRequest(repo_id, commit))
     found = weight_names(present)
     if kind in ("checkpoint", "other") and len(found) == 1:
         kind = kind_of_file(folder / found[0], kind)

@@ -13,14 +13,8 @@ from huggingface_hub import constants, scan_cache_dir
 
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.hub.adapters.adapter_file import SUFFIXES, check_lora, read_embedding
-from octabox.hub.browsing.library import (
-    Removal,
-    StoredModel,
-    check_deleted,
-    deleting,
-    in_use_error,
-    plan_removal,
-)
+from octabox.hub.browsing.deletion import carry_out, deleting, in_use_error
+from octabox.hub.browsing.library import Removal, StoredModel, plan_removal
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.files_in_use import claim_file
@@ -129,8 +123,7 @@ def _delete_cached(entries: set[str]) -> None:
     cache = scan_cache_dir(constants.HF_HUB_CACHE)
     revisions = [revision for repo in cache.repos for revision in repo.revisions]
     files = [file for revision in revisions for file in revision.files if str(file.file_path) in entries]
-    cache.delete_files(*files).execute()
-    check_deleted(map(Path, entries))
+    carry_out(cache.delete_files(*files))
 
 
 def _entries(folders: ModelFolders) -> Iterator[tuple[str, RepoKind, Path]]:

@@ -23,7 +23,7 @@ from octabox.hub.hub_messages import (
     unsafe_file,
 )
 from octabox.hub.limits import check_size
-from octabox.hub.pulls.copies import find_copy, missing_of, present_files
+from octabox.hub.pulls.copies import as_component, find_copy, is_component, missing_of, present_files
 from octabox.hub.pulls.needed import PullRequest, match_files, needed_files
 from octabox.hub.repository import repository_index
 from octabox.hub.selection import SINGLE_FILE_KINDS, RepoKind, kind_of_repository, weight_names
@@ -31,8 +31,8 @@ from octabox.hub.selection import SINGLE_FILE_KINDS, RepoKind, kind_of_repositor
 #: Bytes that are left free on the disk.
 RESERVE = 64 * 2**20
 
-#: Codes of errors with which a complete model in the cache is used without the Hub.
-_UNAVAILABLE = frozenset(
+#: Codes of errors with which a model in the cache is used without the Hub.
+UNAVAILABLE = frozenset(
     (
         "hub_unreachable",
         "hub_unavailable",
@@ -136,7 +136,7 @@ def make_plan(request: PullRequest) -> PullPlan:
         return _plan_online(request)
     except DownloadError as error:
         reason = "The Hub is disabled by HF_HUB_OFFLINE." if (error.code or "").startswith("offline") else error.message
-        if error.code in _UNAVAILABLE and (plan := _plan_offline(request, reason)) is not None:
+        if error.code in UNAVAILABLE and (plan := _plan_offline(request, reason)) is not None:
             return plan
         raise
 
@@ -198,8 +198,10 @@ def _plan_offline(request: PullRequest, reason: str) -> PullPlan | None:
     commit = CachedRepo(request.repo).commit(request.revision)
     if commit is None:
         return None
-    if find_copy(request) is not None:
-        kind: RepoKind = "component" if request.is_part else "diffusers"
+    # `find_copy` looks for a model where no part is requested.
+    is_single = not request.is_part and request.file is None and is_component(request.repo, commit)
+    if find_copy(as_component(request) if is_single else request) is not None:
+        kind: RepoKind = "component" if request.is_part or is_single else "diffusers"
         files: tuple[RemoteFile, ...] = ()
     elif (found := None if request.is_part else _cached_file(request, commit)) is not None:
         kind, files = found[0], (found[1],)
