@@ -144,6 +144,8 @@ def _other_error(error: Exception, target: Target) -> OctaboxError:
     if isinstance(error, KeyError | TypeError):
         return not_a_hub(target.repo)
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if any(cls.__name__ == "LocalProtocolError" for each in _chain(error) for cls in type(each).__mro__):
+        reason = "the request is not valid"  # Its message shows the header, which may be that of the token.
     hint = "Try again later, and check the free disk space."
     return make_error(
         DownloadError, "download_failed", f"{target.repo} could not be downloaded: {reason}", hint, target
