@@ -331,5 +331,5 @@ async def test_a_redirect_to_what_is_no_url(local_hub: LocalHub, place: str) -> 
         return httpx.Response(302, headers={"location": place})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        with pytest.raises(httpx.RemoteProtocolError, match="not a URL"):
+        with pytest.raises(httpx.RemoteProtocolError):
             await transfer.Transfer(client, hub_headers).open(f"{local_hub.url}/file")
