@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from huggingface_hub import constants
 from safetensors.numpy import save
 
 from local_hub import LocalHub, folder_files
@@ -299,49 +298,3 @@ def test_a_folder_without_weights_is_not_complete(hub: LocalHub, tmp_path: Path)
 
     assert (False, [weights], [weights]) == (listed["complete"], listed["missing"], known["missing"])
     assert [] == data("inspect", str(demo.FOLDER))["missing"]
-
-
-def test_inspect_offline_describes_what_is_in_the_cache(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A component, a LoRA and single files too; of what is not there, it says so."""
-    hub.add("org/vae", {"config.json": b"{}", "diffusion_pytorch_model.safetensors": EMBEDDING})
-    for words in (("org/vae",), ("org/shapes-lora",), ("org/files", "--file", "a.safetensors")):
-        data("pull", *words, "--yes")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    vae, lora, files = (data("inspect", f"org/{name}") for name in ("vae", "shapes-lora", "files"))
-
-    assert ["cache"] * 3 == [each["where"] for each in (vae, lora, files)]
-    assert ("component", "lora", "checkpoint") == (vae["kind"], lora["kind"], files["kind"])
-    assert [[], [], []] == [each["missing"] for each in (vae, lora, files)]
-    assert "offline" == failure("inspect", "org/star").code
-    (CachedRepo("org/vae").snapshot(vae["revision"]) / "diffusion_pytorch_model.safetensors").unlink()
-    assert ["diffusion_pytorch_model.safetensors"] == data("inspect", "org/vae")["missing"]
-    assert not next(each for each in data("models") if each["name"] == "org/vae")["complete"]
-
-
-@pytest.mark.parametrize("current", [None, "hf_alice", "hf_al\u2026ice"])
-def test_login_blames_the_token_that_was_entered(
-    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, current: str | None
-) -> None:
-    """Not the one in use, whatever that is."""
-    if current is not None:
-        monkeypatch.setenv("HF_TOKEN", current)
-    error = failure("login", text="hf_wrong\n")
-
-    assert "token_invalid" == error.code
-    assert "does not accept this token" in error.message
-    assert not any(word in str(error) for word in ("HF_TOKEN", "logout", "public", "hf_"))
-    assert "as alice" in octabox("login", text="hf_alice\n").output
-
-
-@pytest.mark.parametrize("token", ["hf_al\u2026ice", "hf_al\xa0ice", "hf_al\x0cice", "hf_al\x0bice", "hf_al ice"])
-def test_what_is_no_token_is_never_sent_or_shown(hub: LocalHub, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
-    """Neither where it is entered nor where it is in use."""
-    entered = failure("login", text=f"{token}\n")
-    monkeypatch.setenv("HF_TOKEN", token)
-    used = [failure("whoami"), failure("pull", "org/shapes", "--yes"), failure("search", "shapes")]
-
-    assert isinstance(entered, InvalidParameterError)
-    assert ["token_invalid"] * 3 == [each.code for each in used]
-    assert all("HF_TOKEN" in str(each) for each in used)
-    assert not any(part in str(each) for each in (entered, *used) for part in ("hf_", "ice"))
-    assert [] == hub.asked
