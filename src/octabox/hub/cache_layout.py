@@ -141,7 +141,10 @@ class CachedRepo:
         try:
             temporary.symlink_to(os.path.relpath(blob, place.parent))
         except OSError:
-            (shutil.copyfile if keep else shutil.move)(blob, temporary)
+            if keep:
+                shutil.copyfile(blob, temporary)
+            else:
+                shutil.move(blob, temporary)
         temporary.replace(place)
 
     def set_revision(self, revision: str | None, commit: str) -> None:

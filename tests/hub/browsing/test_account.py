@@ -53,7 +53,11 @@ def test_what_is_no_token_is_never_sent_or_shown(
     """Neither where it is entered nor where it is in use."""
     entered = refusal(lambda: log_in(token))
     monkeypatch.setenv("HF_TOKEN", token)
-    actions = (find_account, lambda: make_plan(PullRequest("org/shapes")), lambda: model_index("org/shapes"))
+    actions: tuple[Callable[[], object], ...] = (
+        find_account,
+        lambda: make_plan(PullRequest("org/shapes")),
+        lambda: model_index("org/shapes"),
+    )
     used = [refusal(each) for each in actions]
 
     assert isinstance(entered, InvalidParameterError)
