@@ -89,7 +89,7 @@ def check_registration(plan: PullPlan, folders: ModelFolders, name: str | None =
         _check_file(file, _place_of(file, folders, name, kind, plan.request.repo))
         return
     if plan.kind == "component":
-        message = f"{plan.request.repo} is a component, which is not used by a name of its own."
+        message = f"{plan.request.repo} is a component, which is used by its Hub id, not by a name."
         hint = f"Set `components: {{NAME: {{model: {plan.request.repo}}}}}` in the configuration of a model."
         raise InvalidParameterError(message, hint=hint, parameter="name")
     place = folders.models / f"{name}.yaml"
