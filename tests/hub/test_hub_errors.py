@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from huggingface_hub import constants
 
@@ -156,3 +157,13 @@ def test_a_token_never_leaves_in_a_message(hub: LocalHub, monkeypatch: pytest.Mo
         texts.append(repr(error) + str(error))
         error = error.__cause__
     assert "hf_expired" not in "".join(texts)
+
+
+def test_an_error_of_a_header_does_not_show_it(hub: LocalHub) -> None:
+    """The HTTP library states the value of a header that it cannot send."""
+    error = httpx.LocalProtocolError("Illegal header value b'Bearer hf_secret'")
+    wrapped = ValueError(str(error))
+    wrapped.__cause__ = error
+
+    for each in (error, wrapped):
+        assert "hf_secret" not in str(hub_error(each, "org/open"))

@@ -10,11 +10,11 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from huggingface_hub import constants
 
-from octabox.security.filesystem import write_file
+from octabox.security.filesystem import read_file, write_file
 from octabox.security.json_files import read_json
 
 try:
@@ -26,6 +26,10 @@ except ImportError:  # Windows has no such locks, and its files cannot be delete
 PARTIAL_SUFFIX = ".octabox.incomplete"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+#: Maximum bytes to read of the file with the commit of a branch or tag.
+_MAX_REF = 100
 
 #: Version of the format of the cached lists of files.
 _TREE_FORMAT = 1
@@ -49,6 +53,11 @@ class RemoteFile:
     def is_large(self) -> bool:
         """Whether it is stored outside of git."""
         return len(self.digest) == hashlib.sha256().digest_size * 2
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether its name and its checksum cannot lead out of the folder of its repository."""
+        return stays_inside(self.path) and _DIGEST.fullmatch(self.digest) is not None
 
     def hasher(self) -> hashlib._Hash:
         """Return the start of the computation of its checksum."""
@@ -80,12 +89,16 @@ class CachedRepo:
 
     def commit(self, revision: str | None = None) -> str | None:
         """Return the commit of a revision in the cache; None if it is not there."""
-        if revision is not None and _COMMIT.fullmatch(revision):
-            return revision
+        name = revision or constants.DEFAULT_REVISION
+        if is_commit(name):
+            return name
+        if not stays_inside(name):
+            return None
         try:
-            return (self.folder / "refs" / (revision or constants.DEFAULT_REVISION)).read_text("utf-8").strip() or None
+            content = read_file(self.folder / "refs" / name, _MAX_REF).decode("ascii").strip()
         except (OSError, ValueError):
             return None
+        return content if is_commit(content) else None
 
     def snapshot(self, commit: str) -> Path:
         """Return the folder with the files of a commit."""
@@ -112,8 +125,14 @@ class CachedRepo:
         for folder in (self.folder / "blobs", self.snapshot(commit), self.lock(RemoteFile("", 0, "")).parent):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def link(self, file: RemoteFile, commit: str) -> None:
-        """Link a file of a commit to its content; without links on the file system, the content is moved."""
+    def link(self, file: RemoteFile, commit: str, *, keep: bool = False) -> None:
+        """Link a file of a commit to its content; without links on the file system, the content is moved.
+
+        Args:
+            file: The file.
+            commit: The commit.
+            keep: Whether to copy the content instead, because another file has it as well.
+        """
         blob, place = self.blob(file), self.snapshot(commit) / file.path
         if os.path.lexists(place) and place.exists():
             return
@@ -122,13 +141,16 @@ class CachedRepo:
         try:
             temporary.symlink_to(os.path.relpath(blob, place.parent))
         except OSError:
-            shutil.move(blob, temporary)
+            if keep:
+                shutil.copyfile(blob, temporary)
+            else:
+                shutil.move(blob, temporary)
         temporary.replace(place)
 
     def set_revision(self, revision: str | None, commit: str) -> None:
-        """Record the commit of a branch or tag."""
+        """Record the commit of a branch or tag; a name that leads out of the folder of these is not recorded."""
         name = revision or constants.DEFAULT_REVISION
-        if not _COMMIT.fullmatch(name):
+        if not is_commit(name) and stays_inside(name):
             _write_atomically(self.folder / "refs" / name, commit)
 
     def write_tree(self, commit: str, files: Iterable[RemoteFile]) -> None:
@@ -167,7 +189,11 @@ class CachedRepo:
         return self._lock_repository(exclusive=False)
 
     def claim(self) -> int | None:
-        """Return a descriptor for the removal of the repository; None if it is in use."""
+        """Return a descriptor for the removal of the repository; None if it is in use.
+
+        Raises:
+            OSError: The file of the lock cannot be written.
+        """
         return self._lock_repository(exclusive=True)
 
     def _lock_repository(self, *, exclusive: bool) -> int | None:
@@ -177,16 +203,31 @@ class CachedRepo:
             place.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError:
+            if exclusive:
+                raise
             return None  # A cache that is mounted for reading only.
         if fcntl is None:
             return descriptor
         mode = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         try:
             fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(descriptor)
             return None
+        except OSError:
+            pass  # A file system without locks.
         return descriptor
+
+
+def is_commit(text: str) -> bool:
+    """Return whether a text is the full hash of a commit."""
+    return _COMMIT.fullmatch(text) is not None
+
+
+def stays_inside(name: str) -> bool:
+    """Return whether the name of a file or of a branch, which a Hub states, leads to a place inside its folder."""
+    path = PureWindowsPath(name)  # Its rules include those of other systems.
+    return bool(path.parts) and not path.anchor and ".." not in path.parts and "\0" not in name
 
 
 def repository_of(path: Path) -> CachedRepo | None:

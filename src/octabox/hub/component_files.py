@@ -89,8 +89,13 @@ class IndexedComponent:
     def kind(self) -> Literal["model", "tokenizer", "processor", "scheduler", "other"]:
         """What it is."""
         if self.library == "transformers" and self.cls:
-            return next((kind for kind, name in _KINDS if name.search(self.cls)), "model")
+            return kind_of_class(self.cls)
         return "model" if WITH_WEIGHTS in self.bases else "scheduler" if "SchedulerMixin" in self.bases else "other"
+
+
+def kind_of_class(cls: str) -> Literal["model", "tokenizer", "processor"]:
+    """Return what a component is by the name of its class, if it is neither a scheduler nor a setting."""
+    return next((kind for kind, name in _KINDS if name.search(cls)), "model")
 
 
 def find_missing_folders(

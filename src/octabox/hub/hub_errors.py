@@ -144,6 +144,8 @@ def _other_error(error: Exception, target: Target) -> OctaboxError:
     if isinstance(error, KeyError | TypeError):
         return not_a_hub(target.repo)
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if any(cls.__name__ == "LocalProtocolError" for each in _chain(error) for cls in type(each).__mro__):
+        reason = "the request is not valid"  # Its message shows the header, which may be that of the token.
     hint = "Try again later, and check the free disk space."
     return make_error(
         DownloadError, "download_failed", f"{target.repo} could not be downloaded: {reason}", hint, target
@@ -156,7 +158,7 @@ def refusal_error(refusal: Refusal, target: Target) -> OctaboxError:
         return invalid_token(target.repo)
     by_code: Mapping[str, Callable[[], OctaboxError]] = {
         "GatedRepo": lambda: _gated(refusal, target),
-        "RevisionNotFound": lambda: _no_revision(target),
+        "RevisionNotFound": lambda: no_revision(target),
         "EntryNotFound": lambda: _no_entry(target),
         "RepoNotFound": lambda: _no_repository(refusal, target),
     }
@@ -228,7 +230,7 @@ def _no_repository(refusal: Refusal, target: Target) -> OctaboxError:
     return make_error(ModelNotFoundError, "model_not_found", message, hint, target)
 
 
-def _no_revision(target: Target) -> OctaboxError:
+def no_revision(target: Target) -> OctaboxError:
     """Return the error for an unknown revision, with similar branches and tags."""
     revision, names = target.revision or "main", list[str]()
     with suppress(*HUB_ERRORS):

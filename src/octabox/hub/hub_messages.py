@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
 from octabox.errors import DownloadError, GatedModelError, ModelNotFoundError, OctaboxError, nearest
@@ -51,13 +51,45 @@ def no_file(repo: str, file: str, names: tuple[str, ...]) -> OctaboxError:
     )
 
 
-def invalid_token(repo: str) -> OctaboxError:
-    """Return the error for a token that the Hub does not accept, which it refuses for public repositories too."""
-    in_variable = bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))
-    place, remove = ("in HF_TOKEN", "unset HF_TOKEN") if in_variable else ("of this machine", "`octabox logout`")
-    message = f"The Hub token {place} is invalid or expired, so that {repo} cannot be read, even if it is public."
+def unsafe_file(repo: str, file: str) -> OctaboxError:
+    """Return the error for a needed file that would be stored outside of its folder, or that has no valid checksum."""
+    message = f"{constants.ENDPOINT} lists a file of {repo} that cannot be stored safely: {file!r}."
+    hint = "Its name leads out of the folder of the model, or its checksum is missing; check HF_ENDPOINT."
+    return make_error(DownloadError, "unsafe_file", message, hint, Target(repo))
+
+
+def invalid_token(repo: str | None = None) -> OctaboxError:
+    """Return the error for a token in use that the Hub does not accept, which it refuses for public repositories too."""
+    place, remove = _token_place()
+    so = f", so that {repo} cannot be read, even if it is public" if repo else ""
+    message = f"The Hub token {place} is invalid or expired{so}."
     hint = f"Log in with a new token: `octabox login`. Public models need none: {remove}."
-    return make_error(GatedModelError, "token_invalid", message, hint, Target(repo))
+    return make_error(GatedModelError, "token_invalid", message, hint, Target(repo or "the account"))
+
+
+def check_token() -> None:
+    """Check the token in use, so that no request fails with an error that shows it.
+
+    Raises:
+        GatedModelError: It has characters that no request can send.
+    """
+    token = get_token()
+    if token is not None and not is_token(token):
+        place, remove = _token_place()
+        message = f"The Hub token {place} has characters that no token has, such as a space or a special dash."
+        hint = f"Log in with a new token: `octabox login`. Public models need none: {remove}."
+        raise make_error(GatedModelError, "token_invalid", message, hint, Target("the account"))
+
+
+def is_token(text: str) -> bool:
+    """Return whether a text can be a token: visible characters of ASCII."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _token_place() -> tuple[str, str]:
+    """Return where the token in use is, and how to remove it."""
+    in_variable = bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))
+    return ("in HF_TOKEN", "unset HF_TOKEN") if in_variable else ("of this machine", "`octabox logout`")
 
 
 def offline_error(repo: str, missing: tuple[str, ...] = ()) -> OctaboxError:
@@ -103,7 +135,12 @@ def user_name() -> str:
 
 
 def hub_api() -> HfApi:
-    """Return a client of the configured Hub."""
+    """Return a client of the configured Hub.
+
+    Raises:
+        GatedModelError: The token in use has characters that no request can send.
+    """
+    check_token()
     return HfApi(endpoint=constants.ENDPOINT, library_name="octabox")
 
 

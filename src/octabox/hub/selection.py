@@ -31,8 +31,8 @@ _SHARD_INDEX = re.compile(
     r"(?:\.(?P<variant>[^.]+))?\.index(?:\.(?P<late_variant>[^.]+))?\.json"
 )
 
-#: Suffixes of weights in formats of other frameworks, and of files for readers.
-_OTHER = frozenset(
+#: Suffixes of weights of any framework.
+_WEIGHT_SUFFIXES = frozenset(
     (
         *(
             ".safetensors",
@@ -49,9 +49,11 @@ _OTHER = frozenset(
             ".xml",
         ),
         *(".tflite", ".npz", ".engine", ".flashpack", ".zip", ".mlmodel", ".mlpackage"),
-        *(".md", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4"),
     )
 )
+
+#: The same, and suffixes of files for readers.
+_OTHER = _WEIGHT_SUFFIXES | {".md", ".png", ".jpg", ".jpeg", ".webp", ".gif", ".mp4"}
 
 #: Names without suffix that diffusers, PEFT and trainers give to LoRAs and embeddings.
 LORA_STEMS = frozenset({"pytorch_lora_weights", "adapter_model"})
@@ -80,6 +82,11 @@ def weight_names(names: Iterable[str]) -> list[str]:
     suffixes = (".safetensors", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
     found = [name for name in names if PurePosixPath(name).suffix.lower() in suffixes]
     return sorted(found, key=lambda name: (suffixes.index(PurePosixPath(name).suffix.lower()) > 1, "/" in name, name))
+
+
+def holds_weights(names: Iterable[str]) -> bool:
+    """Return whether any of these files has weights, of any framework."""
+    return any(PurePosixPath(name).suffix.lower() in _WEIGHT_SUFFIXES for name in names)
 
 
 def variants_of(names: Iterable[str]) -> list[str]:

@@ -180,3 +180,39 @@ def test_offline_with_a_file(hub: LocalHub, monkeypatch: Patch) -> None:
     assert (0, 0, 5) == (first, again, other), printed
     assert "lacks" not in printed
     assert "it lacks other.gguf" in missing
+
+
+@pytest.mark.parametrize("file", ["flux-Q5_0.gguf", "flux-Q5_0", "flux-Q4_0.ggu", "/etc/hosts", "../../refs/main"])
+def test_offline_no_other_file_is_used(hub: LocalHub, monkeypatch: Patch, file: str) -> None:
+    """A similar name is that of another file, and a path is no name."""
+    hub.add("org/gg", {"flux-Q4_0.gguf": b"4", "flux-Q5_0.gguf": b"5"})
+    first, _ = octabox("pull", "org/gg", "--file", "flux-Q4_0.gguf", "--yes")
+    offline(hub, monkeypatch)
+    code, printed = octabox("pull", "org/gg", "--file", file, "--as", "other", "--yes")
+
+    assert (0, 5) == (first, code), printed
+    assert f"it lacks {file}" in printed
+
+
+def test_offline_a_file_has_the_short_names_that_it_has_online(hub: LocalHub, monkeypatch: Patch) -> None:
+    """Without its suffix or its folder, where only one file has the name."""
+    hub.add("org/gg", {"gguf/flux-Q4_0.gguf": b"4", "gguf/flux-Q5_0.gguf": b"5"})
+    first, _ = octabox("pull", "org/gg", "--file", "flux-Q4_0", "--yes")
+    offline(hub, monkeypatch)
+    codes = [octabox("pull", "org/gg", "--file", name, "--yes")[0] for name in ("flux-Q4_0", "flux-Q4_0.gguf")]
+
+    assert [0, 0, 0] == [first, *codes]
+
+
+def test_offline_with_a_component(hub: LocalHub, monkeypatch: Patch) -> None:
+    """A complete one is used; of another, what it lacks is named."""
+    hub.add("org/vae", {"config.json": b"{}", "diffusion_pytorch_model.safetensors": b"0" * 99})
+    first, _ = octabox("pull", "org/vae", "--yes")
+    offline(hub, monkeypatch)
+    again, printed = octabox("pull", "org/vae", "--yes")
+    (make_plan(PullRequest("org/vae")).folder / "diffusion_pytorch_model.safetensors").unlink()
+    torn, missing = octabox("pull", "org/vae", "--yes")
+
+    assert (0, 0, 5) == (first, again, torn), printed
+    assert "The copy in the cache is used." in printed
+    assert "it lacks diffusion_pytorch_model.safetensors" in missing

@@ -286,3 +286,15 @@ def test_the_name_of_a_configuration_says_what_to_remove(hub: LocalHub) -> None:
     data("pull", "org/shapes", "--yes", "--as", "mine")
 
     assert "`octabox rm org/shapes`" in str(failure("rm", "mine", "--yes"))
+
+
+def test_a_folder_without_weights_is_not_complete(hub: LocalHub, tmp_path: Path) -> None:
+    """Neither in the list nor by itself; what is missing is named."""
+    shutil.copytree(demo.FOLDER, tmp_path / "models" / "mine")
+    weights = "unet/diffusion_pytorch_model.safetensors"
+    (tmp_path / "models" / "mine" / weights).unlink()
+    (listed,) = data("models")
+    known = data("inspect", str(tmp_path / "models" / "mine"))
+
+    assert (False, [weights], [weights]) == (listed["complete"], listed["missing"], known["missing"])
+    assert [] == data("inspect", str(demo.FOLDER))["missing"]

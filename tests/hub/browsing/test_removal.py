@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # imported lazily there
 from safetensors.numpy import save
 
-from octabox.errors import InvalidParameterError, ModelNotFoundError
+from octabox.errors import ForbiddenPathError, InvalidParameterError, ModelNotFoundError
 from octabox.hub.browsing.removal import plan_any_removal, plan_removals, remove
 from octabox.hub.cache_layout import CachedRepo, RemoteFile
 from octabox.hub.pulls.links import ModelFolders, register_file
@@ -187,3 +189,60 @@ def test_the_folder_of_a_repository_is_no_name(machine: Machine, name: str) -> N
     assert folder.is_dir()
     machine.remove("org/shapes")
     assert not folder.exists()
+
+
+def test_a_name_of_a_commit_goes_alone(machine: Machine) -> None:
+    """As long as a branch or another tag has the same commit, its files and links stay."""
+    machine.cache("org/ink", "black.safetensors")
+    cached = CachedRepo("org/ink")
+    cached.set_revision("v1.0", "a" * 40)
+    planned = plan_any_removal("org/ink@v1.0", machine.folders, machine.urls)
+
+    assert (("main",), (), 0) == (planned.kept, planned.commits, planned.freed)
+    assert 0 == machine.remove("org/ink@v1.0")
+    assert (None, "a" * 40) == (cached.commit("v1.0"), cached.commit())
+    assert {"black": True} == machine.names
+    assert 0 < machine.remove("org/ink@main")
+    assert not cached.snapshot("a" * 40).exists()
+
+
+@pytest.mark.parametrize("names", [("main", "v1.0"), ("v1.0", "main")])
+def test_all_names_of_a_commit_together(machine: Machine, names: tuple[str, str]) -> None:
+    """The last one frees its files."""
+    machine.cache("org/ink", "black.safetensors")
+    CachedRepo("org/ink").set_revision("v1.0", "a" * 40)
+
+    first, last = machine.remove_all(*(f"org/ink@{each}" for each in names))
+    assert 0 == first < last
+    assert {} == machine.names
+
+
+def test_a_lock_that_cannot_be_written(machine: Machine) -> None:
+    """The model is not in use: the error names the path."""
+    machine.cache("org/ink", "black.safetensors")
+    locks = Path(constants.HF_HUB_CACHE) / ".locks"
+    shutil.rmtree(locks)
+    locks.write_bytes(b"not a folder")
+
+    with pytest.raises(ForbiddenPathError, match=r"org/ink cannot be removed: .*\.locks"):
+        machine.remove("org/ink")
+    assert {"black": True} == machine.names
+
+
+@pytest.mark.parametrize("name", ["org/inks", "org/inks@old", "blue"])
+def test_what_cannot_be_deleted(machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A model, a revision or a file without permission is an error with its path, also where huggingface_hub only logs it."""
+    machine.cache("org/inks", "blue.safetensors", "red.safetensors")
+    shutil.copytree(CachedRepo("org/inks").snapshot("a" * 40), CachedRepo("org/inks").snapshot("b" * 40))
+    CachedRepo("org/inks").set_revision("old", "b" * 40)
+
+    def refuse(path: Any, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", refuse)
+        patch.setattr(os, "remove", refuse)
+        with pytest.raises(ForbiddenPathError, match=r"cannot be removed: .*models--org--inks.*Permission denied"):
+            machine.remove(name)
+    machine.remove("org/inks")
+    assert not CachedRepo("org/inks").folder.exists()

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir, snapshot_download
 
@@ -19,7 +20,7 @@ from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.pulls import plan, transfer
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import make_plan
-from octabox.hub.pulls.pull import PullProgress, pull
+from octabox.hub.pulls.pull import PullProgress, hub_headers, pull
 from octabox.hub.snapshots import find_snapshot
 
 INDEX = {"_class_name": "X", "unet": ["diffusers", "U"], "tokenizer": ["transformers", "T"], "safety": [None, None]}
@@ -245,3 +246,35 @@ async def test_several_at_a_time(hub: LocalHub) -> None:
     folders = await asyncio.gather(*(pull(make_plan(PullRequest(name))) for name in ("org/model", "org/other")))
 
     assert folders == [find_snapshot("org/model"), find_snapshot("org/other")]
+
+
+async def test_a_disk_without_links(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file of the same content is there, and nothing is downloaded again."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    index = {"_class_name": "X", "tokenizer": ["transformers", "T"], "tokenizer_2": ["transformers", "T"]}
+    names = ("tokenizer/merges.txt", "tokenizer_2/merges.txt")
+    local_hub.add("org/twins", {"model_index.json": json.dumps(index).encode(), **dict.fromkeys(names, b"a b" * 99)})
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    folder = await pull(make_plan(PullRequest("org/twins")))
+
+    assert [b"a b" * 99] * 2 == [(folder / each).read_bytes() for each in names]
+    assert folder == find_snapshot("org/twins")
+    assert () == make_plan(PullRequest("org/twins")).missing
+    assert 99 * 3 == sum(local_hub.sent[f"org/twins/{each}"] for each in names)
+
+
+@pytest.mark.parametrize(
+    "place", ["https://localhost:99999/x", "https://[/", "https://a\x7fb/x", "https://" + "a" * 70000]
+)
+async def test_a_redirect_to_what_is_no_url(local_hub: LocalHub, place: str) -> None:
+    """It is an error of the connection, whatever part of the URL is impossible."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(302, headers={"location": place})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await transfer.Transfer(client, hub_headers).open(f"{local_hub.url}/file")

@@ -67,6 +67,12 @@ async def test_a_file_is_fetched_once_and_checked(guard: UrlGuard, tmp_path: Pat
     assert file == await pull_url(UrlRequest(URL, SHA256.upper()), tmp_path, guard=guard)
 
 
+@pytest.mark.parametrize("path", ["a/model.safetensors", "/a/model.safetensors", "a/..%5C..%5Cmodel.safetensors"])
+def test_the_name_of_a_file_has_no_folder(path: str) -> None:
+    """Whatever separates its parts."""
+    assert "model.safetensors" == UrlRequest(f"https://files.example/{path}", SHA256).name
+
+
 async def test_a_server_without_ranges(guard: UrlGuard, tmp_path: Path) -> None:
     """The file is downloaded from its start, also after an interruption."""
     url = "https://files.example/whole/model.safetensors"

@@ -85,6 +85,24 @@ async def test_two_requests_share_a_download(hub: LocalHub, pulls: Pulls) -> Non
     assert find_snapshot("org/model") is None
 
 
+async def test_a_request_does_not_join_a_download_that_is_being_cancelled(hub: LocalHub, pulls: Pulls) -> None:
+    """While the last client of one leaves, another one asks for the same model: it gets it, with what was received."""
+    first = downloads(pulls).stream(CONFIG)
+    while (await anext(first)).step < 500_000:
+        pass
+    (job,) = pulls.list()
+    leaving = asyncio.create_task(first.aclose())
+    await asyncio.sleep(0)
+    hub.pause = 0.0
+    assert (True, None) == (job.closing, job.ended)
+    await downloads(pulls).finish(CONFIG)
+    await leaving
+
+    assert ["cancelled", "completed"] == [each.status for each in pulls.list()]
+    assert find_snapshot("org/model") is not None
+    assert hub.sent[f"org/model/{UNET}"] < 2 * len(FILES[UNET]) - 400_000
+
+
 async def test_a_download_by_itself_goes_on(hub: LocalHub, pulls: Pulls) -> None:
     """What was started by name is not cancelled by a request that leaves; it is cancelled by its id."""
     job = pulls.start(PullRequest("org/model"))

@@ -42,7 +42,7 @@ async def _pull(
 ) -> None:
     from octabox.cli.hub.downloads import run_plan, summarize_plan
     from octabox.config.settings import Settings
-    from octabox.hub.pulls.links import ModelFolders, check_name, register_model
+    from octabox.hub.pulls.links import ModelFolders, check_name, check_registration, register_model
     from octabox.hub.pulls.needed import PullRequest
     from octabox.hub.pulls.plan import make_plan
     from octabox.hub.pulls.urls import UrlRequest
@@ -62,6 +62,7 @@ async def _pull(
     plan = await asyncio.to_thread(make_plan, PullRequest(repo, revision or None, file, variant))
     for line in summarize_plan(plan, files=True):
         click.echo(line, err=True)
+    check_registration(plan, folders, name)
     plan.check_space()
     if plan.to_fetch:
         _confirm(yes=yes)

@@ -39,6 +39,8 @@ def command(names: tuple[str, ...], *, yes: bool, models: Path | None, as_json: 
             click.echo(f"  and the link {link}", err=True)
         for file in each.files:
             click.echo(f"  the file {file}", err=True)
+        if each.kept:
+            click.echo(f"  Its files are kept for {', '.join(each.kept)}.", err=True)
         if each.name in configured:
             text = f"  The model '{configured[each.name]}' is configured with it, and would download it again."
             click.secho(text, fg="yellow", err=True)

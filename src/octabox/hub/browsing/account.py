@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, get_token
+from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 from octabox.errors import ForbiddenPathError, GatedModelError, InvalidParameterError
 from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import HUB_ERRORS, hub_api, invalid_token
+from octabox.hub.hub_messages import HUB_ERRORS, hub_api, invalid_token, is_token
 
 #: Variables with a token, which take precedence over that of `octabox login`.
 VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
@@ -52,14 +52,16 @@ def find_account(token: str | None = None) -> Account:
         DownloadError: The Hub cannot be reached.
     """
     try:
-        about = hub_api().whoami(token=token)
+        # The token in use is of no account here if another one is given.
+        api = hub_api() if token is None else HfApi(endpoint=constants.ENDPOINT, library_name="octabox")
+        about = api.whoami(token=token)
     except LocalTokenNotFoundError:
         error = GatedModelError("This machine is not logged in to the Hub.", hint="Log in: `octabox login`.")
         error.code = "login_required"
         raise error from None
     except HfHubHTTPError as error:
         if error.response.status_code in {401, 403}:
-            raise invalid_token(_ACCOUNT) from None
+            raise (invalid_token() if token is None else _refused_token()) from None
         raise hub_error(error, _ACCOUNT) from error
     except HUB_ERRORS as error:
         raise hub_error(error, _ACCOUNT) from error
@@ -76,14 +78,15 @@ def log_in(token: str) -> Account:
     """Check a token, and keep it in the file of huggingface_hub, which only this user may read.
 
     Raises:
-        InvalidParameterError: It is empty.
+        InvalidParameterError: It is empty, or no token.
         GatedModelError: The Hub does not accept it.
         ForbiddenPathError: It cannot be written.
     """
     token = token.strip()
-    if not token:
-        hint = f"Create one at {constants.ENDPOINT}/settings/tokens."
-        raise InvalidParameterError("The token is empty.", hint=hint, parameter="token")
+    if not token or not is_token(token):
+        message = "The token has characters that no token has, such as a space or a special dash."
+        hint = f"Copy it again, or create one at {constants.ENDPOINT}/settings/tokens."
+        raise InvalidParameterError(message if token else "The token is empty.", hint=hint, parameter="token")
     account = find_account(token)
     try:
         _write_secret(Path(constants.HF_TOKEN_PATH), token)
@@ -91,6 +94,14 @@ def log_in(token: str) -> Account:
         message = f"{constants.HF_TOKEN_PATH} cannot be written: {error.strerror}."
         raise ForbiddenPathError(message, hint="Set HF_TOKEN_PATH to another file.") from error
     return account
+
+
+def _refused_token() -> GatedModelError:
+    """Return the error for a new token that the Hub does not accept."""
+    hint = f"Copy it again, or create one with read access at {constants.ENDPOINT}/settings/tokens."
+    error = GatedModelError("The Hub does not accept this token: it is invalid or expired.", hint=hint)
+    error.code = "token_invalid"
+    return error
 
 
 def _write_secret(place: Path, text: str) -> None:

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from octabox.errors import ModelNotFoundError, OctaboxError
-from octabox.hub.browsing.library import component_names
+from octabox.errors import DownloadError, ModelNotFoundError, OctaboxError
+from octabox.hub.browsing.library import component_names, state_of
 from octabox.hub.browsing.memory import Machine, Weights, fits, local_weights
 from octabox.hub.browsing.search import IsServed, describe_model
 from octabox.hub.cache_layout import CachedRepo
@@ -16,9 +16,9 @@ from octabox.hub.checkpoints.families import match_family
 from octabox.hub.folder import folder_index, index_file, is_hub_id
 from octabox.hub.pulls.links import kind_of_file
 from octabox.hub.pulls.needed import PullRequest
-from octabox.hub.pulls.plan import make_plan
+from octabox.hub.pulls.plan import UNAVAILABLE, make_plan
 from octabox.hub.selection import kind_of_repository, select_files
-from octabox.hub.snapshots import missing_files
+from octabox.hub.snapshots import missing_by_index
 from octabox.security.json_files import read_json
 
 #: Returns the tasks of a pipeline class.
@@ -89,7 +89,7 @@ def inspect_model(source: str, machine: Machine, is_served: IsServed, tasks_of: 
 
 
 def inspect_repository(source: str, machine: Machine, is_served: IsServed, tasks_of: TasksOf) -> Inspection:
-    """Return what is known about a Hub id; a model in the cache is described without the Hub.
+    """Return what is known about a Hub id; a model in the cache is described without the Hub, other files if it is not there.
 
     Raises:
         OctaboxError: There is no such model, or it cannot be read.
@@ -100,10 +100,19 @@ def inspect_repository(source: str, machine: Machine, is_served: IsServed, tasks
         raise ModelNotFoundError(f"There is no model {source!r}.", hint=hint, model=source)
     cached = CachedRepo(repo)
     commit = cached.commit(revision or None)
-    if commit is not None and (folder := cached.snapshot(commit)).is_dir() and index_file(folder):
-        found = _local(source, "cache", folder, machine, is_served, tasks_of)
-        return Inspection(**{**asdict(found), "missing": missing_files(repo, commit), "revision": commit})
-    return _remote(repo, revision or None, machine, is_served, tasks_of)
+    folder = cached.snapshot(commit) if commit is not None else None
+    if commit is None or folder is None or not any(each.is_file() for each in folder.rglob("*")):
+        return _remote(repo, revision or None, machine, is_served, tasks_of)
+    if not index_file(folder):
+        # What there is to choose from, only the Hub knows.
+        try:
+            return _remote(repo, revision or None, machine, is_served, tasks_of)
+        except DownloadError as error:
+            if error.code not in UNAVAILABLE:
+                raise
+    found = _local(source, "cache", folder, machine, is_served, tasks_of)
+    kind, missing = state_of(repo, commit, folder)
+    return Inspection(**{**asdict(found), "kind": kind, "missing": missing, "revision": commit})
 
 
 def _remote(repo: str, revision: str | None, machine: Machine, is_served: IsServed, tasks_of: TasksOf) -> Inspection:
@@ -150,7 +159,6 @@ def _local(name: str, where: str, folder: Path, machine: Machine, is_served: IsS
     pipeline = _class_of(folder)
     weights = local_weights(files[each] for each in needed)
     served = is_served(pipeline) if pipeline else None
-    components = component_names(folder)
     return Inspection(
         name=name,
         where=where,
@@ -158,11 +166,11 @@ def _local(name: str, where: str, folder: Path, machine: Machine, is_served: IsS
         pipeline=pipeline,
         served=served,
         tasks=tasks_of(pipeline) if pipeline and served else (),
-        components=components,
+        components=component_names(folder),
         size=sum(each.stat().st_size for each in files.values()),
         licence=_licence_of(folder),
         prediction_type=_prediction_type(folder),
-        missing=tuple(f"{each}/" for each in components if not (folder / each).is_dir()),
+        missing=missing_by_index(folder, index) if index else (),
         **_described(weights, machine),
     )
 

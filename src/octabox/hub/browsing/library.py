@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CachedRepoInfo, HFCacheInfo, constants, scan_cache_dir
+from huggingface_hub import CachedRepoInfo, CachedRevisionInfo, HFCacheInfo, constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
-from octabox.errors import InvalidParameterError, ModelNotFoundError, nearest
+from octabox.errors import ModelNotFoundError, nearest
+from octabox.hub.browsing.deletion import carry_out, deleting, in_use_error
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.folder import index_file, is_hub_id, read_index
+from octabox.hub.pulls.copies import missing_of
 from octabox.hub.pulls.links import kind_of_file
+from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.selection import RepoKind, kind_of_repository, weight_names
-from octabox.hub.snapshots import missing_files
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Removal:
         commits: The commits.
         freed: Bytes that are freed.
         links: Links to its files in the folders of models, LoRAs and embeddings.
-        files: Single files that are deleted, if the repository is not.
+        files: Single files that are deleted, if the repository is not; of a name of a commit, the file of the name.
+        kept: Other names of the commit of a revision, with which its files are kept.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Removal:
     freed: int
     links: tuple[str, ...]
     files: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON data."""
@@ -87,12 +91,13 @@ def cached_models() -> list[StoredModel]:
     return [models[name] for name in sorted(models, key=str.lower)]
 
 
-def plan_removal(name: str, folders: Iterable[Path] = ()) -> Removal:
+def plan_removal(name: str, folders: Iterable[Path] = (), removed: Collection[str] = ()) -> Removal:
     """Return what the removal of a model deletes.
 
     Args:
         name: Its id, with @REVISION for one revision of it.
         folders: Folders that may have links to its files.
+        removed: Files that are removed before.
 
     Raises:
         ModelNotFoundError: It is not in the cache.
@@ -111,11 +116,9 @@ def plan_removal(name: str, folders: Iterable[Path] = ()) -> Removal:
         raise ModelNotFoundError(f"{repo_id} is not in the cache.", hint=hint, model=repo_id, choices=names)
     commits = {each.commit_hash for each in repo.revisions}
     if revision:
-        commits = {each.commit_hash for each in repo.revisions if revision in each.refs or each.commit_hash == revision}
-        if not commits:
-            choices = [ref for each in repo.revisions for ref in (*each.refs, each.commit_hash)]
-            message = f"{repo_id} has no revision {revision!r} in the cache."
-            raise ModelNotFoundError(message, hint=f"It has: {', '.join(choices)}.", model=repo_id, choices=choices)
+        commits = {_find_revision(repo, revision).commit_hash}
+        if kept := _other_names(repo, revision, removed):
+            return Removal(repo_id, revision, (), 0, (), (str(_ref(repo, revision)),), kept)
     freed = int(_of_one(cache, repo).delete_revisions(*commits).expected_freed_size)
     everything = len(commits) == len(repo.revisions)
     if everything:
@@ -125,34 +128,55 @@ def plan_removal(name: str, folders: Iterable[Path] = ()) -> Removal:
     return Removal(repo_id, revision or None, tuple(sorted(commits)), freed, tuple(links))
 
 
+def _find_revision(repo: CachedRepoInfo, revision: str) -> CachedRevisionInfo:
+    """Return a revision of a model in the cache, by its name or its commit.
+
+    Raises:
+        ModelNotFoundError: It is not there.
+    """
+    for each in repo.revisions:
+        if revision in each.refs or each.commit_hash == revision:
+            return each
+    choices = [name for each in repo.revisions for name in (*each.refs, each.commit_hash)]
+    message, hint = f"{repo.repo_id} has no revision {revision!r} in the cache.", f"It has: {', '.join(choices)}."
+    raise ModelNotFoundError(message, hint=hint, model=repo.repo_id, choices=choices)
+
+
+def _other_names(repo: CachedRepoInfo, revision: str, removed: Collection[str]) -> tuple[str, ...]:
+    """Return the other names of the commit that a branch or tag names; none for a commit, whose names all go with it."""
+    names = {name for each in repo.revisions if revision in each.refs for name in each.refs}
+    return tuple(sorted(each for each in names - {revision} if str(_ref(repo, each)) not in removed))
+
+
+def _ref(repo: CachedRepoInfo, name: str) -> Path:
+    """Return the file of a branch or tag."""
+    return repo.repo_path / "refs" / name
+
+
 def remove_model(removal: Removal) -> None:
-    """Delete a model from the cache, and the links to it.
+    """Delete a model or a revision of it from the cache, and the links to it.
 
     Raises:
         InvalidParameterError: It is in use by a process.
+        ForbiddenPathError: A file cannot be deleted.
     """
     repo = CachedRepo(removal.name)
-    descriptor = repo.claim()
-    if descriptor is None:
-        raise in_use_error(removal.name)
-    try:
-        for link in removal.links:
-            Path(link).unlink(missing_ok=True)
-        if removal.revision is None:
-            # Deletes the parts of interrupted downloads as well.
-            shutil.rmtree(repo.folder)
-        else:
-            cache = _scan()
-            one = next(each for each in cache.repos if each.repo_id == removal.name and each.repo_type == "model")
-            _of_one(cache, one).delete_revisions(*removal.commits).execute()
-    finally:
-        os.close(descriptor)
-
-
-def in_use_error(name: str) -> InvalidParameterError:
-    """Return the error for the removal of what a process has loaded or downloads."""
-    message = f"{name} is in use: it is loaded, or being downloaded."
-    return InvalidParameterError(message, hint="Unload the models that use it: `octabox stop NAME`.", model=name)
+    with deleting(removal.name):
+        descriptor = repo.claim()
+        if descriptor is None:
+            raise in_use_error(removal.name)
+        try:
+            for each in (*removal.links, *removal.files):
+                Path(each).unlink(missing_ok=True)
+            if removal.revision is None:
+                # Deletes the parts of interrupted downloads as well.
+                shutil.rmtree(repo.folder)
+            elif removal.commits:
+                cache = _scan()
+                one = next(each for each in cache.repos if each.repo_id == removal.name and each.repo_type == "model")
+                carry_out(_of_one(cache, one).delete_revisions(*removal.commits))
+        finally:
+            os.close(descriptor)
 
 
 def _scan() -> HFCacheInfo:
@@ -178,7 +202,7 @@ def _describe(repo: CachedRepoInfo) -> StoredModel:
     counts = Counter(file.blob_path for each in repo.revisions for file in each.files)
     sizes = {file.blob_path: file.size_on_disk for each in repo.revisions for file in each.files}
     folder = revision.snapshot_path if revision else repo.repo_path
-    kind, missing = _state(repo.repo_id, revision.commit_hash if revision else "", folder)
+    kind, missing = state_of(repo.repo_id, revision.commit_hash if revision else "", folder)
     partial = _partial_size(repo.repo_path)
     return StoredModel(
         name=repo.repo_id,
@@ -193,13 +217,13 @@ def _describe(repo: CachedRepoInfo) -> StoredModel:
     )
 
 
-def _state(repo_id: str, commit: str, folder: Path) -> tuple[RepoKind, tuple[str, ...]]:
+def state_of(repo_id: str, commit: str, folder: Path) -> tuple[RepoKind, tuple[str, ...]]:
     """Return what a revision is, and what it lacks."""
     present = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
     tree = {each.path for each in CachedRepo(repo_id).tree(commit) or []}
     kind = kind_of_repository(tree | present)
-    if kind == "diffusers":
-        return kind, missing_files(repo_id, commit)
+    if kind in ("diffusers", "component"):
+        return kind, missing_of(PullRequest(repo_id, commit))
     found = weight_names(present)
     if kind in ("checkpoint", "other") and len(found) == 1:
         kind = kind_of_file(folder / found[0], kind)

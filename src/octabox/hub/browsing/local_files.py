@@ -13,14 +13,16 @@ from huggingface_hub import constants, scan_cache_dir
 
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.hub.adapters.adapter_file import SUFFIXES, check_lora, read_embedding
-from octabox.hub.browsing.library import Removal, StoredModel, component_names, in_use_error, plan_removal
+from octabox.hub.browsing.deletion import carry_out, deleting, in_use_error
+from octabox.hub.browsing.library import Removal, StoredModel, plan_removal
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.files_in_use import claim_file
-from octabox.hub.folder import CHECKPOINT_SUFFIXES, index_file
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file
 from octabox.hub.pulls.links import ModelFolders, kind_of_file
 from octabox.hub.pulls.urls import delete_url_file
 from octabox.hub.selection import RepoKind, weight_names
+from octabox.hub.snapshots import missing_by_index
 
 
 def local_models(folders: ModelFolders) -> list[StoredModel]:
@@ -66,20 +68,23 @@ def remove_local(removal: Removal) -> None:
 
     Raises:
         InvalidParameterError: It is in use by a process.
+        ForbiddenPathError: A file cannot be deleted.
     """
     targets = [Path(each) for each in removal.files]
     repos = {repo.repo: repo for each in targets if (repo := repository_of(each)) is not None}
-    descriptors = [repo.claim() for repo in repos.values()]
-    descriptors += [claim_file(each) for each in targets if repository_of(each) is None]
+    descriptors: list[int | None] = []
     try:
-        if None in descriptors:
-            raise in_use_error(removal.name)
-        for each in targets:
-            if repository_of(each) is None and not delete_url_file(each):
+        with deleting(removal.name):
+            descriptors += (repo.claim() for repo in repos.values())
+            descriptors += (claim_file(each) for each in targets if repository_of(each) is None)
+            if None in descriptors:
                 raise in_use_error(removal.name)
-        for link in removal.links:
-            Path(link).unlink(missing_ok=True)
-        _delete_cached({str(each) for each in targets if repository_of(each) is not None})
+            for each in targets:
+                if repository_of(each) is None and not delete_url_file(each):
+                    raise in_use_error(removal.name)
+            for link in removal.links:
+                Path(link).unlink(missing_ok=True)
+            _delete_cached({str(each) for each in targets if repository_of(each) is not None})
     finally:
         for descriptor in descriptors:
             if descriptor is not None:
@@ -118,7 +123,7 @@ def _delete_cached(entries: set[str]) -> None:
     cache = scan_cache_dir(constants.HF_HUB_CACHE)
     revisions = [revision for repo in cache.repos for revision in repo.revisions]
     files = [file for revision in revisions for file in revision.files if str(file.file_path) in entries]
-    cache.delete_files(*files).execute()
+    carry_out(cache.delete_files(*files))
 
 
 def _entries(folders: ModelFolders) -> Iterator[tuple[str, RepoKind, Path]]:
@@ -179,7 +184,7 @@ def _missing(kind: RepoKind, place: Path) -> tuple[str, ...]:
         return (f"the link is broken: {place.readlink()}",)
     if place.is_dir():
         try:
-            return tuple(f"{each}/" for each in component_names(place) if not (place / each).is_dir())
+            return missing_by_index(place, folder_index(place))
         except OctaboxError as error:
             return (error.message,)
     if kind == "embedding":

@@ -59,7 +59,7 @@ def plan_any_removal(
         message = f"'{name}' is a configuration of {sources[name]}."
         raise ModelNotFoundError(message, hint=f"Remove the model: `octabox rm {sources[name]}`.", model=name)
     try:
-        return plan_removal(name, (folders.models, folders.loras, folders.embeddings))
+        return plan_removal(name, (folders.models, folders.loras, folders.embeddings), removed)
     except ModelNotFoundError:
         # A name with a folder, such as style/ink, has the form of a Hub id.
         if (found := plan_local_removal(name, folders, url_folder, removed)) is None:
@@ -80,10 +80,11 @@ def remove(removal: Removal) -> None:
 
     Raises:
         InvalidParameterError: It is in use by a process.
+        ForbiddenPathError: A file cannot be deleted.
     """
     # An interrupted download has no commits; and a link may have a name that has the form of a Hub id.
     is_partial = is_hub_id(removal.name) and CachedRepo(removal.name).folder.is_dir()
-    if not removal.files and (removal.commits or is_partial):
+    if removal.revision or (not removal.files and (removal.commits or is_partial)):
         remove_model(removal)
     else:
         remove_local(removal)

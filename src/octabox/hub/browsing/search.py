@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from huggingface_hub import ModelInfo
 
-from octabox.errors import OctaboxError
+from octabox.errors import GatedModelError, ModelNotFoundError, OctaboxError
 from octabox.hub.browsing.memory import Machine, Weights, fits, remote_weights
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.checkpoints.families import match_family
@@ -129,8 +129,10 @@ def search_models(query: Query, machine: Machine, is_served: IsServed) -> list[F
     def describe(info: ModelInfo) -> FoundModel | None:
         try:
             return describe_model(info.id, machine, is_served)
-        except OctaboxError:
-            return None  # It was removed or made private since the list was made.
+        except OctaboxError as error:
+            if isinstance(error, ModelNotFoundError | GatedModelError) or error.code == "model_disabled":
+                return None  # It was removed, disabled or made private since the list was made.
+            raise
 
     with ThreadPoolExecutor(_PARALLEL) as pool:
         found = [each for each in pool.map(describe, infos) if each is not None]

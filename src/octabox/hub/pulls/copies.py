@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from octabox.errors import OctaboxError
 from octabox.hub.adapters.selection import select_adapter
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.pulls.needed import PullRequest
-from octabox.hub.selection import essential_files, folder_files, variants_of
+from octabox.hub.selection import essential_files, folder_files, kind_of_repository, variants_of
 from octabox.hub.snapshots import find_snapshot, missing_files
 
 
@@ -44,9 +45,28 @@ def missing_of(request: PullRequest) -> tuple[str, ...]:
         return _missing_of_part(request, cached.snapshot(commit), commit)
     if request.file is not None:
         return (request.file,)
+    if is_component(request.repo, commit):
+        return _missing_of_part(as_component(request), cached.snapshot(commit), commit)
     return missing_files(
         request.repo, commit, variant=request.variant, omit=request.omit, weightless=request.weightless
     )
+
+
+def is_component(repo: str, commit: str) -> bool:
+    """Return whether a repository in the cache is a single component, by the names of its files."""
+    cached = CachedRepo(repo)
+    tree = [each.path for each in cached.tree(commit) or ()]
+    return kind_of_repository({*tree, *present_files(cached.snapshot(commit))}) == "component"
+
+
+def as_component(request: PullRequest) -> PullRequest:
+    """Return the request for the component at the top level of a repository."""
+    return replace(request, folders=("",))
+
+
+def present_files(folder: Path) -> list[str]:
+    """Return the names of the files in the folder of a commit; of a link, its content has to be there."""
+    return [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
 
 
 def _missing_of_part(request: PullRequest, folder: Path, commit: str) -> tuple[str, ...]:
@@ -54,7 +74,7 @@ def _missing_of_part(request: PullRequest, folder: Path, commit: str) -> tuple[s
 
     The list of all files at the commit determines them; without it, those that are there do.
     """
-    present = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
+    present = present_files(folder)
     tree = CachedRepo(request.repo).tree(commit)
     names = present if tree is None else [each.path for each in tree]
     missing: list[str] = []

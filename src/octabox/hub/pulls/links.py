@@ -13,15 +13,19 @@ import yaml
 
 from octabox.errors import DownloadError, InvalidParameterError, OctaboxError
 from octabox.hub.adapters.adapter_file import SUFFIXES, check_lora, read_embedding
-from octabox.hub.cache_layout import repository_of
+from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.checkpoints.families import match_family
 from octabox.hub.checkpoints.tensors import read_shapes
-from octabox.hub.folder import CHECKPOINT_SUFFIXES, is_short_name
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, index_file, is_short_name
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.selection import EMBEDDING_STEMS, LORA_STEMS, SINGLE_FILE_KINDS, RepoKind
+from octabox.security.filesystem import read_file
 
 #: Names of a model: part of a file name.
 _NAME = re.compile(r"[^\s/\\.-][^/\\\n]*")
+
+#: Suffixes of configurations of models.
+_CONFIGURATIONS = frozenset({".yaml", ".yml"})
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,36 @@ def check_name(name: str | None) -> None:
         raise InvalidParameterError(message, hint="Use a few letters, digits, dots and dashes.", parameter="name")
 
 
+def check_registration(plan: PullPlan, folders: ModelFolders, name: str | None = None) -> None:
+    """Check before a download that its model can be made available under a name; what a file is, only its content shows.
+
+    Args:
+        plan: The plan of the download.
+        folders: The folders.
+        name: Its name; by default that of the file.
+
+    Raises:
+        InvalidParameterError: The name is used by another file, or the model cannot have one.
+    """
+    check_name(name)
+    if plan.request.is_part or (name is None and not _is_file(plan)):
+        return
+    if _is_file(plan):
+        file = plan.folder / plan.files[0].path
+        kind: RepoKind = "gguf" if file.suffix.lower() == ".gguf" else plan.kind
+        _check_file(file, _place_of(file, folders, name, kind, plan.request.repo))
+        return
+    if plan.kind == "component":
+        message = f"{plan.request.repo} is a component, which is used by its Hub id, not by a name."
+        hint = f"Set `components: {{NAME: {{model: {plan.request.repo}}}}}` in the configuration of a model."
+        raise InvalidParameterError(message, hint=hint, parameter="name")
+    place = folders.models / f"{name}.yaml"
+    if not os.path.lexists(place):
+        _check_free(place)
+    elif _read(place) != _configuration(plan, str(name)):
+        raise _in_use(place)
+
+
 def register_model(plan: PullPlan, folders: ModelFolders, name: str | None = None) -> Registered | None:
     """Make a downloaded model available under a name; a diffusers model without a name is used by its Hub id.
 
@@ -74,30 +108,19 @@ def register_model(plan: PullPlan, folders: ModelFolders, name: str | None = Non
         name: Its name; by default that of the file.
 
     Raises:
-        InvalidParameterError: The name is used by another file.
+        InvalidParameterError: The name is used by another file, or the model cannot have one.
         DownloadError: The link or the configuration cannot be written.
     """
-    check_name(name)
-    if plan.request.is_part:
+    if not plan.request.is_part and _is_file(plan):
+        check_name(name)
+        return register_file(plan.folder / plan.files[0].path, folders, name, plan.kind, plan.request.repo)
+    check_registration(plan, folders, name)
+    if plan.request.is_part or name is None:
         return None  # It is found by its id.
-    if plan.kind in SINGLE_FILE_KINDS or plan.request.file is not None:
-        file = plan.files[0]
-        return register_file(plan.folder / file.path, folders, name, plan.kind, plan.request.repo)
-    if name is None:
-        return None
     place = folders.models / f"{name}.yaml"
-    fields = {
-        "name": name,
-        "model": plan.request.repo,
-        "revision": plan.request.revision,
-        "variant": plan.request.variant,
-    }
-    text = yaml.safe_dump({key: value for key, value in fields.items() if value}, sort_keys=False)
-    if place.exists() and place.read_text(encoding="utf-8") != text:
-        raise _in_use(place)
     with _writing(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+        place.write_text(_configuration(plan, name), encoding="utf-8")
     return Registered(name, plan.kind, place)
 
 
@@ -118,21 +141,80 @@ def register_file(
         DownloadError: The link cannot be written.
     """
     kind = kind_of_file(file, kind)
-    if name is None:
-        name = repo.rpartition("/")[2] if repo and file.stem in LORA_STEMS | EMBEDDING_STEMS else file.stem
-    folder = {"lora": folders.loras, "embedding": folders.embeddings}.get(kind, folders.models)
-    place = folder / f"{name}{file.suffix}"
-    if os.path.lexists(place):
-        same = place.is_symlink() and (
-            place.resolve() == file.resolve() or repository_of(place) == repository_of(file) is not None
-        )
-        if not same:
-            raise _in_use(place)
+    place = _place_of(file, folders, name, kind, repo)
+    _check_file(file, place)
     with _writing(place):
         place.unlink(missing_ok=True)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(file.absolute())
-    return Registered(name, kind, place)
+    return Registered(place.name.removesuffix(file.suffix), kind, place)
+
+
+def _is_file(plan: PullPlan) -> bool:
+    """Return whether a plan is for a single file."""
+    return plan.kind in SINGLE_FILE_KINDS or plan.request.file is not None
+
+
+def _configuration(plan: PullPlan, name: str) -> str:
+    """Return the configuration that gives a name to a model."""
+    request = plan.request
+    fields = {"name": name, "model": request.repo, "revision": request.revision, "variant": request.variant}
+    return yaml.safe_dump({key: value for key, value in fields.items() if value}, sort_keys=False)
+
+
+def _place_of(file: Path, folders: ModelFolders, name: str | None, kind: RepoKind, repo: str) -> Path:
+    """Return the place of the link to a file."""
+    if name is None:
+        name = repo.rpartition("/")[2] if repo and file.stem in LORA_STEMS | EMBEDDING_STEMS else file.stem
+    folder = {"lora": folders.loras, "embedding": folders.embeddings}.get(kind, folders.models)
+    return folder / f"{name}{file.suffix}"
+
+
+def _check_file(file: Path, place: Path) -> None:
+    """Check that a place is free for the link to a file, or has a link to the same file, also of another commit.
+
+    Raises:
+        InvalidParameterError: It is not.
+    """
+    if not os.path.lexists(place):
+        _check_free(place)
+        return
+    target = place.parent / place.readlink() if place.is_symlink() else place
+    is_same = place.resolve() == file.resolve() or _path_in_repository(target) == _path_in_repository(file)
+    if not (place.is_symlink() and is_same):
+        raise _in_use(place)
+
+
+def _path_in_repository(path: Path) -> tuple[CachedRepo | None, str]:
+    """Return the repository in the cache that a file belongs to, and its path there; for another file, its own path."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100 (links inside the cache are not followed)
+    repo = repository_of(path.parent)
+    if repo is None or not path.is_relative_to(snapshots := os.path.abspath(repo.folder / "snapshots")):  # noqa: PTH100
+        return None, str(path)
+    return repo, "/".join(path.relative_to(snapshots).parts[1:])
+
+
+def _check_free(place: Path) -> None:
+    """Check that no model in the folder of a place has its name: a folder, a file, or a configuration of something else.
+
+    Raises:
+        InvalidParameterError: One has it.
+    """
+    for each in place.parent.iterdir() if place.parent.is_dir() else ():
+        is_folder, suffix = each.is_dir(), each.suffix.lower()
+        if place.stem != (each.name if is_folder else each.stem):
+            continue
+        is_configuration = suffix in _CONFIGURATIONS and place.name not in (_read(each) or "")
+        if is_configuration or (index_file(each) if is_folder else suffix in CHECKPOINT_SUFFIXES | SUFFIXES):
+            raise _in_use(each)
+
+
+def _read(place: Path) -> str | None:
+    """Return the content of a configuration; None if it is not a file that can be read."""
+    try:
+        return read_file(place).decode()
+    except (OSError, ValueError):
+        return None
 
 
 def kind_of_file(file: Path, default: RepoKind = "checkpoint") -> RepoKind:

@@ -120,14 +120,19 @@ def _no_variant(request: PullRequest, variants: list[str]) -> InvalidParameterEr
 
 
 def _one_file(request: PullRequest, files: Collection[str]) -> str:
-    """Return the name of the requested file, which may lack its folder or suffix where it is unique."""
+    """Return the name of the requested file."""
     name = str(request.file)
-    if name in files:
-        return name
-    found = [each for each in files if each.rpartition("/")[2] == name or Path(each).stem == name]
+    found = match_files(name, files)
     if len(found) == 1:
         return found[0]
     raise no_file(request.repo, name, tuple(found or files))
+
+
+def match_files(name: str, files: Collection[str]) -> list[str]:
+    """Return the files that a name means: the one of this name, or else those that have it but for their folder or suffix."""
+    if name in files:
+        return [name]
+    return [each for each in files if each.rpartition("/")[2] == name or Path(each).stem == name]
 
 
 def _only_file(request: PullRequest, kind: RepoKind, files: Mapping[str, RemoteFile]) -> str:

@@ -9,21 +9,30 @@ from typing import Any
 
 from huggingface_hub import ModelInfo, constants
 
-from octabox.errors import DownloadError, nearest
-from octabox.hub.cache_layout import CachedRepo, RemoteFile
-from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import HUB_ERRORS, RESPONSE_ERRORS, disk_full, hub_api, offline_error
+from octabox.errors import DownloadError
+from octabox.hub.cache_layout import CachedRepo, RemoteFile, is_commit, stays_inside
+from octabox.hub.hub_errors import hub_error, no_revision
+from octabox.hub.hub_messages import (
+    HUB_ERRORS,
+    RESPONSE_ERRORS,
+    Target,
+    disk_full,
+    hub_api,
+    not_a_hub,
+    offline_error,
+    unsafe_file,
+)
 from octabox.hub.limits import check_size
-from octabox.hub.pulls.copies import find_copy, missing_of
-from octabox.hub.pulls.needed import PullRequest, needed_files
+from octabox.hub.pulls.copies import as_component, find_copy, is_component, missing_of, present_files
+from octabox.hub.pulls.needed import PullRequest, match_files, needed_files
 from octabox.hub.repository import repository_index
 from octabox.hub.selection import SINGLE_FILE_KINDS, RepoKind, kind_of_repository, weight_names
 
 #: Bytes that are left free on the disk.
 RESERVE = 64 * 2**20
 
-#: Codes of errors with which a complete model in the cache is used without the Hub.
-_UNAVAILABLE = frozenset(
+#: Codes of errors with which a model in the cache is used without the Hub.
+UNAVAILABLE = frozenset(
     (
         "hub_unreachable",
         "hub_unavailable",
@@ -127,7 +136,7 @@ def make_plan(request: PullRequest) -> PullPlan:
         return _plan_online(request)
     except DownloadError as error:
         reason = "The Hub is disabled by HF_HUB_OFFLINE." if (error.code or "").startswith("offline") else error.message
-        if error.code in _UNAVAILABLE and (plan := _plan_offline(request, reason)) is not None:
+        if error.code in UNAVAILABLE and (plan := _plan_offline(request, reason)) is not None:
             return plan
         raise
 
@@ -144,8 +153,11 @@ def _plan_online(request: PullRequest) -> PullPlan:
     selected, kind = needed_files(request, files, info.tags or (), lambda: repository_index(request.repo, commit))
     needed = tuple(files[name] for name in selected)
     for file in needed:
+        if not file.is_safe:
+            raise unsafe_file(request.repo, file.path)
         check_size(f"{request.repo}/{file.path}", file.size)
-    return PullPlan(request, commit, kind, needed, tuple(files.values()), _free_bytes())
+    known = tuple(file for file in files.values() if file.is_safe)
+    return PullPlan(request, commit, kind, needed, known, _free_bytes())
 
 
 def read_info(repo: str, revision: str | None = None) -> ModelInfo:
@@ -154,10 +166,15 @@ def read_info(repo: str, revision: str | None = None) -> ModelInfo:
     Raises:
         OctaboxError: The repository cannot be read.
     """
+    if revision is not None and not stays_inside(revision):
+        raise no_revision(Target(repo, revision))
     try:
-        return hub_api().model_info(repo, revision=revision, files_metadata=True)
+        info = hub_api().model_info(repo, revision=revision, files_metadata=True)
     except RESPONSE_ERRORS as error:
         raise hub_error(error, repo, revision) from error
+    if info.sha is not None and not is_commit(info.sha):
+        raise not_a_hub(repo)
+    return info
 
 
 def _check_access(request: PullRequest) -> None:
@@ -181,8 +198,10 @@ def _plan_offline(request: PullRequest, reason: str) -> PullPlan | None:
     commit = CachedRepo(request.repo).commit(request.revision)
     if commit is None:
         return None
-    if find_copy(request) is not None:
-        kind: RepoKind = "component" if request.is_part else "diffusers"
+    # `find_copy` looks for a model where no part is requested.
+    is_single = not request.is_part and request.file is None and is_component(request.repo, commit)
+    if find_copy(as_component(request) if is_single else request) is not None:
+        kind: RepoKind = "component" if request.is_part or is_single else "diffusers"
         files: tuple[RemoteFile, ...] = ()
     elif (found := None if request.is_part else _cached_file(request, commit)) is not None:
         kind, files = found[0], (found[1],)
@@ -194,15 +213,20 @@ def _plan_offline(request: PullRequest, reason: str) -> PullPlan | None:
 
 def _cached_file(request: PullRequest, commit: str) -> tuple[RepoKind, RemoteFile] | None:
     """Return the requested file, or the only one of a repository of single files, with its kind; None if it is not there."""
-    cached = CachedRepo(request.repo)
-    tree = {each.path: each for each in cached.tree(commit) or []}
+    folder = CachedRepo(request.repo).snapshot(commit)
+    present = present_files(folder)
+    tree = {each.path: each for each in CachedRepo(request.repo).tree(commit) or []}
+    names = {**tree, **dict.fromkeys(present)}
     if request.file is not None:
-        name = next((each for each in (request.file, *nearest(request.file, tree)) if each in tree), request.file)
-        path = cached.snapshot(commit) / name
-        return ("checkpoint", tree.get(name) or RemoteFile(name, path.stat().st_size, "")) if path.exists() else None
-    kind = kind_of_repository(tree)
-    present = [each for each in weight_names(tree) if (cached.snapshot(commit) / each).exists()]
-    return (kind, tree[present[0]]) if kind in SINGLE_FILE_KINDS and len(present) == 1 else None
+        found = match_files(request.file, names)
+        kind: RepoKind = "checkpoint"
+    else:
+        found, kind = weight_names(present), kind_of_repository(names)
+        found = found if kind in SINGLE_FILE_KINDS else []
+    if len(found) != 1 or found[0] not in present:
+        return None
+    name = found[0]
+    return kind, tree.get(name) or RemoteFile(name, (folder / name).stat().st_size, "")
 
 
 def _offline_error(request: PullRequest) -> DownloadError:

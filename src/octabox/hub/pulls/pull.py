@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,10 @@ class _Pull:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+        left = Counter(each.digest for each in self._plan.files)
         for file in self._plan.files:
-            self._plan.repo.link(file, self._plan.commit)
+            left[file.digest] -= 1
+            self._plan.repo.link(file, self._plan.commit, keep=left[file.digest] > 0)
 
     async def _fetch(self, transfer: Transfer, file: RemoteFile) -> None:
         """Download a file, unless another process does so."""

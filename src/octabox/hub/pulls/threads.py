@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -11,10 +12,14 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+class _Cancelled:
+    """The result of a coroutine that was cancelled."""
+
+
 async def run_in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine in a daemon thread, and return its result; cancelling the caller cancels it and waits for its end."""
     running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
-    outcome: Future[T] = Future()
+    outcome: Future[T | _Cancelled] = Future()
 
     async def main() -> T:
         task = asyncio.current_task()
@@ -25,14 +30,23 @@ async def run_in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     def run() -> None:
         try:
             outcome.set_result(asyncio.run(main()))
+        except asyncio.CancelledError:
+            outcome.set_result(_Cancelled())
         except BaseException as error:  # noqa: BLE001 (the caller receives it)
-            outcome.set_exception(RuntimeError("cancelled") if isinstance(error, asyncio.CancelledError) else error)
+            outcome.set_exception(error)
 
     threading.Thread(target=run, name="pull", daemon=True).start()
+    ended = asyncio.wrap_future(outcome)
+    # An error after the cancellation is nobody's any more; asyncio would log one that is never looked at.
+    ended.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        return await asyncio.shield(asyncio.wrap_future(outcome))
+        result = await asyncio.shield(ended)
     except asyncio.CancelledError:
         loop, task = await asyncio.wrap_future(running)
-        loop.call_soon_threadsafe(task.cancel)
-        await asyncio.wait({asyncio.wrap_future(outcome)})
+        with contextlib.suppress(RuntimeError):  # The loop is closed: the coroutine has just ended.
+            loop.call_soon_threadsafe(task.cancel)
+        await asyncio.wait({ended})
         raise
+    if isinstance(result, _Cancelled):
+        raise asyncio.CancelledError
+    return result

@@ -122,19 +122,31 @@ class Transfer:
     async def open(self, url: str, start: int = 0, end: int | None = None) -> httpx.Response:
         """Request a file from a position on, to its end or to another position, with the headers for each host on the way."""
         for _ in range(MAX_REDIRECTS + 1):
-            headers = {**self._headers(url), "accept-encoding": "identity"}
-            if start or end is not None:
-                headers["range"] = f"bytes={start}-{'' if end is None else end}"
-            response = await self._client.send(self._client.build_request("GET", url, headers=headers), stream=True)
+            request = self._request(url, start, end)
+            response = await self._client.send(request, stream=True)
             if not response.has_redirect_location:
                 return response
             await response.aclose()
             try:
                 url = urljoin(url, response.headers["location"])
             except ValueError as error:
-                message = "the server redirects to what is not a URL"
-                raise httpx.RemoteProtocolError(message, request=response.request) from error
+                raise _not_a_url() from error
         raise httpx.TooManyRedirects(f"more than {MAX_REDIRECTS} redirects", request=response.request)
+
+    def _request(self, url: str, start: int, end: int | None) -> httpx.Request:
+        """Return the request for a file from a position on, with the headers for its host."""
+        try:
+            headers = {**self._headers(url), "accept-encoding": "identity"}
+            if start or end is not None:
+                headers["range"] = f"bytes={start}-{'' if end is None else end}"
+            return self._client.build_request("GET", url, headers=headers)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise _not_a_url() from error
+
+
+def _not_a_url() -> httpx.RemoteProtocolError:
+    """Return the error for a redirect to a text that no request can have as its URL, such as one with an impossible port."""
+    return httpx.RemoteProtocolError("the server redirects to what is not a URL")
 
 
 class _Content:

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -52,7 +52,8 @@ class UrlRequest:
     @property
     def name(self) -> str:
         """Name of the file."""
-        return PurePosixPath(unquote(urlsplit(self.url).path)).name
+        # Windows splits a name at other characters as well.
+        return PureWindowsPath(PurePosixPath(unquote(urlsplit(self.url).path)).name).name
 
     @property
     def shown(self) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from octabox.errors import DownloadError, GenerationNotFoundError, OctaboxError
-from octabox.hub.pulls.links import ModelFolders, check_name, register_file, register_model
+from octabox.hub.pulls.links import ModelFolders, check_name, check_registration, register_file, register_model
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import PullPlan, make_plan
 from octabox.hub.pulls.pull import PullProgress, pull
@@ -51,6 +51,7 @@ class PullJob:
         ended: When it ended, in seconds since the epoch.
         path: Folder of the model, or the link to it.
         kind: What a file that was downloaded by URL is.
+        closing: Whether it is being cancelled.
     """
 
     request: PullRequest | UrlRequest
@@ -66,6 +67,7 @@ class PullJob:
     ended: float | None = None
     path: Path | None = None
     kind: RepoKind | None = None
+    closing: bool = False
     followers: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _began: tuple[float, int] | None = None
@@ -100,7 +102,7 @@ class Pulls:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self, request: PullRequest | UrlRequest, name: str | None = None, *, kept: bool = True) -> PullJob:
-        """Start a download, or return the running one of the same files.
+        """Start a download, or return the running one of the same files, unless that is being cancelled.
 
         Args:
             request: What to download.
@@ -114,8 +116,8 @@ class Pulls:
         check_name(name)
         if isinstance(request, UrlRequest):
             request.check(self._guard)
-        running = (job for job in self._jobs.values() if job.id in self._tasks and job.request == request)
-        job = next((job for job in running if name in (None, job.name)), None)
+        running = (job for job in self._jobs.values() if job.id in self._tasks and not job.closing)
+        job = next((job for job in running if job.request == request and name in (None, job.name)), None)
         if job is None:
             job = PullJob(request, name, kept=kept)
             self._jobs[job.id] = job
@@ -158,6 +160,8 @@ class Pulls:
         """Cancel a download, and wait for its end; what was received is kept."""
         task = self._tasks.get(job.id)
         if task is not None and task is not asyncio.current_task():
+            # A new request starts another download, which waits for the end of this one and goes on with its files.
+            job.closing = True
             task.cancel()
             await asyncio.wait({task})
             if job.ended is None:  # The task was cancelled before it started.
@@ -190,6 +194,7 @@ class Pulls:
     async def _pull(self, job: PullJob, request: PullRequest) -> None:
         """Download from the Hub, and make the model available under its name."""
         plan = job.plan = await asyncio.to_thread(make_plan, request)
+        await asyncio.to_thread(check_registration, plan, self._folders, job.name)
         job.status = "in_progress"
         job.publish()
         report = _reporter(job)

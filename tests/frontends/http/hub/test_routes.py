@@ -73,6 +73,15 @@ async def test_search_and_description(local_hub: LocalHub) -> None:
     assert (404, "model_not_found") == (missing.status_code, missing.json()["error"]["code"])
 
 
+@pytest.mark.parametrize("revision", ["/dev/zero", "../../../x", "C:\\x"])
+async def test_a_revision_is_no_path_of_this_machine(local_hub: LocalHub, revision: str) -> None:
+    """It is one that the repository does not have."""
+    local_hub.add("org/painter", FILES)
+    response = await Server().http.get("/v1/hub/models/org/painter", params={"revision": revision})
+
+    assert (404, "revision_not_found") == (response.status_code, response.json()["error"]["code"])
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [

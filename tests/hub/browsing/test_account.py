@@ -1,0 +1,67 @@
+"""Tokens: which one an error blames, and that none is sent or shown that cannot be one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from local_hub import LocalHub
+from octabox.errors import GatedModelError, InvalidParameterError, OctaboxError
+from octabox.hub.browsing.account import find_account, log_in
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import make_plan
+from octabox.hub.repository import model_index
+
+
+def refusal(action: Callable[[], object]) -> OctaboxError:
+    """Return the error of an action."""
+    with pytest.raises(OctaboxError) as caught:
+        action()
+    return caught.value
+
+
+@pytest.mark.parametrize("current", [None, "hf_alice", "hf_al\u2026ice"])
+def test_login_blames_the_token_that_was_entered(
+    local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch, current: str | None
+) -> None:
+    """Not the one in use, whatever that is."""
+    if current is not None:
+        monkeypatch.setenv("HF_TOKEN", current)
+    error = refusal(lambda: log_in("hf_wrong"))
+
+    assert isinstance(error, GatedModelError)
+    assert "token_invalid" == error.code
+    assert "does not accept this token" in error.message
+    assert not any(word in str(error) for word in ("HF_TOKEN", "logout", "public", "hf_"))
+    assert "alice" == log_in("hf_alice").name
+
+
+def test_the_token_in_use_is_blamed_for_itself(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account is nothing public."""
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    error = refusal(find_account)
+
+    assert "The Hub token in HF_TOKEN is invalid or expired." == error.message
+    assert "token_invalid" == error.code
+
+
+@pytest.mark.parametrize("token", ["hf_al\u2026ice", "hf_al\xa0ice", "hf_al\x0cice", "hf_al\x0bice", "hf_al ice"])
+def test_what_is_no_token_is_never_sent_or_shown(
+    local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    """Neither where it is entered nor where it is in use."""
+    entered = refusal(lambda: log_in(token))
+    monkeypatch.setenv("HF_TOKEN", token)
+    actions: tuple[Callable[[], object], ...] = (
+        find_account,
+        lambda: make_plan(PullRequest("org/shapes")),
+        lambda: model_index("org/shapes"),
+    )
+    used = [refusal(each) for each in actions]
+
+    assert isinstance(entered, InvalidParameterError)
+    assert ["token_invalid"] * 3 == [each.code for each in used]
+    assert all("HF_TOKEN" in str(each) for each in used)
+    assert not any(part in str(each) for each in (entered, *used) for part in ("hf_", "ice"))
+    assert [] == local_hub.asked

@@ -1,0 +1,60 @@
+"""The description of what is in the cache while the Hub is not available."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from huggingface_hub import constants
+from safetensors.numpy import save
+
+from local_hub import LocalHub
+from octabox.errors import DownloadError
+from octabox.hub.browsing.inspection import Inspection, inspect_repository
+from octabox.hub.browsing.library import cached_models
+from octabox.hub.browsing.memory import Machine
+from octabox.hub.cache_layout import CachedRepo
+from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.pulls.plan import make_plan
+from octabox.hub.pulls.pull import pull
+
+LORA = save({"unet.a.lora_A.weight": np.zeros((4, 8), "float32"), "unet.a.lora_B.weight": np.zeros((8, 4), "float32")})
+VAE = "diffusion_pytorch_model.safetensors"
+
+
+def inspect(name: str) -> Inspection:
+    """Return what is known about a Hub id."""
+    return inspect_repository(
+        f"org/{name}", Machine(2**34, accelerator=False, host=2**34), lambda _: True, lambda _: ()
+    )
+
+
+def test_everything_in_the_cache_is_described(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A component, a LoRA and single files too; what they lack is named, and what is not there is an error."""
+    local_hub.add("org/vae", {"config.json": b"{}", VAE: LORA})
+    local_hub.add("org/lora", {"pytorch_lora_weights.safetensors": LORA}, tags=["lora"])
+    local_hub.add("org/files", {"a.safetensors": b"0" * 9, "b.safetensors": b"1" * 9})
+    local_hub.add("org/star", {"learned_embeds.safetensors": LORA})
+    for name, file in (("vae", None), ("lora", None), ("files", "a.safetensors")):
+        asyncio.run(pull(make_plan(PullRequest(f"org/{name}", file=file))))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    vae, lora, files = inspect("vae"), inspect("lora"), inspect("files")
+
+    assert ["cache"] * 3 == [each.where for each in (vae, lora, files)]
+    assert ("component", "lora", "checkpoint") == (vae.kind, lora.kind, files.kind)
+    assert [(), (), ()] == [each.missing for each in (vae, lora, files)]
+    with pytest.raises(DownloadError, match="org/star is not in the cache"):
+        inspect("star")
+
+
+def test_a_component_without_weights(local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not complete in the list either."""
+    local_hub.add("org/vae", {"config.json": b"{}", VAE: LORA})
+    asyncio.run(pull(make_plan(PullRequest("org/vae"))))
+    cached = CachedRepo("org/vae")
+    (cached.snapshot(cached.commit() or "") / VAE).unlink()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    assert (VAE,) == inspect("vae").missing
+    assert [(False, (VAE,))] == [(each.complete, each.missing) for each in cached_models()]
