@@ -54,6 +54,11 @@ class RequestQueue:
             self._create_replica, room or residency.placement, self._waiting, self._worth.costs, maximum or MAX_REPLICAS
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait: for others, or for a place in memory."""
+        return len(self._waiting) + sum(len(each.taken) for each in self._replicas if not each.resident)
+
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
 
