@@ -744,6 +744,7 @@ async def test_a_load_that_waits_for_room_ends_with_the_last_of_its_requests(
     assert [False] * (2 - leaving) == [each.task.done() for each in clients[leaving:]]
     assert (replica.supervisor.loading.request is None) == (leaving == 2)
     workers.run_all()
+    other.post(Memory())
     other.finish(busy.call)
     await busy.result()
     for client in clients[leaving:]:
