@@ -265,6 +265,24 @@ async def test_a_store_that_fails_for_a_moment_fails_no_job(house: House, monkey
     assert ["a", "b"] == sorted(house.runs.order)
 
 
+async def test_nothing_is_read_from_a_closed_store(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose store is closed sends no more jobs, instead of trying again and again."""
+    monkeypatch.setattr(dispatcher, "STORE_PAUSE", 0.01)
+    await house.queue.open()
+    await house.queue.controls.pause()
+    await house.accept("a")
+    await end_abruptly(house.queue)
+    house.queue._live.paused.clear()
+    house.queue._dispatcher.dispatch()
+    await until(lambda: not house.queue._dispatcher._tasks)
+    await asyncio.sleep(0.05)
+
+    assert not house.queue._dispatcher._full
+    assert not house.queue._dispatcher._tasks
+    assert house.queue._live.get("a") is not None
+    house.queue = house.opened()
+
+
 async def test_a_job_whose_files_are_gone_fails(house: House) -> None:
     """No later attempt would find them, nor the row of a job that was deleted."""
     await house.queue.open()

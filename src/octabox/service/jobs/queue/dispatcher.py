@@ -135,7 +135,7 @@ class Dispatcher:
 
     def _is_postponed(self, job: StoredJob, error: OctaboxError) -> bool:
         """Return whether a job waits again after an error, since it does not concern the job, and hold those of its model."""
-        if isinstance(error, ServerStoppingError):
+        if isinstance(error, ServerStoppingError) or not self._store.is_open:
             self._closed = True
         elif isinstance(error, QueueFullError):
             self._hold(job.request.model, error.retry_after)
