@@ -83,7 +83,7 @@ class FakeWorker:
         self.move_error: OctaboxError | None = None
         #: Whether it answers that by itself, and what is set once it is asked.
         self.moves, self.asked = True, asyncio.Event()
-        self._listener, self._runs = listener, runs
+        self._listener, self.runs = listener, runs
         self._calls: asyncio.Queue[Call] = asyncio.Queue()
         self._cancels: asyncio.Queue[str] = asyncio.Queue()
 
@@ -95,7 +95,7 @@ class FakeWorker:
         if isinstance(message, RunCall | RunBatch):
             for each in message.calls if isinstance(message, RunBatch) else (message.call,):
                 self._calls.put_nowait(each)
-                if self._runs:
+                if self.runs:
                     self.start_run(each)
                     self.finish(each)
         elif isinstance(message, Sleep | WakeUp):
@@ -104,7 +104,7 @@ class FakeWorker:
                 self.post(WeightsMoved(self.move_error, message.number))
         elif isinstance(message, CancelCall):
             self._cancels.put_nowait(message.id)
-            if self._runs:
+            if self.runs:
                 self.post(Failed(message.id, GenerationCancelledError("The request was cancelled.")))
 
     async def stop(self) -> None:
@@ -170,6 +170,12 @@ class FakeWorkers:
         self.started.append(worker)
         self._new.put_nowait(worker)
         return worker
+
+    def run_all(self) -> None:
+        """Let them, and those that are started later, run each further call to its end by themselves."""
+        self._runs = True
+        for each in self.started:
+            each.runs = True
 
     async def next_started(self) -> FakeWorker:
         """Wait for the next worker."""

@@ -229,6 +229,10 @@ class FakeModels:
         """Return the models in memory."""
         return builtins.list(self.loaded.values())
 
+    def waiting(self) -> dict[str, int]:
+        """Return that nothing waits."""
+        return {status.model: 0 for status in self.status()}
+
 
 class Server:
     """An application over fakes, and a client of it.

@@ -19,6 +19,7 @@ class Counter:
 
     def __init__(self) -> None:
         self.counted: list[tuple[str, str, list[str]]] = []
+        self.batches: list[int] = []
 
     def count_request(
         self,
@@ -27,9 +28,11 @@ class Counter:
         seconds: float,
         kinds: Iterable[str] = (),
         timings: Mapping[str, float] | None = None,
+        batches: Iterable[int] = (),
     ) -> None:
         """Keep a request."""
         assert seconds >= 0
+        self.batches += batches
         self.counted.append((model, outcome, [*kinds]))
 
 

@@ -21,12 +21,13 @@ def test_counts() -> None:
 def test_models_as_they_are_now() -> None:
     """Metrics of an unloaded model are removed."""
     metrics = Metrics()
-    first = metrics.render([ModelStatus("demo", "ready", memory={"host": 5}, waiting=3)]).decode()
+    first = metrics.render([ModelStatus("demo", "ready", memory={"host": 5})], waiting={"demo": 3, "two": 2}).decode()
     second = metrics.render([]).decode()
 
     assert 'octabox_waiting{model="demo"} 3.0' in first
+    assert 'octabox_waiting{model="two"} 2.0' in first
     assert 'octabox_memory_bytes{model="demo",place="host"} 5.0' in first
-    assert "demo" not in second
+    assert not {"demo", "two"} & {*second.replace('"', " ").split()}
 
 
 def test_memory_of_an_accelerator_is_reserved_or_in_use() -> None:
@@ -54,6 +55,18 @@ def test_phases_evictions_and_exhausted_memory_are_counted() -> None:
     assert 'phase="load"' not in text
     assert 'octabox_evictions_total{model="demo",reason="keep_alive"} 1.0' in text
     assert 'octabox_out_of_memory_total{model="demo"} 1.0' in text
+
+
+def test_the_sizes_of_batches_are_counted() -> None:
+    """By output, so that it shows how many had others beside them."""
+    metrics = Metrics()
+    metrics.count_request("demo", "ok", 3, ["image", "image"], {}, [4, 4])
+    metrics.count_request("demo", "ok", 3, ["image"], {}, [1])
+    text = metrics.render([]).decode()
+
+    assert 'octabox_batch_size_bucket{le="1.0",model="demo"} 1.0' in text
+    assert 'octabox_batch_size_count{model="demo"} 3.0' in text
+    assert 'octabox_batch_size_sum{model="demo"} 9.0' in text
 
 
 def test_two_servers_in_one_process() -> None:

@@ -133,5 +133,8 @@ class Engine(Protocol):
     def status(self) -> list[ModelStatus]:
         """Return all models in memory or being loaded."""
 
+    def waiting(self) -> Mapping[str, int]:
+        """Return how many requests wait by model, also of models that have no place in memory yet."""
+
     async def close(self) -> None:
         """Fail all requests, unload all models, and refuse new requests."""

@@ -63,6 +63,8 @@ def observed(request: GenerationRequest, observers: Iterable[RequestObserver]) -
         kinds = [artifact.kind for each in results for artifact in each.artifacts]
         for each in results:
             logger.info("%s", describe_generation(each, current_client.get(), time.monotonic() - start))
+        # Where it ran alone, its metadata have no number.
+        batches = [artifact.metadata.get("batch", 1) for each in results for artifact in each.artifacts]
         timings = results[-1].timings if results else {}
         for observer in observers:
-            observer.count_request(model, outcome, time.monotonic() - start, kinds, timings)
+            observer.count_request(model, outcome, time.monotonic() - start, kinds, timings, batches)

@@ -180,6 +180,10 @@ class ModelService(ConfiguredModels):
         """Return the models in memory or on their way there."""
         return self._engine.status()
 
+    def waiting(self) -> Mapping[str, int]:
+        """Return how many requests wait by model, also of models that have no place in memory yet."""
+        return self._engine.waiting()
+
     def _info(self, config: ModelConfig) -> ModelInfo:
         created = config.path.stat().st_mtime if config.path and config.path.exists() else 0.0
         pipeline, tasks = self._resolver.describe_local(config, self.catalog)

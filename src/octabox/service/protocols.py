@@ -42,6 +42,7 @@ class RequestObserver(Protocol):
         seconds: float,
         kinds: Iterable[str] = (),
         timings: Mapping[str, float] | None = None,
+        batches: Iterable[int] = (),
     ) -> None:
         """Count a request that has ended.
 
@@ -51,6 +52,7 @@ class RequestObserver(Protocol):
             seconds: How long it took.
             kinds: Kind of each artifact.
             timings: Seconds of its phases.
+            batches: How many runs shared the call of the pipeline, by artifact.
         """
         ...
 
@@ -126,4 +128,8 @@ class ModelService(Protocol):
 
     def status(self) -> builtins.list[ModelStatus]:
         """Return the models in memory or on their way there."""
+        ...
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return how many requests wait by model, also of models that have no place in memory yet."""
         ...

@@ -11,6 +11,9 @@ from octabox.types import ModelStatus
 #: Buckets of the request duration in seconds: from a small model in memory to a long video.
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 
+#: Buckets of the number of runs that share a call of a pipeline.
+BATCHES = (1, 2, 4, 8, 16, 32)
+
 
 class Metrics:
     """Metrics of the server."""
@@ -47,6 +50,13 @@ class Metrics:
             "octabox_artifacts", "Generated artifacts.", ["model", "kind"], registry=self._registry
         )
         self._waiting = Gauge("octabox_waiting", "Waiting requests.", ["model"], registry=self._registry)
+        self._batches = Histogram(
+            "octabox_batch_size",
+            "Runs that shared the call of the pipeline that made an artifact.",
+            ["model"],
+            buckets=BATCHES,
+            registry=self._registry,
+        )
         self._evictions = Counter(
             "octabox_evictions",
             "Models unloaded for another one, or for lack of requests.",
@@ -105,8 +115,11 @@ class Metrics:
         seconds: float,
         kinds: Iterable[str] = (),
         timings: Mapping[str, float] | None = None,
+        batches: Iterable[int] = (),
     ) -> None:
         """Count a completed request; ``outcome`` is ``ok`` or the name of an error class."""
+        for size in batches:
+            self._batches.labels(model).observe(size)
         for phase, duration in (timings or {}).items():
             self._phases.labels(model, phase).observe(duration)
         self._requests.labels(model, outcome).inc()
@@ -123,7 +136,11 @@ class Metrics:
         self._out_of_memory.labels(model).inc()
 
     def render(
-        self, models: Iterable[ModelStatus], jobs: Mapping[str, int] | None = None, result_bytes: int = 0
+        self,
+        models: Iterable[ModelStatus],
+        jobs: Mapping[str, int] | None = None,
+        result_bytes: int = 0,
+        waiting: Mapping[str, int] | None = None,
     ) -> bytes:
         """Return all metrics in Prometheus' text format.
 
@@ -131,6 +148,7 @@ class Metrics:
             models: The current status of the models.
             jobs: How many background jobs there are, by status.
             result_bytes: Size of their results.
+            waiting: How many requests wait by model, also of models that are not in memory.
         """
         for status, count in (jobs or {}).items():
             self._jobs.labels(status).set(count)
@@ -138,8 +156,9 @@ class Metrics:
         self._waiting.clear()
         self._memory.clear()
         self._allocated.clear()
+        for name, count in (waiting or {}).items():
+            self._waiting.labels(name).set(count)
         for model in models:
-            self._waiting.labels(model.model).set(model.waiting)
             for device, size in model.memory.items():
                 self._memory.labels(model.model, device).set(size)
             for device, size in model.allocated.items():

@@ -73,6 +73,32 @@ async def test_an_id_is_free_after_the_result() -> None:
     await events.aclose()
 
 
+async def test_a_call_whose_caller_has_left_ends_no_other_one_with_its_id() -> None:
+    """Its outputs are still being encoded when the id is used again, as by a job that is cancelled and retried."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    first = Client(engine, one := call())
+    worker = await workers.next_started()
+    left = await worker.next_call()
+    worker.start_run(left)
+    worker.post(RunFinished(left.id))
+    await settle()
+    await first.leave()
+    cancelled = await worker.next_cancel()
+    again = Client(engine, replace(call(), id=one.id))
+    running = await worker.next_call()
+    worker.start_run(running)
+    worker.post(Finished(left.id, replace(result(left), warnings=("That of the first one.",))))
+    await settle()
+    assert not again.task.done()
+    worker.finish(running)
+    generation = await again.result()
+    await again.leave()
+
+    assert left.id == cancelled != running.id
+    assert (one.id, ()) == (generation.id, generation.warnings)
+
+
 async def test_positions_count_the_requests_ahead() -> None:
     """A request is sent its position when it enters, and again whenever it moves up."""
     workers = FakeWorkers(runs=False)
@@ -114,6 +140,26 @@ async def test_the_limit_is_how_many_may_wait() -> None:
     assert not any(client.task.done() for client in waiting)
     await engine.close()
     await asyncio.gather(*(client.task for client in waiting), return_exceptions=True)
+
+
+async def test_requests_that_wait_for_a_place_in_memory_are_counted() -> None:
+    """Their model has no status, since it is not being loaded yet; one without any request is not counted either."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, max_resident=1)
+    running = Client(engine, call("one"))
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    clients = [Client(engine, call("two")) for _ in range(5)]
+    await settle()
+
+    assert ["one"] == [status.model for status in engine.status()]
+    assert {"one": 0, "two": 5} == engine.waiting()
+    for client in clients:
+        await client.leave()
+    await settle()
+    assert {"one": 0} == engine.waiting()
+    await engine.close()
+    await asyncio.gather(running.task, return_exceptions=True)
 
 
 async def test_clients_take_turns() -> None:

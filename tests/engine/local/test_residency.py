@@ -24,6 +24,7 @@ from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident import room
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
 from octabox.engine.messages import (
+    BatchReport,
     DeviceMemory,
     Failed,
     Finished,
@@ -709,6 +710,45 @@ async def test_an_engine_wakes_a_model_up_in_its_process() -> None:
     second.move_error = None
     await Client(engine, call("one", device="cuda:0")).result()
     assert isinstance(second.received[-2], WakeUp), "some of the weights may have been moved"
+    await engine.close()
+
+
+@pytest.mark.parametrize("leaving", [1, 2])
+async def test_a_load_that_waits_for_room_ends_with_the_last_of_its_requests(
+    leaving: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that share a batch wait for a busy model: one that leaves fails the other one neither at once nor later."""
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers, options=WorkerOptions(max_memory={"cuda:0": 10}))
+    before = Client(engine, call("one", device="cuda:0"))
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    worker.post(BatchReport({PIPELINE: 4}))
+    worker.finish(before.call)
+    await before.result()
+    replica = only_replica(engine)
+    assert await replica.sleep()
+    busy = Client(engine, call("two", device="cuda:0"))
+    other = await workers.next_started()
+    other.start_run(await other.next_call())
+    other.post(Memory({"cuda:0": 10}))
+    await settle()
+    clients = [Client(engine, call("one", device="cuda:0")) for _ in range(2)]
+    await settle()
+    assert 2 == len(replica.taken)
+    for client in clients[:leaving]:
+        await client.leave()
+        await settle()
+
+    assert [False] * (2 - leaving) == [each.task.done() for each in clients[leaving:]]
+    assert (replica.supervisor.loading.request is None) == (leaving == 2)
+    workers.run_all()
+    other.post(Memory())
+    other.finish(busy.call)
+    await busy.result()
+    for client in clients[leaving:]:
+        assert client.call.id == (await client.result()).id
     await engine.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from octabox.engine.local.model_worker import ModelWorker, StartWorker
@@ -15,21 +15,23 @@ from octabox.errors import LoadError, OctaboxError
 
 
 class LoadTask:
-    """The load of a model for a request, if there is one."""
+    """The load of a model for requests that share a batch, or for one alone, if there is a load."""
 
     def __init__(self) -> None:
-        #: The request that the model is being loaded for.
+        #: The first request that the model is being loaded for, of those whose callers have not left.
         self.request: QueuedRequest | None = None
+        self._requests: Sequence[QueuedRequest] = ()
         self._task: asyncio.Task[None] | None = None
         self._error: OctaboxError | None = None
 
-    async def run(self, request: QueuedRequest, load: Coroutine[Any, Any, None]) -> None:
+    async def run(self, requests: Sequence[QueuedRequest], load: Coroutine[Any, Any, None]) -> None:
         """Run a load until its end, or until `stop`.
 
         Raises:
             OctaboxError: The load failed, or this is the error that `stop` was called with.
         """
-        self.request, self._error = request, None
+        self.request = next((each for each in requests if not each.cancelled), requests[0])
+        self._requests, self._error = requests, None
         self._task = asyncio.create_task(load, name="load")
         try:
             await self._task
@@ -39,6 +41,13 @@ class LoadTask:
             raise self._error from None
         finally:
             self._task = self.request = None
+            self._requests = ()
+
+    def leave(self, error: OctaboxError) -> None:
+        """End the load with an error, since the caller of its request has left; it goes on for another one, if there is one."""
+        self.request = next((each for each in self._requests if not each.cancelled), None)
+        if self.request is None:
+            self.stop(error)
 
     def stop(self, error: OctaboxError) -> None:
         """End the load with an error, if there is one."""

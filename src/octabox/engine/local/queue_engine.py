@@ -87,6 +87,11 @@ class QueueEngine(ABC):
         """Return all models in memory or being loaded."""
         return [status for queue in self._queues if (status := queue.status())]
 
+    def waiting(self) -> dict[str, int]:
+        """Return how many requests wait by model, also of models that have no place in memory yet."""
+        found = ((queue, queue.status(), queue.waiting) for queue in self._queues)
+        return {status.model if status else queue.name: count for queue, status, count in found if status or count}
+
     async def close(self) -> None:
         """Fail all requests, end all workers, and refuse new requests."""
         self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -50,6 +51,7 @@ class QueuedRequest:
         previewed: Whether the caller has received a part of the result.
         warnings: Warnings to add to its result.
         turn: Its turn: those of a client follow each other, and of requests with the same turn the first one is next.
+        sent_id: The id of its call in the messages to and from its worker.
     """
 
     model: ModelConfig
@@ -64,6 +66,7 @@ class QueuedRequest:
     previewed: bool = False
     warnings: tuple[str, ...] = ()
     turn: float = 0.0
+    sent_id: str = ""
     _batch_key: tuple[str | None] | None = None
     _events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
 
@@ -112,8 +115,9 @@ class QueuedRequest:
             return
         self.finished = True
         if isinstance(outcome, Generation):
+            own = replace(outcome, id=self.call.id if self.call else outcome.id)
             warnings = (*outcome.warnings, *self.warnings)
-            self._events.put_nowait(replace(outcome, timings={**self.timings, **outcome.timings}, warnings=warnings))
+            self._events.put_nowait(replace(own, timings={**self.timings, **outcome.timings}, warnings=warnings))
         self._events.put_nowait(outcome if isinstance(outcome, OctaboxError) else None)
 
     def restart(self, error: OctaboxError) -> bool:
@@ -163,20 +167,25 @@ class SentCalls:
         self.all_finished.set()
 
     def __contains__(self, request: QueuedRequest) -> bool:
-        return request.call is not None and self._requests.get(request.call.id) is request
+        return self._requests.get(request.sent_id) is request
 
     def __len__(self) -> int:
         return len(self._requests)
 
-    def add(self, requests: Sequence[QueuedRequest]) -> None:
-        """Add requests whose calls are about to be sent together."""
-        calls = {request.call.id: request for request in requests if request.call}
-        for request in calls.values():
-            request.workers += 1
-        self._requests |= calls
-        self._running = set(calls)
+    def add(self, requests: Sequence[QueuedRequest]) -> tuple[Call, ...]:
+        """Add requests whose calls are about to be sent together, and return the calls with the ids that they are sent with."""
+        calls = []
+        for request in requests:
+            if request.call:
+                request.workers += 1
+                request.sent_id = self._free_id(request.call.id)
+                self._requests[request.sent_id] = request
+                is_own = request.sent_id == request.call.id
+                calls.append(request.call if is_own else replace(request.call, id=request.sent_id))
+        self._running = {call.id for call in calls}
         self.all_finished.clear()
         self.run_finished.clear()
+        return tuple(calls)
 
     def start(self, call_id: str) -> None:
         """Mark a call as started by the worker."""
@@ -222,14 +231,19 @@ class SentCalls:
     def discard(self, requests: Sequence[QueuedRequest]) -> None:
         """Remove calls that no worker will start, so that nothing waits for their end."""
         for request in requests:
-            if request.call and request in self and not request.started:
-                self._remove(request.call.id)
+            if request in self and not request.started:
+                self._remove(request.sent_id)
 
     def fail_all(self, error: OctaboxError) -> None:
         """Fail all calls."""
         for call_id, request in list(self._requests.items()):
             request.finish(error)
             self._remove(call_id)
+
+    def _free_id(self, call_id: str) -> str:
+        """Return the id of a call, or another one while the worker has a call with it, whose caller has left."""
+        others = (f"{call_id} ({number})" for number in itertools.count(2))
+        return next(each for each in itertools.chain([call_id], others) if each not in self._requests)
 
     def _remove(self, call_id: str) -> QueuedRequest | None:
         request = self._requests.pop(call_id, None)

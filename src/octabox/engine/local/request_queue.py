@@ -54,6 +54,11 @@ class RequestQueue:
             self._create_replica, room or residency.placement, self._waiting, self._worth.costs, maximum or MAX_REPLICAS
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait: for others, or for a place in memory."""
+        return len(self._waiting) + sum(len(each.taken) for each in self._replicas if not each.resident)
+
     async def events(self, request: QueuedRequest) -> AsyncGenerator[Event, None]:
         """Enqueue a request and yield its events; closing the iterator gives up its position, or cancels its call.
 
@@ -98,21 +103,7 @@ class RequestQueue:
     def status(self) -> ModelStatus | None:
         """Return the status of the model, with that of each replica where there are several; None if it is not in memory."""
         found = [status for each in self._replicas if (status := each.status(len(self._waiting)))]
-        if len(found) <= 1:
-            return found[0] if found else None
-        # The one that stays longest keeps the model in memory.
-        kept = max(
-            [each for each in found if each.state != "loading"] or found,
-            key=lambda each: math.inf if each.time_left is None else each.time_left,
-        )
-        return replace(
-            kept,
-            state=next((each.state for each in found if each.state == "busy"), kept.state),
-            pinned=any(each.pinned for each in found),
-            memory=_sum(each.memory for each in found),
-            allocated=_sum(each.allocated for each in found),
-            replicas=tuple(ReplicaState(each.device, each.state, each.pid, each.memory) for each in found),
-        )
+        return _joined(found) if len(found) > 1 else found[0] if found else None
 
     def _create_replica(self, number: int, occupied: Callable[[], Collection[str]]) -> LocalReplica:
         name = self.name if number == 1 else f"{self.name} (replica {number})"
@@ -174,6 +165,23 @@ class RequestQueue:
     def _publish_positions(self) -> None:
         """Send each waiting request how many are ahead of it."""
         self._waiting.publish_positions(ahead=1 if any(each.taken for each in self._replicas) else 0)
+
+
+def _joined(found: Sequence[ModelStatus]) -> ModelStatus:
+    """Return the status of a model of several replicas."""
+    # The one that stays longest keeps the model in memory.
+    kept = max(
+        [each for each in found if each.state != "loading"] or found,
+        key=lambda each: math.inf if each.time_left is None else each.time_left,
+    )
+    return replace(
+        kept,
+        state=next((each.state for each in found if each.state == "busy"), kept.state),
+        pinned=any(each.pinned for each in found),
+        memory=_sum(each.memory for each in found),
+        allocated=_sum(each.allocated for each in found),
+        replicas=tuple(ReplicaState(each.device, each.state, each.pid, each.memory) for each in found),
+    )
 
 
 def _sum(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:

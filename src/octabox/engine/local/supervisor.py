@@ -71,14 +71,13 @@ class WorkerSupervisor(WorkerHolder):
 
     async def run(self, requests: Sequence[QueuedRequest]) -> None:
         """Load the model of requests unless it is loaded, and run their calls, until the model is free for the next ones."""
-        worker = await self._loaded_worker(requests[0])
+        worker = await self._loaded_worker(requests)
         requests = select_calls(requests)
-        calls = tuple(request.call for request in requests if request.call)
-        if not calls:
+        if not requests:
             return
         began = time.perf_counter()
         try:
-            self._sent.add(requests)
+            calls = self._sent.add(requests)
             await worker.send(RunCall(calls[0]) if len(calls) == 1 else RunBatch(calls))
             await self._sent.run_finished.wait()
         finally:
@@ -88,11 +87,11 @@ class WorkerSupervisor(WorkerHolder):
 
     async def cancel(self, request: QueuedRequest) -> None:
         """Cancel the call of a request, if the worker has it."""
-        if request.call and request in self._sent and self.worker and self.worker.process:
-            await self.worker.process.send(CancelCall(request.call.id))
+        if request in self._sent and self.worker and self.worker.process:
+            await self.worker.process.send(CancelCall(request.sent_id))
         elif request is self.loading.request and (self.worker is None or self.asleep):
             # A load that has begun continues, since the model may be requested again; one that waits for room does not.
-            self.loading.stop(GenerationCancelledError("The request was cancelled.", model=self.name))
+            self.loading.leave(GenerationCancelledError("The request was cancelled.", model=self.name))
 
     def fail_all(self, error: OctaboxError) -> None:
         """Fail all calls that the worker has been sent."""
@@ -110,8 +109,9 @@ class WorkerSupervisor(WorkerHolder):
             error = WorkerDiedError(f"The worker of model '{self.name}' was ended.", hung=True, model=self.name)
             self._requeue(self._sent.end(error))
 
-    async def _loaded_worker(self, request: QueuedRequest) -> Worker:
-        """Return a worker that has loaded the model of a request; start one if need be."""
+    async def _loaded_worker(self, requests: Sequence[QueuedRequest]) -> Worker:
+        """Return a worker that has loaded the model of requests; start one if need be."""
+        request = requests[0]
         requested = (loading_config(request.model), request.pipeline)
         if (worker := self.worker) and (worker.requested != requested or not (worker.process and worker.process.alive)):
             await self.drain()
@@ -119,7 +119,7 @@ class WorkerSupervisor(WorkerHolder):
         if self.worker is None or self.asleep:
             request.publish(Progress("loading"))
             with _timed_load(self.name, request.timings):
-                await self.loading.run(request, self._load(request))
+                await self.loading.run(requests, self._load(request))
             self._on_loaded(request)
         if self.worker is None or self.worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)

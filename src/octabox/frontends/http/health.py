@@ -43,7 +43,7 @@ def routes(ctx: AppContext) -> APIRouter:
         if ctx.queue.is_open:
             with contextlib.suppress(OctaboxError):  # The other metrics do not need the store.
                 jobs, size = await ctx.queue.counts(), await ctx.queue.store.result_bytes()
-        rendered = ctx.metrics.render(ctx.models.status(), jobs, size)
+        rendered = ctx.metrics.render(ctx.models.status(), jobs, size, ctx.models.waiting())
         return Response(rendered, media_type=CONTENT_TYPE_LATEST)
 
     @router.head("/results/{name}", include_in_schema=False)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from octabox.media.decoding.decoders import Decoded
 from octabox.media.decoding.process import Order
 from octabox.media.decoding.transfer import receive
 from octabox.media.limits import MediaLimits
+from octabox.telemetry.signals import signal_name
 
 logger = logging.getLogger("octabox.media")
 
@@ -125,7 +125,7 @@ class _Decoder:
             code = self._process.wait()
             if time.monotonic() - began >= timeout:
                 raise _unreadable(order, f"takes longer than the {timeout:g} seconds that decoding may take") from error
-            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            how = f"signal {signal_name(-code)}" if code < 0 else f"exit code {code}"
             logger.warning("A decoder ended (%s) over a file for '%s': %s", how, order.parameter, error)
             raise _unreadable(order, "cannot be decoded: it ends the process that reads it") from error
         finally:

@@ -21,6 +21,10 @@ class JobStoreError(CapacityError):
     """The store of background jobs cannot be used."""
 
 
+class JobLostError(JobStoreError):
+    """A job, or a file of its request, is not in the store any more."""
+
+
 class WorkerLostError(GenerationError):
     """The server ended several times while a job ran, which may be the cause."""
 

@@ -29,6 +29,7 @@ class Job:
         request: The request; without its parameters and media once it has ended.
         created: When it was started, in seconds since the epoch.
         status: Its status.
+        is_running: Whether its model is being loaded or runs, or has run once: it may be of several calls, each of which waits.
         progress: Its last progress, without the preview.
         result: Its result; the artifacts have no content, which is in `files` or was sent to the followers.
         files: Names of the files of its artifacts, if they are kept.
@@ -43,6 +44,7 @@ class Job:
     request: GenerationRequest
     created: float
     status: Status = "queued"
+    is_running: bool = False
     progress: Progress = field(default_factory=lambda: Progress("queued"))
     result: Generation | None = None
     files: tuple[str, ...] = ()
@@ -59,9 +61,10 @@ class Job:
         return self.request.id
 
     def advance(self, progress: Progress) -> None:
-        """Record progress."""
+        """Record progress; what waits between two calls of a request that runs is not a job that waits."""
         self.progress = replace(progress, preview=None)
-        self.status = "queued" if progress.phase == "queued" else "in_progress"
+        self.is_running = self.is_running or progress.phase not in {"downloading", "queued"}
+        self.status = "in_progress" if self.is_running or progress.phase != "queued" else "queued"
 
     def end(self, outcome: Generation | OctaboxError, now: float, ttl: float) -> None:
         """Record the end of the job.

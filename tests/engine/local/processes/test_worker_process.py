@@ -174,6 +174,7 @@ async def test_a_process_that_cannot_be_started_is_an_error(monkeypatch: pytest.
     [
         (-9, "", "was ended by signal SIGKILL. SIGKILL often means that the machine ran out of memory."),
         (-11, "", "was ended by signal SIGSEGV."),
+        (-40, "", "was ended by signal 40."),
         (1, "", "ended with exit code 1. See the log"),
         (None, "", "ended for an unknown reason. See the log"),
         (-9, "made no progress", "made no progress and was ended. The settings"),

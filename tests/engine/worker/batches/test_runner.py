@@ -19,8 +19,10 @@ from makers.samples import mask, sample_image
 from octabox.config.model import ModelConfig
 from octabox.engine.batches.verdicts import find_verdict
 from octabox.engine.messages import BatchReport, Start, WorkerOptions
-from octabox.engine.protocol import Call
+from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.batches import limits
+from octabox.engine.worker.batches.joined import JoinedRunner
+from octabox.engine.worker.batches.proof import PROBES
 from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.mode_selection.controller import ModeController
@@ -244,6 +246,41 @@ def test_the_probe_finds_a_class_that_mixes_up_its_members(monkeypatch: pytest.M
     assert "the same prompts and seeds differs by" in report.reasons[NAME]
     assert {} == report.limits
     assert find_verdict(NAME, "tiny") == report.reasons[NAME]
+
+
+@pytest.mark.parametrize("params", [{"guidance_scale": 1e30}, {"clip_skip": 99}], ids=["not finite", "refused"])
+def test_a_request_that_fails_alone_says_nothing_about_its_class(params: dict[str, Any]) -> None:
+    """It runs singly, and the next one is probed; where none works, the class runs singly until the next load."""
+    _, batches = tiny()
+    bad, good = call("bad", batching="auto", params=params), call("good", batching="auto")
+    assert batches.proof.find_reason(bad, lambda: None)
+    assert find_verdict(NAME, "tiny") is None
+    assert {} == batches.proof.reasons
+
+    assert "" == batches.proof.find_reason(good, lambda: None)
+    assert "" == find_verdict(NAME, "tiny")
+    assert "" == batches.proof.find_reason(bad, lambda: None)
+
+
+def test_a_class_that_no_request_proves_is_probed_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each probe takes time; the reason is reported then, but not kept on disk."""
+    _, batches = tiny()
+    runs: list[Run] = []
+
+    def fail(_: JoinedRunner, __: Any, ___: Any, members: Sequence[Run], *____: Any) -> None:
+        runs.extend(members)
+        raise ValueError("It is too small.")
+
+    monkeypatch.setattr(JoinedRunner, "run", fail)
+    counts = []
+    for number in range(PROBES + 2):
+        assert "It is too small" in batches.proof.find_reason(call(str(number), batching="auto"), lambda: None)
+        assert (NAME in batches.proof.reasons) == (number >= PROBES - 1)
+        counts.append(len(runs))
+
+    assert counts[0] > 0
+    assert [*range(1, PROBES + 1), PROBES, PROBES] == [count // counts[0] for count in counts]
+    assert find_verdict(NAME, "tiny") is None
 
 
 # The scheduler reads a tensor in a way that numpy has deprecated.

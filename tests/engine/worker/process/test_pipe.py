@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -40,6 +41,35 @@ def test_a_closed_pipe() -> None:
 
     assert 0 == done.returncode
     assert "cannot be read" not in done.stderr
+
+
+#: Code of a worker that is to cancel three calls: one that has run, one that has not, and one that it never had.
+CANCEL = """
+import multiprocessing, os
+from fake_worker import call
+from octabox.engine.messages import CancelCall, Ping, RunBatch, RunCall
+from octabox.engine.worker.process.pipe import Pipe
+ours, theirs = multiprocessing.Pipe()
+pipe, calls = Pipe(theirs), (call(), call())
+ours.send(RunBatch(calls))
+pipe.calls.get()
+pipe.forget(calls[0].id)
+for each in (calls[0].id, calls[1].id, "never sent"):
+    ours.send(CancelCall(each))
+ours.send(Ping())
+ours.recv()
+first = set(pipe.cancelled)
+pipe.forget(calls[1].id)
+ours.send(RunCall(calls[1]))
+pipe.calls.get()
+os._exit(not (first == {calls[1].id} and not pipe.cancelled))
+"""
+
+
+def test_a_cancellation_concerns_no_later_call() -> None:
+    """One that comes after the end of its call is forgotten, so that another call with its id is not stopped."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert 0 == subprocess.run([sys.executable, "-c", CANCEL], check=False, timeout=60, env=environment).returncode
 
 
 #: Code of a worker that is pinged before all; it exits with 0 where it answers, and has not imported torch.

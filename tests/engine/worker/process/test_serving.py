@@ -34,13 +34,21 @@ class FakePipe:
     def __init__(self) -> None:
         self.sent: list[object] = []
         self.cancelled: set[str] = set()
+        self.present: set[str] = set()
 
     def send(self, message: object) -> None:
-        """Keep a message."""
+        """Keep a message; once the server knows that a call does not run, it may send another one with its id."""
+        assert not (isinstance(message, RunFinished) and message.id in self.present)
         self.sent.append(message)
 
+    def forget(self, call_id: str) -> None:
+        """Forget a call."""
+        self.cancelled.discard(call_id)
+        self.present.discard(call_id)
+
     def fail(self, call_id: str, error: OctaboxError) -> None:
-        """Keep an error."""
+        """Forget a call and keep its error."""
+        self.forget(call_id)
         self.sent.append(Failed(call_id, error))
 
 
@@ -98,9 +106,10 @@ class MovingRunner(FakeRunner):
 
 def test_a_failed_call_restores_the_model_before_it_is_reported() -> None:
     """The next call, which may come once the failure is known, finds the model as it was."""
-    pipe = FakePipe()
+    pipe, failing = FakePipe(), call()
+    pipe.present = {failing.id}
     runner = FakeRunner(pipe, ValueError("The image is too small."))
-    usable = serving._run_call(call(), runner, pipe, None)  # type: ignore[arg-type]
+    usable = serving._run_call(failing, runner, pipe, None)  # type: ignore[arg-type]
 
     kinds = [message if isinstance(message, str) else type(message).__name__ for message in pipe.sent]
     assert ["RunStarted", "restored", "Memory", "Failed"] == kinds
@@ -149,6 +158,7 @@ class TwoRuns(FakeRunner):
 def test_the_next_call_starts_before_the_last_one_is_encoded() -> None:
     """The server knows that the model is free before it has the result, and the next call runs meanwhile."""
     pipe, calls = FakePipe(), [call(), call()]
+    pipe.present = {each.id for each in calls}
     runner = TwoRuns(pipe)
     with ThreadPoolExecutor(1) as encoder:
         for each in calls:
@@ -194,7 +204,7 @@ def run_calls(
 ) -> tuple[FakePipe, FakeBatches, bool]:
     """Run calls whose batch fails; return what was sent, and whether the worker is usable."""
     pipe = FakePipe()
-    pipe.cancelled = {each.id for each in cancel}
+    pipe.cancelled, pipe.present = {each.id for each in cancel}, {each.id for each in calls}
     runner = FakeRunner(pipe, ValueError("The image is too small."))
     batches = FakeBatches(error, cancel)
     batches.alone = alone
@@ -236,10 +246,10 @@ def test_a_batch_that_is_cancelled_is_not_repeated() -> None:
     pipe, batches, usable = run_calls(calls, GenerationCancelledError("enough"), cancel=calls)
     failed = [message for message in pipe.sent if isinstance(message, Failed)]
 
-    assert {each.id for each in calls} == {message.id for message in failed}
+    assert [each.id for each in calls] == [message.id for message in failed]
     assert all(isinstance(message.error, GenerationCancelledError) for message in failed)
     assert [] == batches.failures
-    assert set() == pipe.cancelled
+    assert set() == pipe.cancelled == pipe.present
     assert usable
 
 

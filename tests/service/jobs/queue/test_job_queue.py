@@ -26,18 +26,20 @@ from octabox.security.clients import current_client, current_priority, visible_c
 from octabox.service.jobs import JobQuery, JobQueue, JobStore, StoredJob, Submission
 from octabox.service.jobs.errors import (
     IdempotencyError,
+    JobLostError,
     JobQuotaError,
     JobStateError,
     JobStoreError,
     ResultExpiredError,
     WorkerLostError,
 )
-from octabox.service.jobs.queue import live_jobs, ordering
+from octabox.service.jobs.output_changes import OutputId, delete_outputs
+from octabox.service.jobs.queue import dispatcher, live_jobs, ordering
 from octabox.service.jobs.queue.event_log import EventLog
 from octabox.service.jobs.queue.job_queue import prune
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
-from octabox.types import Artifact, Event, GenerationRequest, Progress
+from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
 from queue_houses import LIMIT, House, Runs, Servers, check_sharing, end_abruptly, until
 
 
@@ -182,6 +184,119 @@ async def test_jobs_are_moved(house: House) -> None:
     await house.ended("a")
 
     assert ["run", "d", "e", "c", "b", "a"] == house.runs.order
+
+
+@pytest.mark.parametrize(
+    ("position", "other", "order"),
+    [("first", None, "adbc"), ("before", "c", "abdc"), ("after", "b", "abdc"), ("last", None, "abcd")],
+)
+async def test_jobs_that_were_sent_are_moved(house: House, position: Any, other: str | None, order: str) -> None:
+    """The engine has the jobs of a client that follow the one that runs; they are sent again in their new order."""
+    house.runs.automatic = False
+    await house.accept(*"abcd")
+    await house.runs.started("a")
+    await until(lambda: len(house.queue._live.sent) == 4)
+    target = await house.queue.find(other) if other else None
+    await house.queue.controls.change(await house.queue.find("d"), position=position, other=target)
+    house.runs.automatic = True
+    house.runs.end_of("a").set()
+    await house.ended(*"abcd")
+
+    assert [*order] == house.runs.order
+
+
+class Parts(Runs):
+    """Runs a request as two calls, with a download before the first one; each waits in the queue of the engine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.next_part = asyncio.Event()
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run the first call, wait for the second one, and run that."""
+        yield Progress("downloading", 1, 2)
+        yield Progress("queued")
+        self.order.append(request.id)
+        yield Progress("running", 1, 2, part=1, parts=2)
+        yield Progress("downloading", 1, 2)
+        yield Progress("queued", part=2, parts=2)
+        await self.next_part.wait()
+        yield Progress("running", 1, 2, part=2, parts=2)
+        yield Generation(request.id, request.model, "FakePipeline", "text-to-image", ())
+
+
+async def test_a_job_of_several_calls_is_one_run(house: House) -> None:
+    """While the second call waits, the job runs: a pause lets it go on, it has no place, and its run is counted once."""
+    house.runs = runs = Parts()
+    house.queue = house.opened()
+    await house.accept("a")
+    await until(lambda: (job := house.queue._live.get("a")) is not None and job.progress.part == 2)
+    house.now += 10
+    waiting = await house.queue.find("a")
+    shown = waiting.status, waiting.progress.phase
+    await house.queue.controls.pause("demo")
+    with pytest.raises(JobStateError, match="'a' is in_progress"):
+        await house.queue.controls.change(waiting, position="last")
+    runs.next_part.set()
+    (job,) = await house.ended("a")
+
+    assert ("in_progress", "queued") == shown
+    assert ["a"] == runs.order
+    assert ("completed", 1000.0) == (job.status, job.started)
+    assert 10.0 == house.queue._times.seconds("demo")
+
+
+async def test_a_store_that_fails_for_a_moment_fails_no_job(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on disk waits, as while a database is restarted."""
+    monkeypatch.setattr(dispatcher, "STORE_PAUSE", 0.01)
+    await house.queue.open()
+    read, failures = house.queue.store.request, [JobStoreError("The server is being restarted.")] * 3
+
+    async def fail(job_id: str) -> GenerationRequest:
+        if failures:
+            raise failures.pop()
+        return await read(job_id)
+
+    monkeypatch.setattr(house.queue.store, "request", fail)
+    await house.accept("a", "b")
+
+    assert ["completed", "completed"] == [job.status for job in await house.ended("a", "b")]
+    assert [] == failures
+    assert ["a", "b"] == sorted(house.runs.order)
+
+
+async def test_nothing_is_read_from_a_closed_store(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server whose store is closed sends no more jobs, instead of trying again and again."""
+    monkeypatch.setattr(dispatcher, "STORE_PAUSE", 0.01)
+    await house.queue.open()
+    await house.queue.controls.pause()
+    await house.accept("a")
+    await end_abruptly(house.queue)
+    house.queue._live.paused.clear()
+    house.queue._dispatcher.dispatch()
+    await until(lambda: not house.queue._dispatcher._tasks)
+    await asyncio.sleep(0.05)
+
+    assert not house.queue._dispatcher._full
+    assert not house.queue._dispatcher._tasks
+    assert house.queue._live.get("a") is not None
+    house.queue = house.opened()
+
+
+async def test_a_job_whose_files_are_gone_fails(house: House) -> None:
+    """No later attempt would find them, nor the row of a job that was deleted."""
+    await house.queue.open()
+    await house.queue.controls.pause()
+    await house.accept("a", inputs={"image": (b"one",)})
+    for file in (house.folder / "jobs" / "files").iterdir():
+        file.unlink()
+    await house.queue.controls.resume()
+    (job,) = await house.ended("a")
+
+    assert "failed" == job.status
+    assert isinstance(job.error, JobLostError)
+    with pytest.raises(JobLostError, match="'b' is not in the store"):
+        await house.queue.store.request("b")
 
 
 async def test_a_pause_lets_runs_end(house: House) -> None:
@@ -650,6 +765,35 @@ async def test_the_oldest_results_expire(house: House) -> None:
     await house.queue.results.check(b.files[0])
     await house.queue.results.check("x")
     assert 3 == await house.queue.store.result_bytes()
+
+
+class Four(Runs):
+    """Runs whose requests have four outputs of two bytes each."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run one."""
+        artifacts = tuple(Artifact("image", "image/png", b"xx", seed, {}) for seed in range(4))
+        yield Generation(request.id, request.model, "FakePipeline", "text-to-image", artifacts)
+
+
+async def test_deleted_outputs_do_not_count(house: House) -> None:
+    """The size of the results is that of the files that are left, so that no other result expires for deleted ones."""
+    house.runs = Four()
+    await house.restart(bytes=18)
+    for index, name in enumerate("ab"):
+        house.now += index
+        await house.accept(name)
+        await house.ended(name)
+    await delete_outputs(house.queue, [OutputId("b", index) for index in range(3)])
+    again = await delete_outputs(house.queue, [OutputId("b", 1)])
+    left = await house.queue.store.result_bytes()
+    await house.accept("c")
+    await house.ended("c")
+    await until(lambda: not house.queue._dispatcher._ends)
+
+    assert (10, 1) == (left, len(again.missing))
+    assert (await house.queue.find("a")).error is None
+    assert 9 == len([*(house.folder / "jobs" / "files").iterdir()])
 
 
 async def test_jobs_are_measured(house: House) -> None:

@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -24,6 +25,23 @@ KEY = secrets.token_bytes(32)
 URL = "https://host.example/hook"
 
 
+class Endless(httpx.AsyncByteStream):
+    """The body of a response that has no end."""
+
+    def __init__(self) -> None:
+        self.read, self.closed = 0, False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield bytes for as long as they are read; a test fails after some."""
+        while self.read < 1000:
+            self.read += 1
+            yield bytes(1 << 16)
+
+    async def aclose(self) -> None:
+        """Note that the connection is closed."""
+        self.closed = True
+
+
 class Receiver:
     """Receives webhooks, and answers with the next of its statuses."""
 
@@ -33,14 +51,14 @@ class Receiver:
         self._statuses = [*statuses]
         guard = UrlGuard(self._resolve, lambda: httpx.MockTransport(self._answer))
         self.store, self.webhooks = store, Webhooks(store, KEY, guard, lambda: self.now)
-        self.address = "8.8.8.8"
+        self.address, self.response = "8.8.8.8", dict[str, Any]()
 
     async def _resolve(self, host: str, port: int) -> list[str]:
         return [self.address]
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.received.append(request)
-        return httpx.Response(self._statuses.pop(0))
+        return httpx.Response(self._statuses.pop(0), **self.response)
 
     async def end(self, job: StoredJob, *, batch_ended: bool = False) -> None:
         """Send the notices of the end of a job."""
@@ -107,6 +125,18 @@ async def test_what_fails_is_sent_again(store: JobStore) -> None:
         receiver.now += DELAYS[attempt]
 
     assert 1 == len({request.headers["webhook-id"] for request in receiver.received})
+
+
+@pytest.mark.parametrize("status", [200, 410, 500])
+async def test_the_body_of_a_response_is_not_read(store: JobStore, status: int) -> None:
+    """It may have no end, or be much larger than what is sent; the connection is closed at once."""
+    receiver, body = Receiver(store, status), Endless()
+    receiver.response = {"stream": body, "headers": {"content-encoding": "gzip"}}
+    await receiver.end(job())
+    await receiver.serve(1)
+
+    assert (0, True) == (body.read, body.closed)
+    assert (status == 500) == bool(await store.due_deliveries(9, 0, 0))
 
 
 async def test_private_addresses_receive_nothing(store: JobStore) -> None:

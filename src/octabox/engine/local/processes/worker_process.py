@@ -18,6 +18,7 @@ from octabox.engine.local.processes.starting import SIGKILL, ProcessHandle, in_d
 from octabox.engine.messages import DEVICE_BROKEN, Alive, FromWorker, Ping, Start, ToWorker, WorkerOptions
 from octabox.engine.worker.entry import work
 from octabox.errors import DeviceError, OctaboxError, WorkerDiedError
+from octabox.telemetry.signals import signal_name
 
 logger = logging.getLogger("octabox.engine")
 
@@ -191,8 +192,6 @@ def exit_error(model: str, exit_code: int | None, kill_reason: str = "") -> Octa
         return DeviceError(f"The device of model '{model}' failed.", hint="See the log for the cause.", model=model)
     if exit_code is not None and exit_code < 0:
         hint = "SIGKILL often means that the machine ran out of memory." if -exit_code == SIGKILL else ""
-        return WorkerDiedError(
-            f"{worker} was ended by signal {signal.Signals(-exit_code).name}.", hint=hint, model=model
-        )
+        return WorkerDiedError(f"{worker} was ended by signal {signal_name(-exit_code)}.", hint=hint, model=model)
     how = "for an unknown reason" if exit_code is None else f"with exit code {exit_code}"
     return WorkerDiedError(f"{worker} ended {how}.", hint="See the log for the cause.", model=model)

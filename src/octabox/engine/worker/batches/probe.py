@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import ImageOps
@@ -40,6 +40,19 @@ LONGER = "and a wall"
 OUTPUT_TYPE, IMAGES, NUMBERS = "output_type", "pil", "np"
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What a probe has found out about a class.
+
+    Args:
+        reason: Why its runs must run singly; empty if its batches are proved.
+        is_final: Whether it is about the class. Where the run does not even work singly, its request may be the cause.
+    """
+
+    reason: str
+    is_final: bool = True
+
+
 class Probe:
     """Compares batches of two with single runs.
 
@@ -52,8 +65,8 @@ class Probe:
     def __init__(self, run_together: RunTogether, recover: Callable[[], None], tolerance: float | None) -> None:
         self._run_together, self._recover, self._tolerance = run_together, recover, tolerance
 
-    def find_reason(self, run: Run, entry: PipelineEntry, pipe: Any) -> str:
-        """Return why runs like this one must run singly; empty if batches of them are proved.
+    def find_verdict(self, run: Run, entry: PipelineEntry, pipe: Any) -> Verdict:
+        """Return whether batches of runs like this one give each the outputs that it gets alone.
 
         Raises:
             GenerationCancelledError: All calls that wait for the verdict were cancelled.
@@ -65,22 +78,22 @@ class Probe:
             if failed is None:
                 return self._compare(pair, [each[0] for each in singles if not isinstance(each, str)])
             reason = f"a short run of it {failed}"
-        return reason
+        return Verdict(reason, is_final=False)
 
-    def _compare(self, pair: tuple[Run, Run], singles: list[dict[str, Any]]) -> str:
+    def _compare(self, pair: tuple[Run, Run], singles: list[dict[str, Any]]) -> Verdict:
         """Compare a batch of twins and one of different members with single runs."""
         if not all(map(is_finite, singles)):
-            return "its outputs are NaN, which cannot be compared"
+            return Verdict("its outputs are NaN, which cannot be compared", is_final=False)
         first, second = pair
         for runs, expected in (((first, first), (0, 0)), ((first, second), (0, 1))):
             outputs = self._attempt(runs)
             if isinstance(outputs, str):
-                return f"a batch of two {outputs}"
+                return Verdict(f"a batch of two {outputs}")
             for output, index in zip(outputs, expected, strict=True):
                 if difference := find_difference(output, singles[index], self._tolerance):
                     kind = "the same prompts and seeds" if runs[0] is runs[1] else "different prompts and seeds"
-                    return f"an output of a batch with {kind} {difference} from that of a single run"
-        return ""
+                    return Verdict(f"an output of a batch with {kind} {difference} from that of a single run")
+        return Verdict("")
 
     def _attempt(self, runs: Sequence[Run]) -> list[dict[str, Any]] | str:
         """Return the outputs of a batch, or how it failed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from octabox.engine.batches.verdicts import read_verdict, write_verdict
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.batches.joined import JoinedRunner, complete_run
-from octabox.engine.worker.batches.probe import TOLERANCE, Probe
+from octabox.engine.worker.batches.probe import TOLERANCE, Probe, Verdict
 from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.placement.recovery import clean_up
@@ -20,6 +21,9 @@ from octabox.engine.worker.targets import Target
 
 #: Attributes of a scheduler that keeps a source of noise, with a seed, which a batch cannot have for each member.
 OWN_NOISE = re.compile(r"noise_sampler|(^|_)seed$")
+
+#: How many requests a class is probed with where none gives a verdict; then it runs singly until the model is loaded again.
+PROBES = 3
 
 
 class BatchProof:
@@ -34,6 +38,7 @@ class BatchProof:
     def __init__(self, runner: Runner, joined: JoinedRunner, model: LoadedModel) -> None:
         self._runner, self._joined, self._model = runner, joined, model
         self._verdicts: dict[tuple[str, ...], str] = {}
+        self._probes: Counter[tuple[str, ...]] = Counter()
         #: Why calls run singly, by class; with the scheduler of the request and the media, if it has any.
         self.reasons: dict[str, str] = {}
 
@@ -49,12 +54,15 @@ class BatchProof:
         if key not in self._verdicts:
             target = self._runner.targets[call.runs_as]
             self._runner.reset_pipeline(target, call)
-            reason = self._static_reason(target, call.runs[0])
-            if not reason and call.model.batching != "always":
-                reason = self._probe(target, call, check)
-            self._verdicts[key] = reason
-            if reason:
-                self.reasons[" with ".join(key)] = reason
+            verdict = Verdict(self._static_reason(target, call.runs[0]))
+            if not verdict.reason and call.model.batching != "always":
+                verdict = self._probe(target, call, check)
+                self._probes[key] += 1
+            if not verdict.is_final and self._probes[key] < PROBES:
+                return verdict.reason
+            self._verdicts[key] = verdict.reason
+            if verdict.reason:
+                self.reasons[" with ".join(key)] = verdict.reason
         return self._verdicts[key]
 
     def _static_reason(self, target: Target, run: Run) -> str:
@@ -68,13 +76,13 @@ class BatchProof:
             return "its IP-Adapters take the images of one request"
         return ""
 
-    def _probe(self, target: Target, call: Call, check: Callable[[], None]) -> str:
+    def _probe(self, target: Target, call: Call, check: Callable[[], None]) -> Verdict:
         """Return the verdict of the probe, from the disk if there is one."""
         run, device = call.runs[0], self._runner.device
         key = self._verdict_key(target, run)
         stored = read_verdict(key)
         if stored is not None:
-            return stored
+            return Verdict(stored)
 
         def on_step(*_: object) -> None:
             check()
@@ -90,9 +98,10 @@ class BatchProof:
         is_exact = torch.device(device).type == "cpu" and self._runner.in_float32
         with capture_library_warnings(target.entry.package):
             probe = Probe(run_together, recover, TOLERANCE if is_exact else None)
-            reason = probe.find_reason(run, target.entry, target.pipe)
-        write_verdict(key, reason, source=call.model.model)
-        return reason
+            verdict = probe.find_verdict(run, target.entry, target.pipe)
+        if verdict.is_final:
+            write_verdict(key, verdict.reason, source=call.model.model)
+        return verdict
 
     def _verdict_key(self, target: Target, run: Run) -> Mapping[str, Any]:
         """Return what a verdict depends on."""

@@ -27,7 +27,10 @@ class Pipe:
         self._starts: queue.SimpleQueue[Start] = queue.SimpleQueue()
         #: Calls to run, and requests to move the weights.
         self.calls: queue.SimpleQueue[tuple[Call, ...] | Sleep | WakeUp] = queue.SimpleQueue()
+        #: The ids of those that are to end, of the calls that wait or run here.
         self.cancelled: set[str] = set()
+        self._present: set[str] = set()
+        self._noting = threading.Lock()
         threading.Thread(target=self._receive, name="pipe", daemon=True).start()
 
     def send(self, message: FromWorker) -> None:
@@ -39,16 +42,34 @@ class Pipe:
             os._exit(0)
 
     def fail(self, call_id: str, error: OctaboxError) -> None:
-        """Send the error of a call, or only its message if it cannot be pickled."""
+        """Forget a call and send its error, or only the message of one that cannot be pickled."""
+        self.forget(call_id)
         try:
             self.send(Failed(call_id, error))
         except Exception:
             logger.exception("An error of class %s cannot be sent", type(error).__name__)
             self.send(Failed(call_id, GenerationError(str(error), model=error.model)))
 
+    def forget(self, call_id: str) -> None:
+        """Forget a call, which does not run any more; before the server knows, since it may send another one with its id."""
+        with self._noting:
+            self._present.discard(call_id)
+            self.cancelled.discard(call_id)
+
     def receive_start(self) -> Start:
         """Wait for the first message."""
         return self._starts.get()
+
+    def _add(self, calls: tuple[Call, ...]) -> None:
+        with self._noting:
+            self._present.update(call.id for call in calls)
+        self.calls.put(calls)
+
+    def _cancel(self, call_id: str) -> None:
+        """Note that a call is to end, unless it has run: its outputs may be being encoded, or delivered already."""
+        with self._noting:
+            if call_id in self._present:
+                self.cancelled.add(call_id)
 
     def _receive(self) -> None:
         try:
@@ -57,13 +78,13 @@ class Pipe:
                 if isinstance(message, Start):
                     self._starts.put(message)
                 elif isinstance(message, RunCall):
-                    self.calls.put((message.call,))
+                    self._add((message.call,))
                 elif isinstance(message, RunBatch):
-                    self.calls.put(message.calls)
+                    self._add(message.calls)
                 elif isinstance(message, Sleep | WakeUp):
                     self.calls.put(message)
                 elif isinstance(message, CancelCall):
-                    self.cancelled.add(message.id)
+                    self._cancel(message.id)
                 elif isinstance(message, Ping):
                     self.send(Alive())
         except (EOFError, OSError):

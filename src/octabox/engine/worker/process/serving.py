@@ -104,7 +104,7 @@ class _BatchEvents:
     """Sends the events of the calls of a batch to the server."""
 
     def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
+        self._pipe, self._dropped = pipe, set[str]()
 
     def publish(self, call: Call, progress: Progress) -> None:
         """Send the progress of a call."""
@@ -112,10 +112,13 @@ class _BatchEvents:
 
     def is_cancelled(self, call: Call) -> bool:
         """Return whether a call is to end."""
-        return call.id in self._pipe.cancelled
+        return call.id in self._dropped or call.id in self._pipe.cancelled
 
     def drop(self, call: Call) -> None:
-        """Report that a call was cancelled."""
+        """Report that a call was cancelled, once."""
+        if call.id in self._dropped:
+            return
+        self._dropped.add(call.id)
         self._pipe.fail(call.id, GenerationCancelledError("The request was cancelled.", model=call.model.name))
 
 
@@ -127,14 +130,15 @@ def _run_batches(
     Returns:
         The calls that are still to run, each alone, since a batch has failed; None if the device has.
     """
-    left = {call.id: call for call in calls}
+    left, events = {call.id: call for call in calls}, _BatchEvents(pipe)
     failure: OctaboxError | None = None
     for call in calls:
         pipe.send(RunStarted(call.id))
     try:
         runner.note_state()
-        for output in runner.batches.run(calls, _BatchEvents(pipe)):
+        for output in runner.batches.run(calls, events):
             del left[output.call.id]
+            pipe.forget(output.call.id)
             pipe.send(runner.modes.memory())
             _send_report(runner, pipe)
             pipe.send(RunFinished(output.call.id))
@@ -142,10 +146,8 @@ def _run_batches(
     except Exception as error:  # noqa: BLE001 (a pipeline may raise anything)
         failure = to_generation_error(error, calls[0], runner.steps_taken, runner.device)
         clear_frames(error)
-    for call in [each for each in calls if each.id in pipe.cancelled]:
-        if left.pop(call.id, None):
-            _BatchEvents(pipe).drop(call)
-        pipe.cancelled.discard(call.id)
+    for call in filter(events.is_cancelled, [*left.values()]):
+        events.drop(left.pop(call.id))
     return [] if failure is None else _recover_batch([*left.values()], failure, runner, pipe)
 
 
@@ -210,6 +212,7 @@ def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolEx
     try:
         runner.note_state()
         output = runner.run(call, send_progress, check)
+        pipe.forget(call.id)
         pipe.send(runner.modes.memory())
         _send_report(runner, pipe)
         pipe.send(RunFinished(call.id))
@@ -217,7 +220,6 @@ def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolEx
     except Exception as error:  # noqa: BLE001 (a pipeline may raise anything, and the server must get an error)
         failure = to_generation_error(error, call, runner.steps_taken, runner.device)
         clear_frames(error)
-    pipe.cancelled.discard(call.id)
     # Only here, after the exception is deleted, nothing references the tensors of the failed call.
     return failure is None or _recover(call, failure, runner, pipe)
 

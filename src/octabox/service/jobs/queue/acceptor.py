@@ -124,7 +124,9 @@ class Acceptor:
             raise JobStateError(message, hint="To run the request once more, submit it again.", parameter="id")
         self._check_room(job.client, job.request.model, 1)
         again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
-        again = replace(again, losses=0, place=self._live.reserve(1), started=None, server=self._store.server)
+        again = replace(
+            again, is_running=False, losses=0, place=self._live.reserve(1), started=None, server=self._store.server
+        )
         self._live.add(again)  # Before it is stored, so that it is retried once.
         return await asyncio.shield(asyncio.ensure_future(self._queue_again(again)))
 

@@ -100,7 +100,6 @@ class QueueControls:
         if position is not None:
             await self._move(job, position, other)
         await self._dispatcher.withdraw(self._live.of_model(job.request.model))
-        self._dispatcher.dispatch()
 
     async def mark(self, job: StoredJob, index: int, change: MarkChange) -> Marks:
         """Change the marks of an output of a job, and return them.
@@ -124,7 +123,7 @@ class QueueControls:
         if len(marks.tags) > MAX_TAGS:
             message = f"Output {index} of job '{job.id}' would have {len(marks.tags)} tags; the maximum is {MAX_TAGS}."
             raise InvalidParameterError(message, hint="Remove some of its tags.", parameter="add_tags")
-        await self._store.mark(job.id, index, change)
+        await self._store.mark(job, index, change)
         return marks
 
     async def _move(self, job: StoredJob, position: Position, other: StoredJob | None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Iterable
 from functools import partial
 
 from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
 from octabox.security.clients import current_client, current_priority
 from octabox.service.events import result_of
+from octabox.service.jobs.errors import JobLostError, JobStoreError
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.ordering import Entries
 from octabox.service.jobs.queue.recorder import JobRecorder
@@ -22,6 +24,9 @@ logger = logging.getLogger("octabox.jobs")
 
 #: Seconds that a cancelled job has to end by itself.
 CANCEL_TIMEOUT = 10.0
+
+#: Seconds for which no jobs of a model are sent after the request of one could not be read.
+STORE_PAUSE = 5.0
 
 
 class Dispatcher:
@@ -41,13 +46,14 @@ class Dispatcher:
         self._cancelled: set[str] = set()
         self._entries = Entries()
         self._full: set[str] = set()
+        self._withdrawing: Counter[str] = Counter()
         self._closed = False
 
     def dispatch(self) -> None:
         """Send the jobs that are next to the engine."""
         if self._closed:
             return
-        for model in self._live.models() - self._full:
+        for model in self._live.models() - self._full - set(self._withdrawing):
             for job in self._live.take_next(model):
                 task = asyncio.create_task(self._run(job, self._entries.add(job)), name=f"job {job.id}")
                 self._tasks[job.id] = task
@@ -55,9 +61,16 @@ class Dispatcher:
         self._live.publish_positions()
 
     async def withdraw(self, jobs: Iterable[StoredJob]) -> None:
-        """Take jobs that do not run yet back from the engine, since their order or a pause has changed."""
-        tasks = [self._tasks[job.id] for job in jobs if job.id in self._tasks and job.status == "queued"]
-        await _cancel_all(tasks)
+        """Take jobs that do not run yet back from the engine, since their order or a pause has changed; send the next ones."""
+        taken = [job for job in jobs if job.id in self._tasks and job.status == "queued"]
+        # None is sent until all are back: the first one to come back may be the last in the new order.
+        models = Counter({job.request.model for job in taken})
+        self._withdrawing += models
+        try:
+            await _cancel_all([self._tasks[job.id] for job in taken])
+        finally:
+            self._withdrawing -= models
+        self.dispatch()
 
     async def cancel(self, job: StoredJob) -> None:
         """Cancel a job, and wait for its end."""
@@ -88,7 +101,7 @@ class Dispatcher:
             turn: Its turn to enter the engine's queue.
         """
         outcome = await self._outcome(job, turn)
-        if outcome is None and job.id in self._live:
+        if outcome is None and self._live.holds(job):
             self._recorder.wait_again(job)
         elif outcome is not None:
             await self._end(job, outcome)
@@ -113,28 +126,35 @@ class Dispatcher:
             return await result_of(self._generation.stream(request), partial(self._advance, job))
         except asyncio.CancelledError:
             return _cancelled(job) if job.id in self._cancelled else None
-        except ServerStoppingError:
-            self._closed = True
-            return None
-        except QueueFullError as error:
-            self._hold(job.request.model, error.retry_after)
-            return None
         except OctaboxError as error:
-            return error
+            return None if self._is_postponed(job, error) else error
         except Exception:
             logger.exception("Job %s failed", job.id)
             message = "An internal error occurred; see the log of the server."
             return OctaboxError(message, model=job.request.model)
 
+    def _is_postponed(self, job: StoredJob, error: OctaboxError) -> bool:
+        """Return whether a job waits again after an error, since it does not concern the job, and hold those of its model."""
+        if isinstance(error, ServerStoppingError) or not self._store.is_open:
+            self._closed = True
+        elif isinstance(error, QueueFullError):
+            self._hold(job.request.model, error.retry_after)
+        elif isinstance(error, JobStoreError) and not isinstance(error, JobLostError):
+            logger.warning("Job %s waits, since its request cannot be read now: %s", job.id, error)
+            self._hold(job.request.model, STORE_PAUSE)
+        else:
+            return False
+        return True
+
     def _advance(self, job: StoredJob, progress: Progress) -> None:
         """Record the progress of a job; with the first one it is in the queue of the engine."""
         self._entries.end(job)
-        if job.id in self._live:  # A run that did not end when it was cancelled goes on.
+        if self._live.holds(job):  # A run that did not end when it was cancelled goes on.
             self._recorder.advance(job, progress)
 
     async def _end(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
         """Store the end of a job, then publish it; the first end counts, and a caller that leaves does not prevent it."""
-        if job.id not in self._live:
+        if not self._live.holds(job):
             return
         if job.id not in self._ends:
             self._live.ending.add(job.id)
@@ -145,7 +165,7 @@ class Dispatcher:
         await asyncio.shield(self._ends[job.id])
 
     def _hold(self, model: str, seconds: float) -> None:
-        """Send no jobs of a model for some time, since requests that clients wait for have filled its queue."""
+        """Send no jobs of a model for some time: its queue is full of what clients wait for, or the store does not respond."""
         self._full.add(model)
 
         def release() -> None:

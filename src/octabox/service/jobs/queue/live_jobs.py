@@ -67,6 +67,10 @@ class LiveJobs:
         """Return a job; None if none with this id waits or runs."""
         return self._jobs.get(job_id)
 
+    def holds(self, job: StoredJob) -> bool:
+        """Return whether a job waits or runs, and not another one that has taken its id after its end."""
+        return self._jobs.get(job.id) is job
+
     def current(self, *jobs: StoredJob) -> list[StoredJob]:
         """Return the state of the jobs that wait or run, with their positions; others as they are."""
         states = [self._jobs.get(job.id, job) for job in jobs]

@@ -71,7 +71,7 @@ class JobRecorder:
         if job.status == "in_progress":
             job.status = "queued"
             self._change(job, status=job.status)
-        job.progress = Progress("queued")
+        job.is_running, job.progress = False, Progress("queued")
         self._live.log(job).publish()
 
     async def end(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import httpx
@@ -139,13 +139,18 @@ class Webhooks:
             # Redirects are not followed: the URL is checked when the job is accepted, and its address when it is used.
             client = httpx.AsyncClient(transport=self._guard.transport(), timeout=TIMEOUT, trust_env=False)
             async with client:
-                request = client.post(notice.url, content=notice.body.encode(), headers=headers)
-                response = await asyncio.wait_for(request, TIMEOUT)
+                status = await asyncio.wait_for(_post(client, notice.url, notice.body, headers), TIMEOUT)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, asyncio.TimeoutError, OctaboxError) as error:
             return str(error) or type(error).__name__
-        if response.status_code == GONE:
+        if status == GONE:
             return ""
-        return None if response.is_success else f"it responded with status {response.status_code}"
+        return None if httpx.codes.is_success(status) else f"it responded with status {status}"
+
+
+async def _post(client: httpx.AsyncClient, url: str, body: str, headers: Mapping[str, str]) -> int:
+    """Send a body, and return the status of the response; what follows is not read, however long it is."""
+    async with client.stream("POST", url, content=body.encode(), headers=headers) as response:
+        return response.status_code
 
 
 def sign(key: bytes, name: str, stamp: str, body: str) -> str:

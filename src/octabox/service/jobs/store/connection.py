@@ -38,6 +38,11 @@ class StoreConnection:
         self.secret = b""
 
     @property
+    def is_open(self) -> bool:
+        """Whether the database is open."""
+        return self._writer is not None
+
+    @property
     def files(self) -> JobFiles:
         """The files of the jobs.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from octabox.errors import CapacityError
-from octabox.service.jobs.errors import JobStoreError
+from octabox.service.jobs.errors import JobLostError, JobStoreError
 from octabox.storage import FileStore, StoredFile, is_file_name, random_name
 
 
@@ -74,13 +74,14 @@ class FolderFiles:
         """Return the content of a file.
 
         Raises:
+            JobLostError: It is missing.
             JobStoreError: It cannot be read.
         """
         try:
             return (self._folder / name).read_bytes()
         except OSError as error:
             message = f"A file of the job cannot be read: {error.strerror}."
-            raise JobStoreError(message, hint="Send the request again.") from error
+            raise _read_error(error)(message, hint="Send the request again.") from error
 
     def find(self, name: str) -> StoredFile | None:
         """Return a file; None if there is none with this name."""
@@ -96,7 +97,7 @@ class FolderFiles:
 
     def size(self, names: Iterable[str]) -> int:
         """Return how many bytes files have."""
-        return sum((self._folder / name).stat().st_size for name in names)
+        return sum(file.size for name in names if (file := self.find(name)))
 
     def drop(self, names: Collection[str]) -> None:
         """Delete files, if they exist."""
@@ -118,6 +119,11 @@ class FolderFiles:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def _read_error(cause: BaseException | None) -> type[JobStoreError]:
+    """Return the class of the error for a file that cannot be read: whether it is missing, or its store does not respond."""
+    return JobLostError if isinstance(cause, FileNotFoundError) else JobStoreError
 
 
 class SharedFiles:
@@ -147,12 +153,13 @@ class SharedFiles:
         """Return the content of a file.
 
         Raises:
+            JobLostError: It is missing.
             JobStoreError: It cannot be read.
         """
         try:
             return self._store.read(name)
         except CapacityError as error:
-            raise JobStoreError(error.message, hint="Send the request again.") from error
+            raise _read_error(error.__cause__)(error.message, hint="Send the request again.") from error
 
     def find(self, name: str) -> StoredFile | None:
         """Return a file; None if there is none with this name."""

@@ -42,7 +42,12 @@ class JobStore(StoreMembership):
         return former
 
     async def request(self, job_id: str) -> GenerationRequest:
-        """Return the request of a job."""
+        """Return the request of a job.
+
+        Raises:
+            JobLostError: The job, or a file of it, is missing.
+            JobStoreError: The store cannot be read now.
+        """
         text, places = await self._run("request_of", job_id)
         return await asyncio.to_thread(decode_request, text, places, self.files.read)
 
@@ -50,9 +55,10 @@ class JobStore(StoreMembership):
         """Change columns of a job of this server, unless it has ended; return whether it was changed."""
         return self._run("change", job_id, values, self.server)
 
-    async def mark(self, job_id: str, index: int, change: MarkChange) -> None:
+    async def mark(self, job: StoredJob, index: int, change: MarkChange) -> None:
         """Change the marks of an output of a job."""
-        await self._run("mark", job_id, index, change)
+        size = await asyncio.to_thread(self.files.size, job.files[index : index + 1]) if change.deleted else 0
+        await self._run("mark", job.id, index, change, size)
 
     def queue_again(self, job_id: str, statuses: Sequence[str], **values: Any) -> asyncio.Future[bool]:
         """Let a job with one of these statuses wait at this server; return whether it had one."""

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, delete
 from sqlalchemy.dialects import postgresql, sqlite
 
 from octabox.errors import InvalidParameterError
-from octabox.service.jobs.errors import ResultExpiredError
+from octabox.service.jobs.errors import JobLostError, ResultExpiredError
 from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, Marks, StoredJob
 from octabox.service.jobs.store.schema.rows import decode_marks, encode_marks, file_names, to_job
 from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
@@ -75,14 +75,25 @@ def change(connection: Connection, job_id: str, values: Mapping[str, Any], serve
     return connection.execute(update(jobs).where(*own).values(**values)).rowcount > 0
 
 
-def mark(connection: Connection, job_id: str, index: int, change: MarkChange) -> None:
-    """Change the marks of an output of a job, of any server."""
-    row = connection.execute(select(jobs.c.marks).where(jobs.c.id == job_id).with_for_update()).first()
+def mark(connection: Connection, job_id: str, index: int, change: MarkChange, size: int) -> None:
+    """Change the marks of an output of a job, of any server; one that is deleted does not count to the bytes any more.
+
+    Args:
+        connection: The connection.
+        job_id: The job.
+        index: Index of the output.
+        change: The change.
+        size: Bytes of the output.
+    """
+    found = select(jobs.c.marks, jobs.c.bytes).where(jobs.c.id == job_id).with_for_update()
+    row = connection.execute(found).first()
     if row is None:
         return
     marks = decode_marks(row.marks)
-    marks[index] = change.apply(marks.get(index, Marks()))
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(marks=encode_marks(marks)))
+    before = marks.get(index, Marks())
+    after = marks[index] = change.apply(before)
+    left = max(row.bytes - size, 0) if after.deleted and not before.deleted else row.bytes
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(marks=encode_marks(marks), bytes=left))
 
 
 def queue_again(
@@ -182,8 +193,14 @@ def count_by_status(connection: Connection, client: str | None = None) -> dict[s
 
 
 def request_of(connection: Connection, job_id: str) -> tuple[str, list[FilePlace]]:
-    """Return the request of a job as JSON, and the places of its files."""
-    row = connection.execute(select(jobs.c.request, jobs.c.media).where(jobs.c.id == job_id)).one()
+    """Return the request of a job as JSON, and the places of its files.
+
+    Raises:
+        JobLostError: There is no such job.
+    """
+    row = connection.execute(select(jobs.c.request, jobs.c.media).where(jobs.c.id == job_id)).first()
+    if row is None:
+        raise JobLostError(f"Job '{job_id}' is not in the store any more.", hint="Send the request again.")
     return row.request, json.loads(row.media)
 
 
