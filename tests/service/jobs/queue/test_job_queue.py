@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import replace
@@ -531,6 +532,69 @@ async def servers(house: House) -> AsyncIterator[Servers]:
 async def test_servers_share_a_store(servers: Servers) -> None:
     """A job runs at the server that accepted it; when that is killed, the other one takes it over at once."""
     await check_sharing(servers)
+
+
+def used() -> tuple[int, int]:
+    """Return how many threads of stores run, and how many files this process has open."""
+    threads = [each for each in threading.enumerate() if each.name == "job store"]
+    return len(threads), len(os.listdir("/dev/fd"))
+
+
+async def test_what_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
+    """Each request tries it again; a server that is refused holds no thread, no file and no connection meanwhile."""
+    url = f"sqlite:///{tmp_path}/shared.sqlite"
+    one, two = (House(tmp_path / name) for name in ("one", "two"))
+    for house in (one, two):
+        house.folder.mkdir()
+        house.queue = JobQueue(house.runs, JobStore(url, house.folder), clock=lambda: one.now)
+    await one.queue.open()
+    seen = []
+    for _ in range(3):
+        with pytest.raises(JobStoreError, match="data_dir"):
+            await two.queue.find("a")
+        seen.append(used())
+    # SQLite itself keeps a file of the first attempt for the next one.
+    assert [(1, seen[0][1])] * 3 == seen
+    assert [] == [*(two.folder / "jobs" / "servers").iterdir()]
+    await one.queue.close()
+    await two.accept("a")
+    assert "completed" == (await two.ended("a"))[0].status
+    await two.queue.close()
+
+    assert 0 == used()[0]
+
+
+@pytest.mark.parametrize("name", ["last_place", "sweep", "take_over"])
+async def test_a_store_that_fails_while_it_is_opened(house: House, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The server is not one of those that use it, and holds nothing; the next attempt finds all jobs."""
+
+    async def fail(*_: object) -> Any:
+        raise JobStoreError("Full.")
+
+    house.runs.automatic = False
+    await house.accept("a")
+    await house.queue.close()
+    house.runs.automatic, house.queue = True, house.opened()
+    with monkeypatch.context() as patch:
+        patch.setattr(house.queue.store, name, fail)
+        with pytest.raises(JobStoreError, match="Full"):
+            await house.queue.open()
+    assert 0 == used()[0]
+    assert [] == [*(house.folder / "jobs" / "servers").iterdir()]
+    assert "completed" == (await house.ended("a"))[0].status
+    assert () == (await house.queue.store.renew(0, 1e9)).others
+
+
+async def test_a_client_that_leaves_does_not_end_the_opening(house: House) -> None:
+    """The store is opened once, for all who wait for it."""
+    first = asyncio.create_task(house.queue.open())
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await house.accept("a")
+
+    assert "completed" == (await house.ended("a"))[0].status
+    assert 1 == used()[0]
 
 
 async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:

@@ -58,9 +58,13 @@ class LeaseKeeper:
         """Join the servers that use the store, and take over the jobs that no server has."""
         now = self._clock()
         await self._store.register(now, now + LEASE)
-        if not (await self._store.renew(now, now + LEASE)).others:
-            await self._store.sweep(now)  # Before jobs run here, whose files may be without a row for a moment.
-        await self.renew()
+        try:
+            if not (await self._store.renew(now, now + LEASE)).others:
+                await self._store.sweep(now)  # Before jobs run here, whose files may be without a row for a moment.
+            await self.renew()
+        except BaseException:
+            await self._leave()
+            raise
         self._task = asyncio.create_task(self._serve(), name="lease of the job store")
 
     async def renew(self) -> bool:
@@ -87,6 +91,10 @@ class LeaseKeeper:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Leave the servers that use the store, if it responds."""
         try:
             await self._store.release()
         except JobStoreError as error:

@@ -81,14 +81,24 @@ class JobQueue:
         Raises:
             JobStoreError: It cannot be opened.
         """
+        if not self.is_open:
+            # A client that leaves does not end it half-way.
+            await asyncio.shield(asyncio.ensure_future(self._open()))
+
+    async def _open(self) -> None:
+        """Open the store, unless it is open; what was opened is closed again if it fails, since requests try it again."""
         async with self._opening:
             if self.is_open:
                 return
-            await self.store.open()
-            self._live.place = await self.store.last_place()
-            self._times.load(await self.store.run_times())
-            await self.controls.load()
-            await self.lease.start()
+            try:
+                await self.store.open()
+                self._live.place = await self.store.last_place()
+                self._times.load(await self.store.run_times())
+                await self.controls.load()
+                await self.lease.start()
+            except BaseException:
+                await self.store.close()
+                raise
             self._sending = asyncio.create_task(self._webhooks.serve(), name="webhooks")
         self._dispatcher.dispatch()
 

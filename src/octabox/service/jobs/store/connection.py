@@ -56,12 +56,19 @@ class StoreConnection:
             ConfigError: Its URL is not valid.
             MissingDependencyError: Its driver is not installed.
         """
-        await asyncio.to_thread(self._open)
-        self.secret = (await self._run("get_property", "secret")).encode()
-        if self._shared:
-            # By database, since files that one does not know are deleted.
-            database = hashlib.sha256(b"files" + self.secret).hexdigest()[:16]
-            self._files = SharedFiles(self._shared.within(f"jobs-{database}"))
+        try:
+            await asyncio.to_thread(self._open)
+            self.secret = (await self._run("get_property", "secret")).encode()
+            if self._shared:
+                # By database, since files that one does not know are deleted.
+                database = hashlib.sha256(b"files" + self.secret).hexdigest()[:16]
+                self._files = SharedFiles(self._shared.within(f"jobs-{database}"))
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, OSError):
+                message = f"The folder of the store of background jobs cannot be used: {error.strerror}."
+                raise JobStoreError(message, hint="Check `data_dir`.") from error
+            raise
 
     async def close(self) -> None:
         """Write what waits, and close the database."""

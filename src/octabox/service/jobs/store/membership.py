@@ -31,7 +31,11 @@ class StoreMembership(StoreConnection):
         """
         server = uuid.uuid4().hex
         entry = await asyncio.to_thread(self.presence.enter, server, until)
-        await self._run("register", entry, now)
+        try:
+            await self._run("register", entry, now)
+        except JobStoreError:
+            await asyncio.to_thread(self.presence.leave)
+            raise
         self.server = server
 
     async def renew(self, now: float, until: float) -> LeaseState:
