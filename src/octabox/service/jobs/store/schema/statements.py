@@ -34,6 +34,8 @@ def accept(
         Files of ended jobs with the same ids, which are replaced; the hash of the former submission with this key, and its
         jobs; the number of the first row.
     """
+    # First, since it lets other servers wait, whose key or ids may be the same.
+    number = _reserve_numbers(connection, len(rows))
     request_hash, former = find_key(connection, rows[0]["client"], rows[0]["idempotency_key"])
     if former:
         return [], request_hash, former, 0
@@ -45,13 +47,12 @@ def accept(
             message, hint = f"{place}A request '{row['id']}' is waiting or running.", "Give another id, or none."
             raise InvalidParameterError(message, hint=hint, parameter="id")
         dropped += remove(connection, [row["id"]])
-    number = _reserve_numbers(connection, len(rows))
     connection.execute(insert(jobs), [{**row, "number": number + index} for index, row in enumerate(rows)])
     return dropped, "", [], number
 
 
 def _reserve_numbers(connection: Connection, count: int) -> int:
-    """Return the first one of some numbers that no other server uses."""
+    """Return the first one of some numbers that no other server uses; others wait until the end of the transaction."""
     last = properties.c.name == LAST_NUMBER
     increased = cast(cast(properties.c.value, BigInteger) + count, Text)
     connection.execute(update(properties).where(last).values(value=increased))
