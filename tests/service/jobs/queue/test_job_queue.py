@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sqlite3
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import replace
@@ -672,6 +673,37 @@ async def test_models_of_another_server(servers: Servers) -> None:
     await third.queue.close()
 
     assert ["a"] == third.runs.order
+
+
+async def test_a_job_whose_model_no_server_has_is_cancelled(servers: Servers) -> None:
+    """By any server, since none will ever run it; others of its model wait still, for a server that has it."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    for house in (one, two):
+        house.queue.lease._holder._name_of = known_other  # type: ignore[attr-defined]
+    third = House(one.folder)
+    third.runs.automatic = False
+    third.queue = JobQueue(third.runs, JobStore(None, one.folder), clock=lambda: one.now)
+    await third.accept("ran", "a", "b")
+    await third.runs.started("ran")
+    await end_abruptly(third.queue)
+    await two.queue.lease.renew()
+    for name in ("ran", "a"):
+        deleting = asyncio.create_task(two.queue.delete(name))
+        await until(lambda name=name: _is_to_be_cancelled(one, name))  # type: ignore[misc]
+        await one.queue.lease.renew()
+        assert "cancelled" == (await deleting).status
+        with pytest.raises(GenerationNotFoundError):
+            await two.queue.find(name)
+
+    assert "queued" == (await two.queue.find("b")).status
+    assert ([], []) == (one.runs.order, two.runs.order)
+
+
+def _is_to_be_cancelled(house: House, name: str) -> bool:
+    """Return whether another server has requested to cancel a job."""
+    with contextlib.closing(sqlite3.connect(house.folder / "jobs" / "jobs.sqlite")) as database:
+        return bool(database.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (name,)).fetchone()[0])
 
 
 async def test_jobs_belong_to_their_client(house: House) -> None:

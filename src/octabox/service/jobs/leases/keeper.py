@@ -23,8 +23,8 @@ ALONE_INTERVAL, SHARED_INTERVAL = LEASE / 3, 2.0
 class LeaseHolder(Protocol):
     """The jobs of this server."""
 
-    async def adopt(self, waiting: Sequence[StoredJob], failed: Sequence[StoredJob]) -> None:
-        """Let jobs wait here that were taken over, and notify of those that have failed."""
+    async def adopt(self, waiting: Sequence[StoredJob], ended: Sequence[StoredJob]) -> None:
+        """Let jobs wait here that were taken over, and notify of those that have ended by that."""
         ...
 
     async def cancel(self, ids: Sequence[str]) -> None:
@@ -79,9 +79,9 @@ class LeaseKeeper:
         if state.cancelled:
             await self._holder.cancel(state.cancelled)
         models = None if not state.others else [each for each in state.orphans if self._holder.serves(each)]
-        if state.orphans and models != []:
-            waiting, failed = await self._store.take_over(models, now, self._ttl)
-            await self._holder.adopt(waiting, failed)
+        if state.orphans and (models != [] or any(state.orphans.values())):
+            waiting, ended = await self._store.take_over(models, now, self._ttl)
+            await self._holder.adopt(waiting, ended)
         return not state.others
 
     async def stop(self) -> None:

@@ -46,11 +46,11 @@ class JobHolder:
             return False
         return True
 
-    async def adopt(self, waiting: Sequence[StoredJob], failed: Sequence[StoredJob]) -> None:
-        """Let jobs wait here that were taken over, and notify of those that have failed."""
+    async def adopt(self, waiting: Sequence[StoredJob], ended: Sequence[StoredJob]) -> None:
+        """Let jobs wait here that were taken over, and notify of those that have ended by that."""
         if self._observer:
-            self._observer.count_job_takeovers(len(waiting) + len(failed))
-        for job in failed:
+            self._observer.count_job_takeovers(len(waiting) + len(ended))
+        for job in ended:
             for notice in self._webhooks.notices(job, batch_ended=False):
                 await self._store.add_delivery(notice)
         for job in waiting:

@@ -60,7 +60,7 @@ class StoreMembership(StoreConnection):
     async def take_over(
         self, models: Sequence[str] | None, now: float, ttl: float
     ) -> tuple[list[StoredJob], list[StoredJob]]:
-        """Take over the jobs that no server has, and return those that wait, and those that have failed by that.
+        """Take over the jobs that no server has, and return those that wait, and those that have ended by that.
 
         Args:
             models: Their models; None is all.
@@ -73,7 +73,7 @@ class StoreMembership(StoreConnection):
         return taken
 
     def request_cancel(self, job_id: str) -> asyncio.Future[None]:
-        """Let the server of a job cancel it."""
+        """Let the server of a job cancel it; one that no server has is cancelled by the first one that looks for those."""
         return self._run("request_cancel", job_id)
 
     @property
