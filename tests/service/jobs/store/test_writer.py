@@ -79,7 +79,9 @@ async def test_an_error_of_the_database_names_no_values(database: Database) -> N
         await writer.run(fail)
     writer.close()
 
-    assert 'The store of background jobs failed: duplicate key value violates unique constraint "x".' in str(raised.value)
+    assert 'The store of background jobs failed: duplicate key value violates unique constraint "x".' in str(
+        raised.value
+    )
     assert "secret" not in str(raised.value)
 
 

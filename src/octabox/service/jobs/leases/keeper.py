@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import Notices, StoredJob
 from octabox.service.jobs.store.store import JobStore
 
 logger = logging.getLogger("octabox.jobs")
@@ -23,8 +23,12 @@ ALONE_INTERVAL, SHARED_INTERVAL = LEASE / 3, 2.0
 class LeaseHolder(Protocol):
     """The jobs of this server."""
 
+    def notices(self, job: StoredJob) -> Notices | None:
+        """Return what is to be sent when a job ends."""
+        ...
+
     async def adopt(self, waiting: Sequence[StoredJob], ended: Sequence[StoredJob]) -> None:
-        """Let jobs wait here that were taken over, and notify of those that have ended by that."""
+        """Let jobs wait here that were taken over, and send the notices of those that have ended by that."""
         ...
 
     async def cancel(self, ids: Sequence[str]) -> None:
@@ -80,7 +84,7 @@ class LeaseKeeper:
             await self._holder.cancel(state.cancelled)
         models = None if not state.others else [each for each in state.orphans if self._holder.serves(each)]
         if state.orphans and (models != [] or any(state.orphans.values())):
-            waiting, ended = await self._store.take_over(models, now, self._ttl)
+            waiting, ended = await self._store.take_over(models, now, self._ttl, self._holder.notices)
             await self._holder.adopt(waiting, ended)
         return not state.others
 

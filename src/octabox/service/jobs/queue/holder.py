@@ -9,8 +9,7 @@ from octabox.errors import NotFoundError
 from octabox.service.jobs.queue.dispatcher import Dispatcher
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.webhooks import Webhooks
-from octabox.service.jobs.record import StoredJob
-from octabox.service.jobs.store.store import JobStore
+from octabox.service.jobs.record import Notices, StoredJob
 from octabox.service.protocols import JobObserver
 
 
@@ -19,7 +18,6 @@ class JobHolder:
 
     Args:
         live: The jobs that wait or run.
-        store: The store.
         dispatcher: Runs the jobs.
         webhooks: Sends notices.
         name_of: Returns the name of a model, by that or an alias; raises NotFoundError if this server does not have it.
@@ -29,13 +27,12 @@ class JobHolder:
     def __init__(
         self,
         live: LiveJobs,
-        store: JobStore,
         dispatcher: Dispatcher,
         webhooks: Webhooks,
         name_of: Callable[[str], str],
         observer: JobObserver | None = None,
     ) -> None:
-        self._live, self._store, self._dispatcher, self._webhooks = live, store, dispatcher, webhooks
+        self._live, self._dispatcher, self._webhooks = live, dispatcher, webhooks
         self._name_of, self._observer = name_of, observer
 
     def serves(self, model: str) -> bool:
@@ -46,13 +43,16 @@ class JobHolder:
             return False
         return True
 
+    def notices(self, job: StoredJob) -> Notices | None:
+        """Return what is to be sent when a job ends."""
+        return self._webhooks.notices(job)
+
     async def adopt(self, waiting: Sequence[StoredJob], ended: Sequence[StoredJob]) -> None:
-        """Let jobs wait here that were taken over, and notify of those that have ended by that."""
+        """Let jobs wait here that were taken over, and send the notices of those that have ended by that."""
         if self._observer:
             self._observer.count_job_takeovers(len(waiting) + len(ended))
-        for job in ended:
-            for notice in self._webhooks.notices(job, batch_ended=False):
-                await self._store.add_delivery(notice)
+        if ended:
+            self._webhooks.wake()
         for job in waiting:
             self._live.add(job)
         self._dispatcher.dispatch()

@@ -92,7 +92,7 @@ class JobRecorder:
         seconds = None
         if isinstance(outcome, Generation) and job.started is not None:
             seconds = self._times.learn(job.request.model, max(now - job.started, 0.0))
-        notices = self._webhooks.notices(ended, batch_ended=self._live.leave_batch(job))
+        notices = self._webhooks.notices(ended)
         for delay in (*DELAYS, None):
             try:
                 is_recorded = await self._store.end(ended, notices, seconds)

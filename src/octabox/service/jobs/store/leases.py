@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, insert, or_, select, update
 
 from octabox.errors import GenerationCancelledError, OctaboxError
 from octabox.service.jobs.errors import JobStoreError, WorkerLostError
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import Notices, StoredJob
+from octabox.service.jobs.store.schema.deliveries import add_notices, lock_batch
 from octabox.service.jobs.store.schema.rows import to_job
 from octabox.service.jobs.store.schema.serialization import encode_error
 from octabox.service.jobs.store.schema.tables import jobs, servers
@@ -95,7 +96,12 @@ def request_cancel(connection: Connection, job_id: str) -> None:
 
 
 def take_over(
-    connection: Connection, server: str, models: Sequence[str] | None, now: float, expires: float
+    connection: Connection,
+    server: str,
+    models: Sequence[str] | None,
+    now: float,
+    expires: float,
+    notices_of: Callable[[StoredJob], Notices | None],
 ) -> tuple[list[StoredJob], list[StoredJob]]:
     """Take over the jobs that no server has. Those that ran wait again at their places, or fail if that happened before.
 
@@ -107,6 +113,7 @@ def take_over(
         models: Their models; None is all.
         now: The time in seconds since the epoch.
         expires: When those that end expire.
+        notices_of: Returns what is to be sent when a job ends.
 
     Returns:
         The jobs that wait, in the order in which they were accepted, and those that have failed or are cancelled.
@@ -121,6 +128,9 @@ def take_over(
     for row in connection.execute(select(jobs).where(*own).order_by(jobs.c.number)).mappings().all():
         if row["id"] not in before:
             job = _queue_lost(connection, row, now, expires)
+            if job.ended is not None and (notices := notices_of(job)):
+                lock_batch(connection, notices)
+                add_notices(connection, notices)
             (waiting if job.ended is None else ended).append(job)
     return waiting, ended
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import Notices, StoredJob
 from octabox.service.jobs.store.connection import StoreConnection
 
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ class StoreMembership(StoreConnection):
         await asyncio.to_thread(self.presence.leave)
 
     async def take_over(
-        self, models: Sequence[str] | None, now: float, ttl: float
+        self,
+        models: Sequence[str] | None,
+        now: float,
+        ttl: float,
+        notices_of: Callable[[StoredJob], Notices | None],
     ) -> tuple[list[StoredJob], list[StoredJob]]:
         """Take over the jobs that no server has, and return those that wait, and those that have ended by that.
 
@@ -66,9 +70,10 @@ class StoreMembership(StoreConnection):
             models: Their models; None is all.
             now: The time in seconds since the epoch.
             ttl: Seconds that a job is kept after its end.
+            notices_of: Returns what is to be sent when a job ends.
         """
         taken: tuple[list[StoredJob], list[StoredJob]] = await self._run(
-            "take_over", self.server, models, now, now + ttl
+            "take_over", self.server, models, now, now + ttl, notices_of
         )
         return taken
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, StoredJob
+from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, Notices, StoredJob
 from octabox.service.jobs.store.membership import StoreMembership
 from octabox.service.jobs.store.schema.rows import end_values
 from octabox.service.jobs.store.schema.serialization import decode_request
@@ -58,7 +58,7 @@ class JobStore(StoreMembership):
         """Let a job with one of these statuses wait at this server; return whether it had one."""
         return self._run("queue_again", job_id, statuses, values, self.server)
 
-    async def end(self, job: StoredJob, notices: Sequence[Delivery], seconds: float | None) -> bool:
+    async def end(self, job: StoredJob, notices: Notices | None, seconds: float | None) -> bool:
         """Record the end of a job, the webhooks to send, and the seconds of a run of its model.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, delete, func, insert, select, update
@@ -11,10 +11,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import ResultExpiredError
-from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, Marks, StoredJob
+from octabox.service.jobs.record import JobQuery, MarkChange, Marks, Notices, StoredJob
+from octabox.service.jobs.store.schema.deliveries import add_notices, lock_batch
 from octabox.service.jobs.store.schema.rows import decode_marks, encode_marks, file_names, to_job
 from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
-from octabox.service.jobs.store.schema.tables import deliveries, jobs, properties, run_times
+from octabox.service.jobs.store.schema.tables import jobs, properties, run_times
 
 #: Name of the property with the number of the last job.
 LAST_NUMBER = "last_number"
@@ -99,7 +100,7 @@ def end(
     connection: Connection,
     job_id: str,
     values: Mapping[str, Any],
-    notices: Iterable[Delivery],
+    notices: Notices | None,
     seconds: float | None,
     server: str,
 ) -> bool:
@@ -108,10 +109,12 @@ def end(
     Returns:
         Whether it was a job of this server; nothing is recorded otherwise.
     """
+    if notices:
+        lock_batch(connection, notices)
     if not change(connection, job_id, values, server):
         return False
-    for notice in notices:
-        add_delivery(connection, notice)
+    if notices:
+        add_notices(connection, notices)
     if seconds is not None:
         model = connection.execute(select(jobs.c.model).where(jobs.c.id == job_id)).scalar_one()
         _upsert(connection, run_times, {"model": model}, {"seconds": seconds})
@@ -232,33 +235,6 @@ def _upsert(connection: Connection, table: Table, key: Mapping[str, Any], values
 def all_run_times(connection: Connection) -> dict[str, float]:
     """Return the seconds of a run by model."""
     return {row.model: row.seconds for row in connection.execute(select(run_times))}
-
-
-def due_deliveries(connection: Connection, limit: int, now: float, pause: float) -> list[Delivery]:
-    """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
-
-    Args:
-        connection: The connection.
-        limit: How many at most.
-        now: The time in seconds since the epoch.
-        pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
-    """
-    due = select(deliveries).order_by(deliveries.c.due).limit(limit).with_for_update(skip_locked=True)
-    found = [Delivery(**row) for row in connection.execute(due).mappings()]
-    ready = [each.id for each in found if each.due <= now]
-    connection.execute(update(deliveries).where(deliveries.c.id.in_(ready)).values(due=now + pause))
-    return found
-
-
-def add_delivery(connection: Connection, notice: Delivery) -> None:
-    """Add a webhook, or change its number of attempts and its time."""
-    connection.execute(delete(deliveries).where(deliveries.c.id == notice.id))
-    connection.execute(insert(deliveries).values(**vars(notice)))
-
-
-def remove_delivery(connection: Connection, delivery_id: str) -> None:
-    """Delete a webhook."""
-    connection.execute(delete(deliveries).where(deliveries.c.id == delivery_id))
 
 
 def _select(query: JobQuery) -> Select[Any]:
