@@ -646,6 +646,35 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     assert "completed" == (await two.ended("b"))[0].status
 
 
+async def test_a_pause_holds_the_jobs_of_all_servers(servers: Servers) -> None:
+    """Each server learns of it when it renews its lease; what one has paused stays when another one changes others."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("run", "sent")
+    await one.runs.started("run")
+    await one.queue.controls.pause("one")
+    await two.queue.controls.pause("two")
+    await two.queue.controls.pause()
+    assert ["*", "one", "two"] == two.queue.controls.paused
+    await one.queue.lease.renew()
+    one.runs.end_of("run").set()
+    await one.ended("run")
+    await two.accept("held")
+    assert ["*", "one", "two"] == one.queue.controls.paused
+    with pytest.raises(JobStateError, match="All models are paused"):
+        await one.queue.controls.resume("two")
+    assert (["run"], []) == (one.runs.order, two.runs.order)
+    one.runs.automatic = True
+    await one.queue.controls.resume()
+    await two.queue.controls.pause("two")
+    await two.ended("held")
+
+    assert "completed" == (await one.ended("sent"))[0].status
+    await one.queue.controls.resume("two")
+    await two.queue.lease.renew()
+    assert [] == two.queue.controls.paused
+
+
 def known_other(model: str) -> str:
     """Return the name of the only model."""
     if model != "other":

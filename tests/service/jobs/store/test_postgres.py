@@ -61,7 +61,10 @@ async def test_two_servers_at_once(url: str, tmp_path: Path) -> None:
         await servers.one.accept("key", key="once")
         with pytest.raises(IdempotencyError):
             await servers.two.accept("other", key="once", params={"prompt": "other"})
-        await servers.two.queue.store.set_property("paused", "[]")
+        pauses = [each.queue.controls.pause(name) for each in (servers.one, servers.two) for name in ("p", "q", "r")]
+        await asyncio.gather(*pauses)
+        assert {"p", "q", "r"} == await servers.one.queue.store.paused()
+        await servers.two.queue.controls.resume()
         await servers.one.ended("key")
     finally:
         await servers.close()

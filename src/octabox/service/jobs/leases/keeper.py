@@ -23,6 +23,10 @@ ALONE_INTERVAL, SHARED_INTERVAL = LEASE / 3, 2.0
 class LeaseHolder(Protocol):
     """The jobs of this server."""
 
+    async def refresh(self) -> None:
+        """Learn what other servers have changed: which models are paused."""
+        ...
+
     def notices(self, job: StoredJob) -> Notices | None:
         """Return what is to be sent when a job ends."""
         ...
@@ -80,6 +84,7 @@ class LeaseKeeper:
             await self._holder.abandon()
             await self._store.register(now, now + LEASE)
             return False
+        await self._holder.refresh()
         if state.cancelled:
             await self._holder.cancel(state.cancelled)
         models = None if not state.others else [each for each in state.orphans if self._holder.serves(each)]

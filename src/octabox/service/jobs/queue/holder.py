@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from octabox.errors import NotFoundError
+from octabox.service.jobs.queue.controls import QueueControls
 from octabox.service.jobs.queue.dispatcher import Dispatcher
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.webhooks import Webhooks
@@ -19,6 +20,7 @@ class JobHolder:
     Args:
         live: The jobs that wait or run.
         dispatcher: Runs the jobs.
+        controls: Pauses models.
         webhooks: Sends notices.
         name_of: Returns the name of a model, by that or an alias; raises NotFoundError if this server does not have it.
         observer: Counts the jobs that are taken over.
@@ -28,11 +30,12 @@ class JobHolder:
         self,
         live: LiveJobs,
         dispatcher: Dispatcher,
+        controls: QueueControls,
         webhooks: Webhooks,
         name_of: Callable[[str], str],
         observer: JobObserver | None = None,
     ) -> None:
-        self._live, self._dispatcher, self._webhooks = live, dispatcher, webhooks
+        self._live, self._dispatcher, self._controls, self._webhooks = live, dispatcher, controls, webhooks
         self._name_of, self._observer = name_of, observer
 
     def serves(self, model: str) -> bool:
@@ -42,6 +45,10 @@ class JobHolder:
         except NotFoundError:
             return False
         return True
+
+    async def refresh(self) -> None:
+        """Learn what other servers have changed: which models are paused."""
+        await self._controls.load()
 
     def notices(self, job: StoredJob) -> Notices | None:
         """Return what is to be sent when a job ends."""

@@ -64,7 +64,7 @@ class JobQueue:
         self._dispatcher = Dispatcher(generation, self._live, store, recorder)
         self._acceptor = Acceptor(generation, store, self._live, self._times, webhooks, limits, clock, name_of)
         self.controls = QueueControls(self._live, store, self._dispatcher, name_of)
-        holder = JobHolder(self._live, self._dispatcher, webhooks, name_of, observer)
+        holder = JobHolder(self._live, self._dispatcher, self.controls, webhooks, name_of, observer)
         self.lease = LeaseKeeper(store, holder, limits.ttl, clock)
         self.results = JobResults(store, lambda: self.is_open, limits.ttl, clock)
         self._opening = asyncio.Lock()
@@ -94,7 +94,6 @@ class JobQueue:
                 await self.store.open()
                 self._live.place = await self.store.last_place()
                 self._times.load(await self.store.run_times())
-                await self.controls.load()
                 await self.lease.start()
             except BaseException:
                 await self.store.close()

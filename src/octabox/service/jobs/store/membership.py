@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from octabox.service.jobs.errors import JobStoreError
@@ -80,6 +80,21 @@ class StoreMembership(StoreConnection):
     def request_cancel(self, job_id: str) -> asyncio.Future[None]:
         """Let the server of a job cancel it; one that no server has is cancelled by the first one that looks for those."""
         return self._run("request_cancel", job_id)
+
+    async def paused(self) -> set[str]:
+        """Return the models that one of the servers has paused."""
+        models: set[str] = await self._run("paused")
+        return models
+
+    async def change_paused(self, added: Collection[str] = (), removed: Collection[str] | None = ()) -> set[str]:
+        """Pause models and resume others, at all servers, and return those that are paused then.
+
+        Args:
+            added: The models to pause.
+            removed: The models to resume; None is all.
+        """
+        models: set[str] = await self._run("change_paused", added, removed)
+        return models
 
     @property
     def presence(self) -> Presence:

@@ -125,15 +125,6 @@ class JobStore(StoreMembership):
         seconds: dict[str, float] = await self._run("all_run_times")
         return seconds
 
-    async def get_property(self, name: str) -> str | None:
-        """Return a value of the store; None if it is not set."""
-        value: str | None = await self._run("get_property", name)
-        return value
-
-    def set_property(self, name: str, value: str) -> asyncio.Future[None]:
-        """Set a value of the store."""
-        return self._run("set_property", name, value)
-
     async def due_deliveries(self, limit: int, now: float, pause: float) -> list[Delivery]:
         """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, delete, func, insert, select, update
@@ -19,6 +19,9 @@ from octabox.service.jobs.store.schema.tables import jobs, properties, run_times
 
 #: Name of the property with the number of the last job.
 LAST_NUMBER = "last_number"
+
+#: Name of the property with the paused models.
+PAUSED = "paused"
 
 
 def accept(
@@ -225,10 +228,37 @@ def set_property(connection: Connection, name: str, value: str) -> None:
     _upsert(connection, properties, {"name": name}, {"value": value})
 
 
+def paused(connection: Connection) -> set[str]:
+    """Return the paused models."""
+    return {*json.loads(get_property(connection, PAUSED) or "[]")}
+
+
+def change_paused(connection: Connection, added: Collection[str], removed: Collection[str] | None) -> set[str]:
+    """Pause models and resume others, and return those that are paused then; those that other servers pause stay.
+
+    Args:
+        connection: The connection.
+        added: The models to pause.
+        removed: The models to resume; None is all.
+    """
+    row = {"name": PAUSED, "value": "[]"}
+    # So that there is a row, which other servers wait for.
+    connection.execute(_insert_of(connection)(properties).values(**row).on_conflict_do_nothing(index_elements=["name"]))
+    found = select(properties.c.value).where(properties.c.name == PAUSED).with_for_update()
+    before = {*json.loads(connection.execute(found).scalar_one())}
+    after = (before - {*(before if removed is None else removed)}) | {*added}
+    set_property(connection, PAUSED, json.dumps(sorted(after)))
+    return after
+
+
+def _insert_of(connection: Connection) -> Any:
+    """Return what makes statements to insert rows that may exist."""
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+
+
 def _upsert(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Insert a row, or change that with the same key, which another server may be inserting too."""
-    insert_row = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = insert_row(table).values(**key, **values)
+    row = _insert_of(connection)(table).values(**key, **values)
     connection.execute(row.on_conflict_do_update(index_elements=[*key], set_=dict(values)))
 
 
