@@ -143,6 +143,7 @@ class RayEngine(QueueEngine):
                 self._load_timeout,
                 key,
                 occupied,
+                partial(self._reservations.holds, key),
             )
 
         return RequestQueue(

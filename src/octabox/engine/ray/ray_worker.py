@@ -97,6 +97,7 @@ class RayWorker:
             if messages:
                 start = replace(start, store=messages.url, probe=await asyncio.to_thread(messages.put, b"octabox"))
             started = await actor.start.remote(start)
+            reservation.note_card(started.card)
         except BaseException as error:
             await asyncio.shield(reservation.release())
             if isinstance(error, RayError):
