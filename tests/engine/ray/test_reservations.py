@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -279,6 +281,22 @@ async def test_memory_that_runs_out_unloads_nothing_elsewhere() -> None:
     assert ["large"] == failed
     assert "idle" in [each.model for each in engine.status()]
     await engine.close()
+
+
+async def test_old_messages_are_deleted_while_the_engine_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A server may run for months, and others that share the store may be killed meanwhile."""
+    monkeypatch.setattr(RayEngine, "connect", lambda _: None)
+    engine = engine_of(FakeWorkers(), file_store=str(tmp_path))
+    await engine.start()
+    task = engine._sweeping
+    assert task is not None
+    await settle()
+    assert not task.done()
+    await engine.close()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert task.cancelled()
+    assert engine._sweeping is None
 
 
 async def test_a_node_that_is_lost_meanwhile_is_replaced_by_any(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,7 @@ class JobRecorder:
                 files = await asyncio.to_thread(self._write, outcome)
             except JobStoreError as error:
                 outcome = error
+        size = sum(len(each.content) for each in outcome.artifacts) if isinstance(outcome, Generation) else 0
         now = self._clock()
         ended = replace(job, files=files)
         ended.end(outcome, now, self._ttl)
@@ -95,7 +96,7 @@ class JobRecorder:
         notices = self._webhooks.notices(ended)
         for delay in (*DELAYS, None):
             try:
-                is_recorded = await self._store.end(ended, notices, seconds)
+                is_recorded = await self._store.end(ended, notices, seconds, size)
                 break
             except JobStoreError as error:
                 if delay is None:

@@ -58,13 +58,19 @@ class JobStore(StoreMembership):
         """Let a job with one of these statuses wait at this server; return whether it had one."""
         return self._run("queue_again", job_id, statuses, values, self.server)
 
-    async def end(self, job: StoredJob, notices: Notices | None, seconds: float | None) -> bool:
-        """Record the end of a job, the webhooks to send, and the seconds of a run of its model.
+    async def end(self, job: StoredJob, notices: Notices | None, seconds: float | None, size: int) -> bool:
+        """Record the end of a job.
+
+        Args:
+            job: The job.
+            notices: The webhooks to send.
+            seconds: The seconds of a run of its model.
+            size: How many bytes its files have.
 
         Returns:
             Whether it was a job of this server; nothing is recorded otherwise.
         """
-        values = {**end_values(job), "bytes": await asyncio.to_thread(self.files.size, job.files)}
+        values = {**end_values(job), "bytes": size}
         recorded: bool = await self._run("end", job.id, values, notices, seconds, self.server)
         return recorded
 
