@@ -194,7 +194,7 @@ async def prune(queue: JobQueue, query: JobQuery) -> int:
 
 
 async def _open_store(store: JobStore, live: LiveJobs, times: RunTimes, lease: LeaseKeeper) -> None:
-    """Open a store, and read what it contains; where that fails it is closed again, since the next request opens it anew."""
+    """Open a store, and read what it contains; where that fails it is closed again, since the next request opens it again."""
     try:
         await store.open()
         live.place = await store.last_place()
