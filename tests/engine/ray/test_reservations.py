@@ -272,8 +272,9 @@ async def test_a_client_that_leaves_ends_the_wait_for_a_place(monkeypatch: pytes
 
 async def test_memory_that_runs_out_unloads_nothing_elsewhere() -> None:
     """A replica has reserved its memory; an idle one of another model may be on another node."""
-    failed, answers = list[str](), [Loaded("cpu", 0.1), LoadFailed(OutOfMemoryError("Memory ran out."))]
-    engine = engine_of(FakeWorkers(answers=answers), on_out_of_memory=failed.append)
+    failed = list[str]()
+    workers = FakeWorkers(answers=(Loaded("cpu", 0.1), LoadFailed(OutOfMemoryError("Memory ran out."))))
+    engine = engine_of(workers, on_out_of_memory=failed.append)
     await client_of(engine, name="idle").result()
     with pytest.raises(OutOfMemoryError):
         await client_of(engine, name="large").result()

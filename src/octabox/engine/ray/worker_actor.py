@@ -193,7 +193,7 @@ def _prepare_environment() -> None:
 
 def _assigned_card() -> str | None:
     """Return the id of the accelerator that this actor has a share of; None if it has none."""
-    return next(iter(ray.get_runtime_context().get_accelerator_ids().get("GPU", ())), None)  # type: ignore[no-untyped-call]
+    return next(iter(ray.get_runtime_context().get_accelerator_ids().get("GPU", ())), None)
 
 
 def _assigned_resources() -> dict[str, Any]:
