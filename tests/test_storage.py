@@ -93,6 +93,20 @@ def test_a_file_that_is_gone_is_an_error_with_the_store(tmp_path: Path) -> None:
         FileStore(str(tmp_path)).read(random_name())
 
 
+def test_a_store_that_does_not_respond_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file that it may have is not missing: a link would be taken to have expired."""
+    store, name = FileStore(f"memory://{tmp_path}"), random_name()
+    store.write(name, b"x")
+
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("No route to host.")
+
+    monkeypatch.setattr(MemoryFileSystem, "info", fail)
+    with pytest.raises(CapacityError, match="cannot be read: ConnectionError: No route to host"):
+        store.find(name)
+    assert store.find("not a name") is None
+
+
 def test_a_url_that_is_not_valid_is_refused() -> None:
     """The error names the setting."""
     with pytest.raises(ConfigError, match="`file_store`") as caught:

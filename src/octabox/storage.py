@@ -114,18 +114,22 @@ class FileStore:
         try:
             return bytes(self._fs.cat_file(self._path(name)))
         except Exception as error:
-            raise CapacityError(
-                f"A file of `file_store` '{self.shown}' cannot be read: {_describe(error)}.", hint=_HINT
-            ) from error
+            raise self._unreadable(error) from error
 
     def find(self, name: str) -> StoredFile | None:
-        """Return a file; None if there is none with this name, or the store does not respond."""
+        """Return a file; None if there is none with this name.
+
+        Raises:
+            CapacityError: The store does not respond.
+        """
         if not is_file_name(name):
             return None
         try:
             return _stored(name, self._fs.info(self._path(name)))
-        except Exception:  # noqa: BLE001 (each file system has its own errors)
+        except FileNotFoundError:
             return None
+        except Exception as error:
+            raise self._unreadable(error) from error
 
     def drop(self, names: Collection[str]) -> None:
         """Delete files, if they exist."""
@@ -162,6 +166,10 @@ class FileStore:
             self.read(name)
         finally:
             self.drop([name])
+
+    def _unreadable(self, error: Exception) -> CapacityError:
+        """Return the error of a file that cannot be read."""
+        return CapacityError(f"A file of `file_store` '{self.shown}' cannot be read: {_describe(error)}.", hint=_HINT)
 
     @property
     def _is_local(self) -> bool:

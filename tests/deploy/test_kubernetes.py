@@ -9,9 +9,11 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from ray.scripts.scripts import start as ray_start
 
 from octabox.cli.main import cli
 from octabox.cli.serve import command as serve
+from octabox.engine.ray.resources import replica_resources
 
 #: A version of Kubernetes that is older than those in support.
 VERSION = "1.30.0"
@@ -74,6 +76,42 @@ def test_the_flags_of_the_server_exist() -> None:
 
     assert {"--engine", "--ray-address", "--cluster-grows"} <= set(flags) <= options
     assert cli.get_command(None, "cluster") is not None  # type: ignore[arg-type]
+
+
+def test_probes_need_nothing_that_the_image_lacks() -> None:
+    """Where one is missing, the operator adds its own, which calls wget and the dashboard; ports are those that Ray has."""
+    spec, found = documents()["RayCluster"]["spec"], containers()
+    node_port = int(spec["workerGroupSpecs"][1]["rayStartParams"]["node-manager-port"])
+    options = {name for option in ray_start.params for name in option.opts}
+    probes = {name: [each[f"{kind}Probe"] for kind in ("readiness", "liveness")] for name, each in found.items()}
+
+    assert [{"port": 6379}] * 2 == [each["tcpSocket"] for each in probes["head"]]
+    assert [{"port": node_port}] * 2 == [each["tcpSocket"] for each in probes["accelerators"]]
+    assert ["/readyz", "/healthz"] == [each["httpGet"]["path"] for each in probes["servers"]]
+    assert "--node-manager-port" in options
+
+
+def test_models_reserve_accelerators_that_are_yet_to_be_added() -> None:
+    """While the cluster has none, a model without a device would reserve a CPU, and use an accelerator of the node for that."""
+    words = shlex.split(containers()["servers"]["args"][0].splitlines()[-1])
+    device = words[words.index("--device") + 1]
+
+    assert {"GPU": 1.0} == replica_resources(device, 10**9, [{"CPU": 8.0}])
+
+
+def test_the_image_has_what_the_manifest_needs() -> None:
+    """The version of Ray is that of the manifest; the guide builds it with a torch for accelerators, and the store of jobs."""
+    version = documents()["RayCluster"]["spec"]["rayVersion"]
+    constraints = (FOLDER.parents[1] / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    image = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    guide = (FOLDER.parents[1] / "docs" / "guides" / "cluster.md").read_text(encoding="utf-8").split("## Kubernetes")[1]
+    arguments = set((FOLDER.parent / "Dockerfile").read_text(encoding="utf-8").split())
+
+    assert f"ray=={version}" in constraints
+    assert "--constraint /tmp/constraints.txt" in image
+    assert "--build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu" in guide
+    assert "--build-arg EXTRAS='[postgres]'" in guide
+    assert 'EXTRAS=""' in arguments
 
 
 def test_models_run_only_where_they_are_mounted() -> None:

@@ -82,6 +82,57 @@ def test_memory_counts_like_cpus() -> None:
     assert [("c", ()), ("a", ("large",))] == [(each.device, each.evicted) for each in (place, full)]
 
 
+def test_all_resources_must_suffice() -> None:
+    """Nothing is unloaded on a node that lacks another resource then; what frees both leaves alone."""
+    needed, left = {"CPU": 1.0, "memory": 10e9}, {"CPU": 0.0, "memory": 5e9}
+    held = {"small": HeldPlace("x", "a", {"CPU": 1.0, "memory": 1e9})}
+    assert choose_node("m", needed, {"a": left}, held, residents(Resident("small"))) is None
+    held["more"] = HeldPlace("x", "a", {"CPU": 1.0, "memory": 4e9})
+    both = choose_node("m", needed, {"a": left}, held, residents(Resident("small", 0.0), Resident("more")))
+    held["large"] = HeldPlace("x", "a", {"CPU": 1.0, "memory": 6e9})
+    there = residents(Resident("small", 0.0), Resident("more", 5.0), Resident("large"))
+    one = choose_node("m", needed, {"a": left}, held, there)
+
+    assert both is not None
+    assert one is not None
+    assert [{"small", "more"}, {"large"}] == [{*both.evicted}, {*one.evicted}]
+
+
+def test_shares_of_several_accelerators_do_not_add_up() -> None:
+    """A replica is on one of them: what it needs more is unloaded there, and on no other one."""
+    held = {
+        "first": HeldPlace("x", "a", {"GPU": 0.6}, "0"),
+        "second": HeldPlace("x", "a", {"GPU": 0.4}, "1"),
+        "third": HeldPlace("x", "a", {"GPU": 0.2}, "1"),
+    }
+    there = residents(Resident("first", 3.0), Resident("second", 2.0), Resident("third", 0.0))
+    found = [
+        choose_node("m", {"GPU": share}, {"a": {"GPU": 0.8}}, held, there, {"a": 2}) for share in (0.4, 0.5, 0.7, 1.0)
+    ]
+
+    assert [(), ("third",), ("second",), ("second", "third")] == [
+        each and tuple(sorted(each.evicted)) for each in found
+    ]
+
+
+def test_what_others_hold_is_on_some_accelerator() -> None:
+    """A share whose accelerator is not known, such as that of another server, leaves the others free."""
+    cards = {"a": 3}
+    found = [choose_node("m", {"GPU": 0.5}, {"a": {"GPU": left}}, {}, {}, cards) for left in (2.6, 1.2, 0.4)]
+
+    assert [True, True, False] == [each is not None for each in found]
+
+
+def test_a_node_that_refuses_unloads_something() -> None:
+    """What seems to be free is not, such as where the parts of it are on several accelerators."""
+    held = {"one": HeldPlace("x", "a", CPU), "two": HeldPlace("x", "a", CPU)}
+    there, free = residents(Resident("one", 2.0), Resident("two", 1.0)), {"a": {"CPU": 3.0, "memory": 9e9}}
+    found = [choose_node("m", CPU, free, held, there, refused=nodes) for nodes in ((), ("a",))]
+
+    assert [(), ("two",)] == [each and each.evicted for each in found]
+    assert choose_node("m", CPU, free, {}, {}, refused=("a",)) is None
+
+
 def test_shares_of_an_accelerator_add_up() -> None:
     """As many replicas leave as the share needs."""
     held = {name: HeldPlace("x", "a", {"GPU": 0.3}) for name in ("one", "two", "three")}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 from fake_worker import Client, FakeWorker, FakeWorkers, call, settle
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
+from octabox.engine.messages import Loaded, LoadFailed
 from octabox.engine.ray import reservations
 from octabox.engine.ray.engine import RayEngine
 from octabox.engine.ray.node_placement import HeldPlace
 from octabox.engine.ray.reservations import NODE_LABEL, Reservations
-from octabox.errors import ServerStoppingError, WorkerDiedError
+from octabox.errors import OutOfMemoryError, ServerStoppingError, WorkerDiedError
+from queue_houses import until
 
 
 class Places(Reservations):
@@ -191,7 +195,7 @@ def places_on(
     monkeypatch: pytest.MonkeyPatch, replicas: Replicas, free: dict[str, dict[str, float]], **held: str
 ) -> Reservations:
     """Return the places of a cluster with these free resources, on whose nodes the replicas are."""
-    nodes = [{"Alive": True, "Resources": {"CPU": 1.0}}]
+    nodes = [{"Alive": True, "NodeID": "any", "Resources": {"CPU": 1.0}}]
     monkeypatch.setattr(reservations, "placement_group", Group)
     monkeypatch.setattr(reservations, "all_nodes", lambda: nodes)
     monkeypatch.setattr(reservations, "available_by_node", lambda: free)
@@ -226,6 +230,74 @@ async def test_another_replica_has_a_place_where_that_costs_no_more_than_it_is_w
     assert [False, True] == found
     assert await places.has_room(model, 0, (), 0.0)
     assert [] == replicas.evicted
+
+
+async def test_a_place_that_only_seems_to_be_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cluster does not give it, the replica that costs least leaves memory, instead of a wait for nothing."""
+    replicas = Replicas(dear=9.0, cheap=1.0)
+    places = places_on(monkeypatch, replicas, {"a": {"CPU": 1.0}}, dear="a", cheap="a")
+    monkeypatch.setattr(Group, "wait", lambda *_: bool(replicas.evicted))
+    await places.reserve("new", configuration("new"))
+
+    assert ["cheap"] == replicas.evicted
+
+
+async def test_a_client_that_leaves_ends_the_wait_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits in the cluster would let an autoscaler add a node, or idle replicas be unloaded, for nobody."""
+    removed, waits, workers = list[Any](), list[int](), FakeWorkers()
+    places = places_on(monkeypatch, Replicas(), {"any": {}})
+    places._timeout = 600.0
+    monkeypatch.setattr(Group, "wait", lambda *_: waits.append(1))
+    monkeypatch.setattr(reservations, "remove_placement_group", removed.append)
+    monkeypatch.setattr(reservations, "POLL", 0.0)
+
+    async def start(reserve: Any, order: Any, *arguments: Any) -> FakeWorker:
+        await reserve(order.model)
+        return await workers.start(order, *arguments)
+
+    engine = RayEngine(start_worker=start, reservations=places)
+    client = client_of(engine)
+    await until(lambda: len(waits) > 2)
+    assert [] == removed
+    await client.leave()
+    await until(lambda: removed)
+    monkeypatch.setattr(Group, "wait", lambda *_: True)
+    other = client_of(engine)
+    worker = await workers.next_started()
+
+    assert worker in workers.started
+    await other.result()
+    await engine.close()
+
+
+async def test_memory_that_runs_out_unloads_nothing_elsewhere() -> None:
+    """A replica has reserved its memory; an idle one of another model may be on another node."""
+    failed = list[str]()
+    workers = FakeWorkers(answers=(Loaded("cpu", 0.1), LoadFailed(OutOfMemoryError("Memory ran out."))))
+    engine = engine_of(workers, on_out_of_memory=failed.append)
+    await client_of(engine, name="idle").result()
+    with pytest.raises(OutOfMemoryError):
+        await client_of(engine, name="large").result()
+
+    assert ["large"] == failed
+    assert "idle" in [each.model for each in engine.status()]
+    await engine.close()
+
+
+async def test_old_messages_are_deleted_while_the_engine_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A server may run for months, and others that share the store may be killed meanwhile."""
+    monkeypatch.setattr(RayEngine, "connect", lambda _: None)
+    engine = engine_of(FakeWorkers(), file_store=str(tmp_path))
+    await engine.start()
+    task = engine._sweeping
+    assert task is not None
+    await settle()
+    assert not task.done()
+    await engine.close()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert task.cancelled()
+    assert engine._sweeping is None
 
 
 async def test_a_node_that_is_lost_meanwhile_is_replaced_by_any(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import time
@@ -13,11 +14,13 @@ import pytest
 
 from fake_worker import PIPELINE, model
 from octabox.engine.messages import Finished, RunFinished, Start, WorkerOptions
+from octabox.engine.ray import stored_messages
 from octabox.engine.ray.stored_messages import MAX_AGE, MIN_BYTES, MessageStore, StoredMessage
 from octabox.engine.ray.worker_actor import RemoteStart, WorkerActor, open_messages
 from octabox.errors import CapacityError, LoadError, WorkerDiedError
 from octabox.storage import FileStore
 from octabox.types import Artifact, Generation
+from queue_houses import until
 
 
 @pytest.fixture
@@ -71,11 +74,18 @@ def test_no_message_has_the_password_of_the_store() -> None:
     assert "hunter2" not in repr(start)
 
 
-def test_messages_that_nobody_has_taken_are_deleted(messages: MessageStore, tmp_path: Path) -> None:
-    """Those of a server that was killed long ago; those that are under way stay."""
-    old, new = messages.put(b"old"), messages.put(b"new")
-    os.utime(tmp_path / "messages" / old.name, (time.time() - MAX_AGE - 1,) * 2)
-    messages.delete_old()
+async def test_messages_that_nobody_has_taken_are_deleted(
+    messages: MessageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regularly, those of a server that was killed long ago; those that are under way stay."""
+    monkeypatch.setattr(stored_messages, "SWEEP_INTERVAL", 0.01)
+    new = messages.put(b"new")
+    deleting = asyncio.create_task(messages.delete_old())
+    for _ in range(2):
+        old = tmp_path / "messages" / messages.put(b"old").name
+        os.utime(old, (time.time() - MAX_AGE - 1,) * 2)
+        await until(lambda old=old: not old.exists())  # type: ignore[misc]
+    deleting.cancel()
 
     assert b"new" == messages.take(new)
     assert [] == list((tmp_path / "messages").iterdir())

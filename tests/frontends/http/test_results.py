@@ -251,4 +251,5 @@ def test_a_store_that_fails_is_a_lack_of_room(tmp_path: Path) -> None:
 
     with pytest.raises(CapacityError, match="file_store"):
         results.keep(artifact())
-    assert results.find("A" * 32) is None
+    with pytest.raises(CapacityError, match="file_store"):
+        results.find("A" * 32)

@@ -120,7 +120,7 @@ class Residency(ResidentModels):
             await load(placed)
         except OutOfMemoryError as error:
             self.on_out_of_memory(name)
-            there = [each for each in self._others(name) if placed.device in (None, each.device)]
+            there = self._on_same_device(name, placed.device)
             evicted = select_evicted(each for each in there if not each.asleep) or select_evicted(there)
             if evicted is None:
                 raise

@@ -35,6 +35,7 @@ class WorkerSupervisor(WorkerHolder):
         load_timeout: Seconds for a load.
         key: Name of the replica among the models in memory; by default that of the model.
         occupied: Returns the devices that the model must not be on, since other replicas are.
+        has_place: Returns whether there is a place for the worker, where starting it waits for one.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class WorkerSupervisor(WorkerHolder):
         load_timeout: float,
         key: str = "",
         occupied: Callable[[], Collection[str]] = tuple,
+        has_place: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.key, self._occupied = key or name, occupied
+        self.key, self._occupied, self._has_place = key or name, occupied, has_place
         self.name, self._options, self._residency = name, options, residency
         self._starter = WorkerStarter(name, processes, start_worker, load_timeout)
         self._sent = SentCalls(name, residency.notify_freed)
@@ -89,9 +91,15 @@ class WorkerSupervisor(WorkerHolder):
         """Cancel the call of a request, if the worker has it."""
         if request in self._sent and self.worker and self.worker.process:
             await self.worker.process.send(CancelCall(request.sent_id))
-        elif request is self.loading.request and (self.worker is None or self.asleep):
+        elif request is self.loading.request and self._waits_for_room:
             # A load that has begun continues, since the model may be requested again; one that waits for room does not.
             self.loading.leave(GenerationCancelledError("The request was cancelled.", model=self.name))
+
+    @property
+    def _waits_for_room(self) -> bool:
+        """Whether no process loads the model yet."""
+        has_begun = self.worker is not None and (self.worker.process is not None or self._has_place())
+        return not has_begun or self.asleep
 
     def fail_all(self, error: OctaboxError) -> None:
         """Fail all calls that the worker has been sent."""

@@ -103,6 +103,7 @@ class RayEngine(QueueEngine):
         )
         store = open_store(file_store)
         self._messages = MessageStore(store) if store else None
+        self._sweeping: asyncio.Task[None] | None = None
         self._start_worker = start_worker or partial(RayWorker.start, messages=self._messages)
         # The processes start on the nodes, so that those of this machine are never used.
         self._processes = ProcessStarter(spawns=True)
@@ -121,13 +122,16 @@ class RayEngine(QueueEngine):
         """Connect to the cluster; the workers on its nodes import what each model needs."""
         del models
         self._closed = False
-        if self._messages:
-            await asyncio.to_thread(self._messages.delete_old)
+        if self._messages and self._sweeping is None:
+            self._sweeping = asyncio.create_task(self._messages.delete_old(), name="old messages")
         self.connect()  # Ray sets signal handlers, which only the main thread may do; nothing is served yet.
 
     async def close(self) -> None:
         """Fail all requests, end all workers, refuse new requests, and leave the cluster."""
         await super().close()
+        if self._sweeping:
+            self._sweeping.cancel()
+            self._sweeping = None
         if self._connected:
             self._connected = False
             await asyncio.to_thread(disconnect)
@@ -143,6 +147,7 @@ class RayEngine(QueueEngine):
                 self._load_timeout,
                 key,
                 occupied,
+                partial(self._reservations.holds, key),
             )
 
         return RequestQueue(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from octabox.engine.cluster.index import ClusterIndex
-from octabox.engine.cluster.placement import Placement, choose_device
-from octabox.engine.cluster.state import Device, Replica
+from octabox.engine.cluster.eviction import plan_eviction
+from octabox.engine.cluster.placement import Placement
+from octabox.engine.cluster.state import Replica
 from octabox.engine.local.resident.room import ResidentModel, as_replica
 from octabox.engine.ray.resources import Resources
 
-#: Units of a place for one replica: those of a node are counted by the resource that it lacks most.
+#: Units of the amount of a resource that a replica reserves: what is unloaded is planned in whole numbers.
 PLACE = 10_000
 
 
@@ -23,11 +23,21 @@ class HeldPlace:
         model: Name of its model.
         node: Id of its node.
         resources: What it has reserved there.
+        card: Id of its accelerator there; None where it has none, or until that is known.
     """
 
     model: str
     node: str
     resources: Resources
+    card: str | None = None
+
+
+@dataclass
+class _Room:
+    """A node, or one of its accelerators: what is free there, and the places that replicas hold."""
+
+    left: dict[str, float]
+    held: dict[str, HeldPlace]
 
 
 def choose_node(
@@ -36,6 +46,8 @@ def choose_node(
     free: Mapping[str, Resources],
     held: Mapping[str, HeldPlace],
     residents: Mapping[str, ResidentModel],
+    cards: Mapping[str, int] | None = None,
+    refused: Collection[str] = (),
 ) -> Placement | None:
     """Return the node where a place for a replica costs least; None if no node can have one free.
 
@@ -48,26 +60,91 @@ def choose_node(
         free: The free resources of each node that is alive, by its id.
         held: The places of replicas, by their names.
         residents: The replicas in memory by their names, of which idle ones may be unloaded.
+        cards: How many accelerators each node has, by its id.
+        refused: Nodes that did not give a place that seemed to be free: something must be unloaded there.
     """
-    index = ClusterIndex()
+    found: list[tuple[float, float, str, Placement]] = []
     for node, left in free.items():
-        scarce = min(resources, key=lambda name, left=left: left.get(name, 0.0) / resources[name])  # type: ignore[misc]
+        scarce = _by_scarcity(resources, left)[0]
         there = {name: place for name, place in held.items() if place.node == node}
-        sizes = {
-            name: round(PLACE * place.resources.get(scarce, 0.0) / resources[scarce])
-            for name, place in there.items()
-            if name in residents
-        }
-        room = round(PLACE * left.get(scarce, 0.0) / resources[scarce])
         same = sum(place.model == model for place in there.values())
         spared = "GPU" not in resources and left.get("GPU", 0.0) > 0
-        # None of them waits, so that this decides between places that cost nothing.
-        order = same + spared / 2 - min(room / PLACE, 1e6) / 1e7
-        index.put_device(Device(node, room + sum(sizes.values()), node, busy_until=order - 1e6))
-        for name, size in sizes.items():
-            index.put(replace(as_replica(residents[name], None), device=node, size=size))
+        order = same + spared / 2 - min(left.get(scarce, 0.0) / resources[scarce], 1e6) / 1e7
+        for room in _rooms(resources, left, there, (cards or {}).get(node, 0)):
+            if node in refused:
+                room.left[scarce] = min(room.left.get(scarce, 0.0), resources[scarce] * (1 - 1 / PLACE))
+            evicted = _plan(resources, room, residents)
+            if evicted is not None:
+                cost = sum(residents[name].keep_value for name in evicted)
+                found.append((cost, order, node, Placement(node, tuple(evicted), cost)))
+    return min(found, key=lambda each: each[:3])[3] if found else None
 
-    def value(replica: Replica) -> float:
-        return residents[replica.name].keep_value
 
-    return choose_device(index, "", PLACE, 0.0, value, 0.0)
+def _rooms(resources: Resources, left: Resources, there: Mapping[str, HeldPlace], count: int) -> list[_Room]:
+    """Return where on a node the place can be: on one of its accelerators, since what is free of several does not add up.
+
+    Args:
+        resources: What a replica reserves.
+        left: The free resources of the node.
+        there: The places that replicas hold there.
+        count: How many accelerators the node has.
+    """
+    if count < 2 or "GPU" not in resources:  # noqa: PLR2004 (there is nothing to add up)
+        return [_Room(dict(left), dict(there))]
+    on_card: dict[str, dict[str, HeldPlace]] = {}
+    for name, place in there.items():
+        if place.card is not None:
+            on_card.setdefault(place.card, {})[name] = place
+    held = [*on_card.values(), *({} for _ in range(count - len(on_card)))]
+    shares = [sum(place.resources.get("GPU", 0.0) for place in each.values()) for each in held]
+    rooms = [_Room({**left, "GPU": 1.0 - share}, each) for share, each in zip(shares, held, strict=True)]
+    # What other servers and replicas that start hold is on cards that are not known: Ray fills up the fullest first.
+    unknown = count - sum(shares) - left.get("GPU", 0.0)
+    for room in sorted(rooms, key=lambda each: each.left["GPU"]):
+        taken = min(max(unknown, 0.0), room.left["GPU"])
+        room.left["GPU"] -= taken
+        unknown -= taken
+    return rooms
+
+
+def _plan(resources: Resources, room: _Room, residents: Mapping[str, ResidentModel]) -> list[str] | None:
+    """Return what is unloaded so that all resources suffice for a replica; None if that is not possible.
+
+    Args:
+        resources: What a replica reserves.
+        room: Where.
+        residents: The replicas in memory by their names.
+    """
+    left, evicted = dict(room.left), list[str]()
+    for resource in _by_scarcity(resources, left):
+        needed = resources[resource]
+        candidates = [
+            replace(as_replica(residents[name], None), size=round(PLACE * place.resources.get(resource, 0.0) / needed))
+            for name, place in room.held.items()
+            if name in residents and name not in evicted
+        ]
+        missing = round(PLACE * (1 - left.get(resource, 0.0) / needed))
+        plan = plan_eviction([each for each in candidates if each.size], missing, _value_of(residents))
+        if plan is None:
+            return None
+        for each in plan:
+            evicted.append(each.name)
+            for name, amount in room.held[each.name].resources.items():
+                left[name] = left.get(name, 0.0) + amount
+    # Those that a later resource needs may have made earlier ones superfluous.
+    for name in sorted(evicted, key=lambda each: -residents[each].keep_value):
+        without = {each: left.get(each, 0.0) - room.held[name].resources.get(each, 0.0) for each in resources}
+        if all(round(PLACE * (1 - without[each] / resources[each])) <= 0 for each in resources):
+            left |= without
+            evicted.remove(name)
+    return evicted
+
+
+def _by_scarcity(resources: Resources, left: Resources) -> list[str]:
+    """Return the names of resources, that of which a node has the least for a replica first."""
+    return sorted(resources, key=lambda name: left.get(name, 0.0) / resources[name])
+
+
+def _value_of(residents: Mapping[str, ResidentModel]) -> Callable[[Replica], float]:
+    """Return the function of what unloading a replica costs."""
+    return lambda replica: residents[replica.name].keep_value

@@ -21,6 +21,7 @@ from octabox.engine.local.processes.packing import pack_message
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.messages import FromWorker, Start, ToWorker
 from octabox.engine.ray.reservations import Reservation
+from octabox.engine.ray.resources import Resources
 from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore, StoredMessage
 from octabox.engine.ray.worker_actor import RemoteStart, Started, WorkerActor
 from octabox.errors import CapacityError, LoadError, OctaboxError, WorkerDiedError
@@ -93,10 +94,11 @@ class RayWorker:
                 .remote()
             )
             has_files = await asyncio.to_thread(Path(order.model.model).exists)
-            start = RemoteStart(order, str(Path.cwd()), has_files)
+            start = RemoteStart(in_place(order, reservation.resources), str(Path.cwd()), has_files)
             if messages:
                 start = replace(start, store=messages.url, probe=await asyncio.to_thread(messages.put, b"octabox"))
             started = await actor.start.remote(start)
+            reservation.note_card(started.card)
         except BaseException as error:
             await asyncio.shield(reservation.release())
             if isinstance(error, RayError):
@@ -205,6 +207,18 @@ def _as_lost(error: OctaboxError) -> OctaboxError:
     if isinstance(error, WorkerDiedError):
         error.lost = not error.hung
     return error
+
+
+def in_place(order: Start, resources: Resources) -> Start:
+    """Return the start of a worker with the device of its place: one without an accelerator must use none of its node.
+
+    Args:
+        order: The start.
+        resources: What was reserved. Ray does not hide the accelerators of a node from an actor that has reserved none.
+    """
+    if resources.get("GPU"):
+        return order
+    return replace(order, model=order.model.model_copy(update={"device": "cpu"}))
 
 
 def start_error(error: RayError, model: str) -> OctaboxError:

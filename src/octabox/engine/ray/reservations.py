@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -55,12 +56,17 @@ class Reservation:
         group: Its placement group.
         resources: What it reserves.
         on_release: Called when it is given up.
+        on_card: Called with the id of its accelerator, once that is known.
     """
 
     def __init__(
-        self, group: PlacementGroup, resources: Resources, on_release: Callable[[], None] = lambda: None
+        self,
+        group: PlacementGroup,
+        resources: Resources,
+        on_release: Callable[[], None] = lambda: None,
+        on_card: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        self._group, self.resources, self._on_release = group, resources, on_release
+        self._group, self.resources, self._on_release, self.note_card = group, resources, on_release, on_card
 
     @property
     def strategy(self) -> PlacementGroupSchedulingStrategy:
@@ -141,7 +147,8 @@ class Reservations:
             CapacityError: There is no place in time, or no node could ever hold the model.
         """
         resources = await self.resources(model)
-        self._check_possible(model, resources)
+        if not self._grows:
+            check_possible(model, resources)
         end = time.monotonic() + self._timeout
         reserved = await self._reserve_on_node(name, model, resources)
         if reserved is None:
@@ -153,6 +160,10 @@ class Reservations:
                 raise
         self._held[name] = HeldPlace(model.name, await reserved.node(), resources)
         return reserved
+
+    def holds(self, name: str) -> bool:
+        """Return whether a replica has a place."""
+        return name in self._held
 
     @property
     def several_devices(self) -> bool:
@@ -178,7 +189,7 @@ class Reservations:
         weights = await asyncio.to_thread(size_on_disk, model)
         nodes = await asyncio.to_thread(node_resources)
         device = device_type(model.device or self._device)
-        needed = await asyncio.to_thread(self._needed, model, device)
+        needed = await asyncio.to_thread(_bytes_needed, model, device, self._dtype)
         return replica_resources(device, weights, nodes, needed, accelerator_limit(self._limits, device))
 
     async def _reserve_on_node(self, name: str, model: ModelConfig, resources: Resources) -> Reservation | None:
@@ -202,53 +213,47 @@ class Reservations:
         Raises:
             CapacityError: None has it in time.
         """
+        refused = set[str]()
         while True:
-            place = await self._make_place(name, model, reserved.resources)
+            place = await self._make_place(name, model, reserved.resources, refused)
             if await reserved.wait(POLL if place is None else FREE_TIMEOUT):
                 return
+            if place is not None:
+                refused.add(place)
             if time.monotonic() >= end:
                 raise _no_place(model, reserved.resources, f"in {self._timeout:g} seconds")
 
-    async def _make_place(self, name: str, model: ModelConfig, resources: Resources) -> str | None:
+    async def _make_place(
+        self, name: str, model: ModelConfig, resources: Resources, refused: Collection[str] = ()
+    ) -> str | None:
         """Unload what a replica costs least to have a place for; return the node, or None if there is no such place."""
-        place = await self._find_place(name, model, resources)
+        place = await self._find_place(name, model, resources, refused)
         for evicted in place.evicted if place else ():
             await self._replicas.evict(evicted)
         return place.device if place else None
 
-    async def _find_place(self, name: str, model: ModelConfig, resources: Resources) -> Placement | None:
+    async def _find_place(
+        self, name: str, model: ModelConfig, resources: Resources, refused: Collection[str] = ()
+    ) -> Placement | None:
         """Return the node where a place for a replica costs least, and what is unloaded there; None if there is none."""
-        free = await asyncio.to_thread(available_by_node)
+        free, cards = await asyncio.to_thread(available_by_node), await asyncio.to_thread(node_cards)
         residents = {key: each for key, each in self._replicas.resident().items() if key != name}
-        return choose_node(model.name, resources, free, self._held, residents)
+        return choose_node(model.name, resources, free, self._held, residents, cards, refused)
 
     async def _request(self, name: str, resources: Resources, node: str | None) -> Reservation:
         """Request a place on a node, or on any."""
         create = partial(placement_group, [dict(resources)], "SPREAD")
         if node is not None:
             create = partial(create, bundle_label_selector=[{NODE_LABEL: node}])
-        return Reservation(await asyncio.to_thread(create), resources, partial(self._forget, name))
+        group = await asyncio.to_thread(create)
+        return Reservation(group, resources, partial(self._forget, name), partial(self._note_card, name))
 
     def _forget(self, name: str) -> None:
         self._held.pop(name, None)
 
-    def _needed(self, model: ModelConfig, device: str | None) -> int | None:
-        """Return how many bytes a replica needs on an accelerator; None where its weights are not on this machine."""
-        kind = "cuda" if device in (None, ACCELERATOR) else device  # Any accelerator has the same dtypes.
-        try:
-            sizes = weight_bytes(model, kind, self._dtype)
-        except (OSError, ValueError):
-            return None  # The load reports what is wrong with its files.
-        return None if sizes is None else needed_bytes(sum(sizes.values()))
-
-    def _check_possible(self, model: ModelConfig, resources: Resources) -> None:
-        """Refuse a model that no node could hold, unless an autoscaler may add one.
-
-        Raises:
-            CapacityError: No node has these resources, even if it were idle.
-        """
-        if not self._grows and not has_room(resources, node_resources()):
-            raise _no_place(model, resources, "even if it were idle")
+    def _note_card(self, name: str, card: str | None) -> None:
+        if name in self._held:
+            self._held[name] = replace(self._held[name], card=card)
 
 
 def node_of_group(group: PlacementGroup) -> str:
@@ -259,6 +264,31 @@ def node_of_group(group: PlacementGroup) -> str:
 def node_resources() -> Sequence[Resources]:
     """Return all resources of each node that is alive."""
     return [node["Resources"] for node in all_nodes() if node["Alive"]]
+
+
+def check_possible(model: ModelConfig, resources: Resources) -> None:
+    """Refuse a model that no node could hold.
+
+    Raises:
+        CapacityError: No node has these resources, even if it were idle.
+    """
+    if not has_room(resources, node_resources()):
+        raise _no_place(model, resources, "even if it were idle")
+
+
+def node_cards() -> dict[str, int]:
+    """Return how many accelerators each node that is alive has, by its id."""
+    return {node["NodeID"]: int(node["Resources"].get("GPU", 0)) for node in all_nodes() if node["Alive"]}
+
+
+def _bytes_needed(model: ModelConfig, device: str | None, dtype: str) -> int | None:
+    """Return how many bytes a replica needs on an accelerator; None where its weights are not on this machine."""
+    kind = "cuda" if device in (None, ACCELERATOR) else device  # Any accelerator has the same dtypes.
+    try:
+        sizes = weight_bytes(model, kind, dtype)
+    except (OSError, ValueError):
+        return None  # The load reports what is wrong with its files.
+    return None if sizes is None else needed_bytes(sum(sizes.values()))
 
 
 def _no_place(model: ModelConfig, resources: Resources, when: str) -> CapacityError:

@@ -70,6 +70,11 @@ class ClusterResidency(Residency):
         """Return the replicas in memory by their names."""
         return {each.name: each for each in self._models.values() if each.resident}
 
+    def _on_same_device(self, name: str, device: str | None) -> list[ResidentModel]:
+        """Return none: a replica has reserved its memory, and what has the same type of device may be on any node."""
+        del name, device
+        return []
+
     async def evict(self, name: str) -> None:
         """Unload a replica for another one, unless it has come into use."""
         # There must be no await before the unload, so that no request comes between.

@@ -6,6 +6,7 @@ that a user who can write to the store cannot change what is unpickled.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ MIN_BYTES = 1024**2
 
 #: Seconds after which a message that nobody has taken is deleted, such as that of a server that was killed.
 MAX_AGE = 24 * 3600.0
+
+#: Seconds between two looks for those.
+SWEEP_INTERVAL = 3600.0
 
 #: Folder of the store.
 FOLDER = "messages"
@@ -69,6 +73,8 @@ class MessageStore:
             )
         return content
 
-    def delete_old(self) -> None:
-        """Delete the messages that nobody has taken."""
-        self._files.sweep(age=MAX_AGE)
+    async def delete_old(self) -> None:
+        """Delete the messages that nobody has taken, regularly, until it is cancelled."""
+        while True:
+            await asyncio.to_thread(self._files.sweep, age=MAX_AGE)
+            await asyncio.sleep(SWEEP_INTERVAL)

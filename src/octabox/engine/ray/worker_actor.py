@@ -55,10 +55,12 @@ class Started:
     Args:
         pid: Id of its process on that node.
         node: Address of the node.
+        card: Id of the accelerator that the actor has a share of; None if it has none.
     """
 
     pid: int | None
     node: str
+    card: str | None = None
 
 
 class WorkerActor:
@@ -83,7 +85,7 @@ class WorkerActor:
         _prepare_environment()
         context = ProcessStarter(spawns=True).context
         self._process = await WorkerProcess.start(start.order, self._messages.put_nowait, context)
-        return Started(self._process.pid, node)
+        return Started(self._process.pid, node, _assigned_card())
 
     async def send(self, content: bytes | StoredMessage) -> None:
         """Send a message, as `pack` has written it, to the process.
@@ -187,6 +189,11 @@ def _prepare_environment() -> None:
     for name in THREAD_VARIABLES:
         if os.environ.get(name) == str(reserved):
             del os.environ[name]
+
+
+def _assigned_card() -> str | None:
+    """Return the id of the accelerator that this actor has a share of; None if it has none."""
+    return next(iter(ray.get_runtime_context().get_accelerator_ids().get("GPU", ())), None)
 
 
 def _assigned_resources() -> dict[str, Any]:

@@ -168,3 +168,18 @@ class Delivery:
     body: str
     attempts: int = 0
     due: float = 0.0
+
+
+@dataclass(frozen=True)
+class Notices:
+    """The webhooks of the end of a job.
+
+    Args:
+        job: Its own one.
+        batch: That of its batch, which is sent if no job of it waits or runs any more; None if it has none.
+        batch_id: Id of that batch.
+    """
+
+    job: Delivery
+    batch: Delivery | None = None
+    batch_id: str | None = None

@@ -40,7 +40,11 @@ class JobResults:
         self._store, self._is_open, self._ttl, self._clock = store, is_open, ttl, clock
 
     def find(self, name: str) -> StoredResult | None:
-        """Return a result; None if it does not exist, or has expired."""
+        """Return a result; None if it does not exist, or has expired.
+
+        Raises:
+            CapacityError: The store of the files does not respond.
+        """
         file = self._store.files.find(name) if self._is_open() else None
         remaining = 0.0 if file is None else file.modified + self._ttl - self._clock()
         if file is None or remaining <= 0:

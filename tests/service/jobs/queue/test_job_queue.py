@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import replace
@@ -492,7 +493,6 @@ async def test_a_retry_that_cannot_be_stored(house: House, monkeypatch: pytest.M
             await house.queue.retry("a")
     assert "failed" == (await house.queue.find("a")).status
     assert 0 == len(house.queue._live)
-    assert not house.queue._live._members
     await house.queue.retry("a")
 
     assert "completed" == (await house.ended("a"))[0].status
@@ -648,6 +648,69 @@ async def test_servers_share_a_store(servers: Servers) -> None:
     await check_sharing(servers)
 
 
+def used() -> tuple[int, int]:
+    """Return how many threads of stores run, and how many files this process has open."""
+    threads = [each for each in threading.enumerate() if each.name == "job store"]
+    return len(threads), len([*Path("/dev/fd").iterdir()])
+
+
+async def test_what_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
+    """Each request tries it again; a server that is refused holds no thread, no file and no connection meanwhile."""
+    url = f"sqlite:///{tmp_path}/shared.sqlite"
+    one, two = (House(tmp_path / name) for name in ("one", "two"))
+    for house in (one, two):
+        house.folder.mkdir()
+        house.queue = JobQueue(house.runs, JobStore(url, house.folder), clock=lambda: one.now)
+    await one.queue.open()
+    seen = []
+    for _ in range(3):
+        with pytest.raises(JobStoreError, match="data_dir"):
+            await two.queue.find("a")
+        seen.append(used())
+    # SQLite itself keeps a file of the first attempt for the next one.
+    assert [(1, seen[0][1])] * 3 == seen
+    assert [] == [*(two.folder / "jobs" / "servers").iterdir()]
+    await one.queue.close()
+    await two.accept("a")
+    assert "completed" == (await two.ended("a"))[0].status
+    await two.queue.close()
+
+    assert 0 == used()[0]
+
+
+@pytest.mark.parametrize("name", ["last_place", "sweep", "take_over"])
+async def test_a_store_that_fails_while_it_is_opened(house: House, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The server is not one of those that use it, and holds nothing; the next attempt finds all jobs."""
+
+    async def fail(*_: object) -> Any:
+        raise JobStoreError("Full.")
+
+    house.runs.automatic = False
+    await house.accept("a")
+    await house.queue.close()
+    house.runs.automatic, house.queue = True, house.opened()
+    with monkeypatch.context() as patch:
+        patch.setattr(house.queue.store, name, fail)
+        with pytest.raises(JobStoreError, match="Full"):
+            await house.queue.open()
+    assert 0 == used()[0]
+    assert [] == [*(house.folder / "jobs" / "servers").iterdir()]
+    assert "completed" == (await house.ended("a"))[0].status
+    assert () == (await house.queue.store.renew(0, 1e9)).others
+
+
+async def test_a_client_that_leaves_does_not_end_the_opening(house: House) -> None:
+    """The store is opened once, for all who wait for it."""
+    first = asyncio.create_task(house.queue.open())
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await house.accept("a")
+
+    assert "completed" == (await house.ended("a"))[0].status
+    assert 1 == used()[0]
+
+
 async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
     """A server that does not renew it loses its jobs, whose results it does not record; it goes on with a new lease."""
     one, two = servers.one, servers.two
@@ -698,6 +761,35 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     assert "completed" == (await two.ended("b"))[0].status
 
 
+async def test_a_pause_holds_the_jobs_of_all_servers(servers: Servers) -> None:
+    """Each server learns of it when it renews its lease; what one has paused stays when another one changes others."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("run", "sent")
+    await one.runs.started("run")
+    await one.queue.controls.pause("one")
+    await two.queue.controls.pause("two")
+    await two.queue.controls.pause()
+    assert ["*", "one", "two"] == two.queue.controls.paused
+    await one.queue.lease.renew()
+    one.runs.end_of("run").set()
+    await one.ended("run")
+    await two.accept("held")
+    assert ["*", "one", "two"] == one.queue.controls.paused
+    with pytest.raises(JobStateError, match="All models are paused"):
+        await one.queue.controls.resume("two")
+    assert (["run"], []) == (one.runs.order, two.runs.order)
+    one.runs.automatic = True
+    await one.queue.controls.resume()
+    await two.queue.controls.pause("two")
+    await two.ended("held")
+
+    assert "completed" == (await one.ended("sent"))[0].status
+    await one.queue.controls.resume("two")
+    await two.queue.lease.renew()
+    assert [] == two.queue.controls.paused
+
+
 def known_other(model: str) -> str:
     """Return the name of the only model."""
     if model != "other":
@@ -723,6 +815,37 @@ async def test_models_of_another_server(servers: Servers) -> None:
     await third.queue.close()
 
     assert ["a"] == third.runs.order
+
+
+async def test_a_job_whose_model_no_server_has_is_cancelled(servers: Servers) -> None:
+    """By any server, since none will ever run it; others of its model wait still, for a server that has it."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    for house in (one, two):
+        house.queue.lease._holder._name_of = known_other  # type: ignore[attr-defined]
+    third = House(one.folder)
+    third.runs.automatic = False
+    third.queue = JobQueue(third.runs, JobStore(None, one.folder), clock=lambda: one.now)
+    await third.accept("ran", "a", "b")
+    await third.runs.started("ran")
+    await end_abruptly(third.queue)
+    await two.queue.lease.renew()
+    for name in ("ran", "a"):
+        deleting = asyncio.create_task(two.queue.delete(name))
+        await until(lambda name=name: _is_to_be_cancelled(one, name))  # type: ignore[misc]
+        await one.queue.lease.renew()
+        assert "cancelled" == (await deleting).status
+        with pytest.raises(GenerationNotFoundError):
+            await two.queue.find(name)
+
+    assert "queued" == (await two.queue.find("b")).status
+    assert ([], []) == (one.runs.order, two.runs.order)
+
+
+def _is_to_be_cancelled(house: House, name: str) -> bool:
+    """Return whether another server has requested to cancel a job."""
+    with contextlib.closing(sqlite3.connect(house.folder / "jobs" / "jobs.sqlite")) as database:
+        return bool(database.execute("SELECT cancel_requested FROM jobs WHERE id = ?", (name,)).fetchone()[0])
 
 
 async def test_jobs_belong_to_their_client(house: House) -> None:

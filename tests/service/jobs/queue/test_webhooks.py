@@ -14,12 +14,14 @@ import httpx
 import openai
 import pytest
 
-from octabox.errors import ForbiddenUrlError, GenerationError, InvalidParameterError
+from octabox.errors import ForbiddenUrlError, GenerationError, InvalidParameterError, ModelNotFoundError
 from octabox.security.urls import UrlGuard
+from octabox.service.jobs import JobQueue, QueueLimits, Submission
 from octabox.service.jobs.queue.webhooks import DELAYS, Webhooks
 from octabox.service.jobs.record import StoredJob
 from octabox.service.jobs.store.store import JobStore
 from octabox.types import GenerationRequest
+from queue_houses import Runs, end_abruptly, until
 
 KEY = secrets.token_bytes(32)
 URL = "https://host.example/hook"
@@ -49,8 +51,8 @@ class Receiver:
         self.received: list[httpx.Request] = []
         self.now = 1_700_000_000.0
         self._statuses = [*statuses]
-        guard = UrlGuard(self._resolve, lambda: httpx.MockTransport(self._answer))
-        self.store, self.webhooks = store, Webhooks(store, KEY, guard, lambda: self.now)
+        self.guard = UrlGuard(self._resolve, lambda: httpx.MockTransport(self._answer))
+        self.store, self.webhooks = store, Webhooks(store, KEY, self.guard, lambda: self.now)
         self.address, self.response = "8.8.8.8", dict[str, Any]()
 
     async def _resolve(self, host: str, port: int) -> list[str]:
@@ -58,12 +60,32 @@ class Receiver:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.received.append(request)
-        return httpx.Response(self._statuses.pop(0), **self.response)
+        return httpx.Response(self._statuses.pop(0) if self._statuses else 200, **self.response)
 
     async def end(self, job: StoredJob, *, batch_ended: bool = False) -> None:
         """Send the notices of the end of a job."""
-        for notice in self.webhooks.notices(job, batch_ended=batch_ended):
-            await self.store.add_delivery(notice)
+        notices = self.webhooks.notices(job)
+        assert notices
+        await self.store.add_delivery(notices.job)
+        if batch_ended:
+            assert notices.batch
+            await self.store.add_delivery(notices.batch)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of the events that it has received."""
+        return [json.loads(request.content)["type"] for request in self.received]
+
+    def queue(self, runs: Runs, folder: Path, *models: str) -> JobQueue:
+        """Return the queue of a server that has some models, or all, and sends its webhooks here."""
+
+        def name_of(model: str) -> str:
+            if models and model not in models:
+                raise ModelNotFoundError("There is none.")
+            return model
+
+        limits = QueueLimits()
+        return JobQueue(runs, JobStore(None, folder), limits, KEY, self.guard, lambda: self.now, name_of=name_of)
 
     async def serve(self, count: int) -> None:
         """Send what is due, until it has received so many."""
@@ -148,6 +170,49 @@ async def test_private_addresses_receive_nothing(store: JobStore) -> None:
 
     assert [] == receiver.received
     assert [1] == [each.attempts for each in await store.due_deliveries(9, 0, 0)]
+
+
+async def test_a_batch_that_several_servers_take_over_ends_once(tmp_path: Path) -> None:
+    """However its jobs are spread: the end of the last one is that of the batch."""
+    receiver, runs = Receiver(JobStore(None, tmp_path), *()), [Runs() for _ in range(3)]
+    runs[0].automatic = runs[2].automatic = False
+    first = receiver.queue(runs[0], tmp_path)
+    second, third = (receiver.queue(each, tmp_path, name) for each, name in zip(runs[1:], "xy", strict=True))
+    for queue in (first, second, third):
+        await queue.open()
+    requests = [GenerationRequest(name, id=f"{name}{index}") for name in "xy" for index in range(2)]
+    await first.accept([Submission(each, webhook=URL) for each in requests], batch=True)
+    await end_abruptly(first)
+    for queue in (second, third):
+        await queue.lease.renew()
+    await until(lambda: len(receiver.received) == 2)
+    before = receiver.kinds
+    for name in ("y0", "y1"):
+        runs[2].end_of(name).set()
+    await until(lambda: "batch.completed" in receiver.kinds)
+    await asyncio.sleep(0.1)
+    for queue in (second, third):
+        await queue.close()
+
+    assert ["generation.completed"] * 2 == before
+    assert ["batch.completed"] + ["generation.completed"] * 4 == sorted(receiver.kinds)
+
+
+async def test_the_end_of_a_batch_by_the_loss_of_its_job(tmp_path: Path) -> None:
+    """A job that fails since its run has ended the server twice is notified of at once, and so is its batch."""
+    receiver, runs = Receiver(JobStore(None, tmp_path), *()), Runs()
+    runs.automatic = False
+    queue = receiver.queue(runs, tmp_path)
+    await queue.accept([Submission(GenerationRequest("x", id="a"), webhook=URL)], batch=True)
+    for _ in range(2):
+        await queue.store.change("a", status="in_progress")
+        await end_abruptly(queue)
+        queue = receiver.queue(runs, tmp_path)
+        await queue.open()
+    await until(lambda: len(receiver.received) == 2)
+    await queue.close()
+
+    assert ["batch.completed", "generation.failed"] == sorted(receiver.kinds)
 
 
 async def _once(receiver: Receiver) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from octabox.service.jobs import JobQuery, JobQueue, JobStore
+from octabox.errors import InvalidParameterError
+from octabox.service.jobs import JobQuery, JobQueue, JobStore, Submission
 from octabox.service.jobs.errors import IdempotencyError, JobStoreError
+from octabox.types import GenerationRequest
 from queue_houses import House, Servers, check_sharing
 
 pytestmark = pytest.mark.slow
@@ -59,7 +61,10 @@ async def test_two_servers_at_once(url: str, tmp_path: Path) -> None:
         await servers.one.accept("key", key="once")
         with pytest.raises(IdempotencyError):
             await servers.two.accept("other", key="once", params={"prompt": "other"})
-        await servers.two.queue.store.set_property("paused", "[]")
+        pauses = [each.queue.controls.pause(name) for each in (servers.one, servers.two) for name in ("p", "q", "r")]
+        await asyncio.gather(*pauses)
+        assert {"p", "q", "r"} == await servers.one.queue.store.paused()
+        await servers.two.queue.controls.resume()
         await servers.one.ended("key")
     finally:
         await servers.close()
@@ -67,6 +72,25 @@ async def test_two_servers_at_once(url: str, tmp_path: Path) -> None:
     assert (40, 40) == (len(numbers), len({*numbers}))
     assert sorted(names[0]) == sorted(name for name in servers.one.runs.order if name[0] == "x")
     assert not {*names[0]} & {*servers.two.runs.order}
+
+
+async def test_the_same_key_or_id_at_two_servers_at_once(url: str, tmp_path: Path) -> None:
+    """The second one waits for the first one: it returns the same job, or refuses the id, as a server alone does."""
+    servers = Servers(House(tmp_path), url)
+    await servers.open()
+    requests = [Submission(GenerationRequest("demo", id=f"same{index}")) for index in range(30)]
+    try:
+        for index, each in enumerate(requests):
+            key = f"key{index}" if index % 2 else None
+            both = [house.queue.accept([each], key) for house in (servers.one, servers.two)]
+            outcomes = await asyncio.gather(*both, return_exceptions=True)
+            refused = [found for found in outcomes if isinstance(found, BaseException)]
+            accepted = [found for found in outcomes if not isinstance(found, BaseException)]
+            assert [InvalidParameterError] * (not key) == [type(found) for found in refused]
+            assert [False, True][: 1 + bool(key)] == sorted(found.replayed for found in accepted)
+            await servers.one.ended(each.request.id)
+    finally:
+        await servers.close()
 
 
 async def test_a_database_that_is_restarted(url: str, tmp_path: Path) -> None:

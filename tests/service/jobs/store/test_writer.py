@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from octabox.service.jobs.errors import JobStoreError
 from octabox.service.jobs.store.database import Database, open_database
@@ -64,6 +65,24 @@ async def test_operations_that_wait_share_a_transaction(database: Database) -> N
     assert [4] == commits
     assert [1, 2, 3] == await writer.run(values)
     writer.close()
+
+
+async def test_an_error_of_the_database_names_no_values(database: Database) -> None:
+    """Clients read it; what PostgreSQL states after its first line are values of a row, such as a client and its key."""
+    writer = Writer(database.engine)
+    message = 'duplicate key value violates unique constraint "x"\nDETAIL:  Key (client)=(secret) already exists.'
+
+    def fail(_: Connection) -> None:
+        raise IntegrityError("INSERT", {}, Exception(message))
+
+    with pytest.raises(JobStoreError) as raised:
+        await writer.run(fail)
+    writer.close()
+
+    assert 'The store of background jobs failed: duplicate key value violates unique constraint "x".' in str(
+        raised.value
+    )
+    assert "secret" not in str(raised.value)
 
 
 async def test_the_end_writes_what_waits(database: Database) -> None:

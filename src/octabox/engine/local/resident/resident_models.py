@@ -62,6 +62,10 @@ class ResidentModels:
         """Return whether a model holds bytes in a place, or will hold some once it is loaded or awake."""
         return bool(model.memory.get(place) or self._needs.get(model.name, MemoryNeed()).bytes.get(place))
 
+    def _on_same_device(self, name: str, device: str | None) -> list[ResidentModel]:
+        """Return the models but one that may be on its device; None is any."""
+        return [each for each in self._others(name) if device in (None, each.device)]
+
     def _others(self, name: str) -> list[ResidentModel]:
         """Return all models but one."""
         return [each for each in self._models.values() if each.name != name]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import Notices, StoredJob
 from octabox.service.jobs.store.store import JobStore
 
 logger = logging.getLogger("octabox.jobs")
@@ -23,8 +23,16 @@ ALONE_INTERVAL, SHARED_INTERVAL = LEASE / 3, 2.0
 class LeaseHolder(Protocol):
     """The jobs of this server."""
 
-    async def adopt(self, waiting: Sequence[StoredJob], failed: Sequence[StoredJob]) -> None:
-        """Let jobs wait here that were taken over, and notify of those that have failed."""
+    async def refresh(self) -> None:
+        """Learn what other servers have changed: which models are paused."""
+        ...
+
+    def notices(self, job: StoredJob) -> Notices | None:
+        """Return what is to be sent when a job ends."""
+        ...
+
+    async def adopt(self, waiting: Sequence[StoredJob], ended: Sequence[StoredJob]) -> None:
+        """Let jobs wait here that were taken over, and send the notices of those that have ended by that."""
         ...
 
     async def cancel(self, ids: Sequence[str]) -> None:
@@ -58,9 +66,13 @@ class LeaseKeeper:
         """Join the servers that use the store, and take over the jobs that no server has."""
         now = self._clock()
         await self._store.register(now, now + LEASE)
-        if not (await self._store.renew(now, now + LEASE)).others:
-            await self._store.sweep(now)  # Before jobs run here, whose files may be without a row for a moment.
-        await self.renew()
+        try:
+            if not (await self._store.renew(now, now + LEASE)).others:
+                await self._store.sweep(now)  # Before jobs run here, whose files may be without a row for a moment.
+            await self.renew()
+        except BaseException:
+            await self._leave()
+            raise
         self._task = asyncio.create_task(self._serve(), name="lease of the job store")
 
     async def renew(self) -> bool:
@@ -72,12 +84,13 @@ class LeaseKeeper:
             await self._holder.abandon()
             await self._store.register(now, now + LEASE)
             return False
+        await self._holder.refresh()
         if state.cancelled:
             await self._holder.cancel(state.cancelled)
         models = None if not state.others else [each for each in state.orphans if self._holder.serves(each)]
-        if state.orphans and models != []:
-            waiting, failed = await self._store.take_over(models, now, self._ttl)
-            await self._holder.adopt(waiting, failed)
+        if state.orphans and (models != [] or any(state.orphans.values())):
+            waiting, ended = await self._store.take_over(models, now, self._ttl, self._holder.notices)
+            await self._holder.adopt(waiting, ended)
         return not state.others
 
     async def stop(self) -> None:
@@ -87,6 +100,10 @@ class LeaseKeeper:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Leave the servers that use the store, if it responds."""
         try:
             await self._store.release()
         except JobStoreError as error:

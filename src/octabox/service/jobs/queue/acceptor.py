@@ -143,7 +143,6 @@ class Acceptor:
             stored = await self._store.queue_again(job.id, RETRIED, losses=0, place=job.place, **empty)
         finally:
             if not stored:
-                self._live.leave_batch(job)
                 self._live.remove(job)
         if not stored:
             raise JobStateError(f"Job '{job.id}' was retried by another request.", parameter="id")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Literal
 
@@ -13,9 +12,6 @@ from octabox.service.jobs.queue.dispatcher import Dispatcher
 from octabox.service.jobs.queue.live_jobs import ALL, LiveJobs
 from octabox.service.jobs.record import MAX_TAGS, MarkChange, Marks, StoredJob
 from octabox.service.jobs.store.store import JobStore
-
-#: Name of the stored value with the paused models.
-PAUSED = "paused"
 
 #: Where a job can be moved to.
 Position = Literal["first", "last", "before", "after"]
@@ -42,8 +38,8 @@ class QueueControls:
         return sorted(self._live.paused)
 
     async def load(self) -> None:
-        """Pause the models that were paused when the store was closed."""
-        self._live.paused.update(json.loads(await self._store.get_property(PAUSED) or "[]"))
+        """Pause and resume models as the store states, which any of the servers that share it may have changed."""
+        await self._apply(await self._store.paused())
 
     async def pause(self, model: str | None = None) -> None:
         """Start no more jobs of a model, by its name or an alias, or of all models; those that run go on.
@@ -53,9 +49,7 @@ class QueueControls:
         """
         if model is not None:
             model = await asyncio.to_thread(self._name_of, model)
-        self._live.paused.add(model or ALL)
-        await self._store.set_property(PAUSED, json.dumps(self.paused))
-        await self._dispatcher.withdraw(job for job in self._live if model in {None, job.request.model})
+        await self._apply(await self._store.change_paused(added=[model or ALL]))
 
     async def resume(self, model: str | None = None) -> None:
         """Start jobs of a model again; without a model, those of all.
@@ -64,13 +58,12 @@ class QueueControls:
             JobStateError: All models are paused, and only one is to be resumed.
             NotFoundError: There is no such model, and none was paused by this name.
         """
+        await self.load()
         if model is not None and model not in self._live.paused:
             model = await asyncio.to_thread(self._name_of, model)
         if model is not None and ALL in self._live.paused:
             raise JobStateError("All models are paused.", hint="Resume all: leave out 'model'.", parameter="model")
-        self._live.paused -= {model} if model else {*self._live.paused}
-        await self._store.set_property(PAUSED, json.dumps(self.paused))
-        self._dispatcher.dispatch()
+        await self._apply(await self._store.change_paused(removed=[model] if model else None))
 
     async def change(
         self,
@@ -125,6 +118,14 @@ class QueueControls:
             raise InvalidParameterError(message, hint="Remove some of its tags.", parameter="add_tags")
         await self._store.mark(job, index, change)
         return marks
+
+    async def _apply(self, paused: set[str]) -> None:
+        """Hold the jobs of models that are paused now, and send those of models that no longer are."""
+        before, self._live.paused = self._live.paused, paused
+        if held := paused - before:
+            await self._dispatcher.withdraw(job for job in self._live if held & {ALL, job.request.model})
+        if before - paused:
+            self._dispatcher.dispatch()
 
     async def _move(self, job: StoredJob, position: Position, other: StoredJob | None) -> None:
         """Give a job another place."""

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from octabox.errors import NotFoundError
+from octabox.service.jobs.queue.controls import QueueControls
 from octabox.service.jobs.queue.dispatcher import Dispatcher
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.webhooks import Webhooks
-from octabox.service.jobs.record import StoredJob
-from octabox.service.jobs.store.store import JobStore
+from octabox.service.jobs.record import Notices, StoredJob
 from octabox.service.protocols import JobObserver
 
 
@@ -19,8 +19,8 @@ class JobHolder:
 
     Args:
         live: The jobs that wait or run.
-        store: The store.
         dispatcher: Runs the jobs.
+        controls: Pauses models.
         webhooks: Sends notices.
         name_of: Returns the name of a model, by that or an alias; raises NotFoundError if this server does not have it.
         observer: Counts the jobs that are taken over.
@@ -29,13 +29,13 @@ class JobHolder:
     def __init__(
         self,
         live: LiveJobs,
-        store: JobStore,
         dispatcher: Dispatcher,
+        controls: QueueControls,
         webhooks: Webhooks,
         name_of: Callable[[str], str],
         observer: JobObserver | None = None,
     ) -> None:
-        self._live, self._store, self._dispatcher, self._webhooks = live, store, dispatcher, webhooks
+        self._live, self._dispatcher, self._controls, self._webhooks = live, dispatcher, controls, webhooks
         self._name_of, self._observer = name_of, observer
 
     def serves(self, model: str) -> bool:
@@ -46,13 +46,20 @@ class JobHolder:
             return False
         return True
 
-    async def adopt(self, waiting: Sequence[StoredJob], failed: Sequence[StoredJob]) -> None:
-        """Let jobs wait here that were taken over, and notify of those that have failed."""
+    async def refresh(self) -> None:
+        """Learn what other servers have changed: which models are paused."""
+        await self._controls.load()
+
+    def notices(self, job: StoredJob) -> Notices | None:
+        """Return what is to be sent when a job ends."""
+        return self._webhooks.notices(job)
+
+    async def adopt(self, waiting: Sequence[StoredJob], ended: Sequence[StoredJob]) -> None:
+        """Let jobs wait here that were taken over, and send the notices of those that have ended by that."""
         if self._observer:
-            self._observer.count_job_takeovers(len(waiting) + len(failed))
-        for job in failed:
-            for notice in self._webhooks.notices(job, batch_ended=False):
-                await self._store.add_delivery(notice)
+            self._observer.count_job_takeovers(len(waiting) + len(ended))
+        if ended:
+            self._webhooks.wake()
         for job in waiting:
             self._live.add(job)
         self._dispatcher.dispatch()

@@ -29,6 +29,8 @@ from octabox.service.jobs.results import JobResults
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService, JobObserver
 
+_HINT = "A background job is kept while it waits or runs, and for a while after its end."
+
 
 class JobQueue:
     """Jobs that are stored when they are accepted, and run in their order, which `controls` change; `results` has their files.
@@ -64,7 +66,7 @@ class JobQueue:
         self._dispatcher = Dispatcher(generation, self._live, store, recorder)
         self._acceptor = Acceptor(generation, store, self._live, self._times, webhooks, limits, clock, name_of)
         self.controls = QueueControls(self._live, store, self._dispatcher, name_of)
-        holder = JobHolder(self._live, store, self._dispatcher, webhooks, name_of, observer)
+        holder = JobHolder(self._live, self._dispatcher, self.controls, webhooks, name_of, observer)
         self.lease = LeaseKeeper(store, holder, limits.ttl, clock)
         self.results = JobResults(store, lambda: self.is_open, limits.ttl, clock)
         self._opening = asyncio.Lock()
@@ -81,15 +83,16 @@ class JobQueue:
         Raises:
             JobStoreError: It cannot be opened.
         """
+        if not self.is_open:
+            # A client that leaves does not end it half-way.
+            await asyncio.shield(asyncio.ensure_future(self._open()))
+
+    async def _open(self) -> None:
+        """Open the store, unless it is open, and let its jobs wait."""
         async with self._opening:
-            if self.is_open:
-                return
-            await self.store.open()
-            self._live.place = await self.store.last_place()
-            self._times.load(await self.store.run_times())
-            await self.controls.load()
-            await self.lease.start()
-            self._sending = asyncio.create_task(self._webhooks.serve(), name="webhooks")
+            if not self.is_open:
+                await _open_store(self.store, self._live, self._times, self.lease)
+                self._sending = asyncio.create_task(self._webhooks.serve(), name="webhooks")
         self._dispatcher.dispatch()
 
     async def accept(
@@ -124,8 +127,7 @@ class JobQueue:
         job = self._live.get(job_id) or await self.store.find(job_id)
         is_hidden = job is not None and (kind not in {None, job.kind} or not may_see(job.client))
         if job is None or is_hidden or (job.expires is not None and job.expires <= self._clock()):
-            hint = "A background job is kept while it waits or runs, and for a while after its end."
-            raise GenerationNotFoundError(f"There is no job '{job_id}'.", hint=hint, parameter="id")
+            raise GenerationNotFoundError(f"There is no job '{job_id}'.", hint=_HINT, parameter="id")
         return self._live.current(job)[0]
 
     async def list(self, query: JobQuery) -> list[StoredJob]:
@@ -189,6 +191,18 @@ async def prune(queue: JobQueue, query: JobQuery) -> int:
     for start in range(0, len(ids), 500):
         await queue.store.remove(ids[start : start + 500])
     return len(ids)
+
+
+async def _open_store(store: JobStore, live: LiveJobs, times: RunTimes, lease: LeaseKeeper) -> None:
+    """Open a store, and read what it contains; where that fails it is closed again, since the next request opens it again."""
+    try:
+        await store.open()
+        live.place = await store.last_place()
+        times.load(await store.run_times())
+        await lease.start()
+    except BaseException:
+        await store.close()
+        raise
 
 
 async def _with_name(query: JobQuery, name_of: Callable[[str], str]) -> JobQuery:

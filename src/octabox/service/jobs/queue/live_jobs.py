@@ -32,7 +32,6 @@ class LiveJobs:
         self.ending: set[str] = set()
         self.reserved: Counter[str] = Counter()
         self.place = 0
-        self._members: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[StoredJob]:
         return iter([*self._jobs.values()])
@@ -48,15 +47,6 @@ class LiveJobs:
         self.place = max(self.place, job.place)
         self._jobs[job.id] = job
         self._logs[job.id] = EventLog(job.attempts)
-        if job.batch:
-            self._members[job.batch] += 1
-
-    def leave_batch(self, job: StoredJob) -> bool:
-        """Count the end of a job in its batch, and return whether it was the last one."""
-        if not job.batch:
-            return False
-        self._members[job.batch] -= 1
-        return self._members[job.batch] == 0 and self._members.pop(job.batch) == 0
 
     def reserve(self, count: int) -> int:
         """Return the place of the first one of new jobs, which are the last in the queue."""
@@ -94,7 +84,6 @@ class LiveJobs:
         """Remove all jobs, since they are no longer this server's."""
         for job in self:
             self.remove(job)
-        self._members.clear()
 
     def of_model(self, model: str) -> list[StoredJob]:
         """Return the jobs of a model."""

@@ -86,16 +86,17 @@ class JobRecorder:
                 files = await asyncio.to_thread(self._write, outcome)
             except JobStoreError as error:
                 outcome = error
+        size = sum(len(each.content) for each in outcome.artifacts) if isinstance(outcome, Generation) else 0
         now = self._clock()
         ended = replace(job, files=files)
         ended.end(outcome, now, self._ttl)
         seconds = None
         if isinstance(outcome, Generation) and job.started is not None:
             seconds = self._times.learn(job.request.model, max(now - job.started, 0.0))
-        notices = self._webhooks.notices(ended, batch_ended=self._live.leave_batch(job))
+        notices = self._webhooks.notices(ended)
         for delay in (*DELAYS, None):
             try:
-                is_recorded = await self._store.end(ended, notices, seconds)
+                is_recorded = await self._store.end(ended, notices, seconds, size)
                 break
             except JobStoreError as error:
                 if delay is None:

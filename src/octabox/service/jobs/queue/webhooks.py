@@ -19,7 +19,7 @@ import httpx
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.security.urls import UrlGuard
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.record import Delivery, StoredJob
+from octabox.service.jobs.record import Delivery, Notices, StoredJob
 from octabox.service.jobs.store.store import JobStore
 
 logger = logging.getLogger("octabox.jobs")
@@ -68,10 +68,10 @@ class Webhooks:
             raise InvalidParameterError(message, hint=hint, parameter="webhook")
         self._guard.check_form(url, "webhook")
 
-    def notices(self, job: StoredJob, *, batch_ended: bool) -> list[Delivery]:
-        """Return what is to be sent when a job ends: its own notice, and that of its batch if it was the last one."""
+    def notices(self, job: StoredJob) -> Notices | None:
+        """Return what is to be sent when a job ends; None if it has no webhook."""
         if not job.webhook:
-            return []
+            return None
         error = str(job.error) if job.error else None
         data: dict[str, object] = {
             "id": job.id,
@@ -80,10 +80,11 @@ class Webhooks:
             "model": job.request.model,
             "error": error,
         }
-        events = [(f"{job.kind}.{job.status}", {**data, "batch": job.batch})]
-        if batch_ended and job.batch:
-            events.append(("batch.completed", {"id": job.batch, "object": "batch"}))
-        return [self._delivery(job.webhook, kind, fields) for kind, fields in events]
+        own = self._delivery(job.webhook, f"{job.kind}.{job.status}", {**data, "batch": job.batch})
+        if not job.batch:
+            return Notices(own)
+        batch = self._delivery(job.webhook, "batch.completed", {"id": job.batch, "object": "batch"})
+        return Notices(own, batch, job.batch)
 
     def wake(self) -> None:
         """Look at the store, since it has new webhooks."""

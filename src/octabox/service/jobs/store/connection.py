@@ -61,12 +61,19 @@ class StoreConnection:
             ConfigError: Its URL is not valid.
             MissingDependencyError: Its driver is not installed.
         """
-        await asyncio.to_thread(self._open)
-        self.secret = (await self._run("get_property", "secret")).encode()
-        if self._shared:
-            # By database, since files that one does not know are deleted.
-            database = hashlib.sha256(b"files" + self.secret).hexdigest()[:16]
-            self._files = SharedFiles(self._shared.within(f"jobs-{database}"))
+        try:
+            await asyncio.to_thread(self._open)
+            self.secret = (await self._run("get_property", "secret")).encode()
+            if self._shared:
+                # By database, since files that one does not know are deleted.
+                database = hashlib.sha256(b"files" + self.secret).hexdigest()[:16]
+                self._files = SharedFiles(self._shared.within(f"jobs-{database}"))
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, OSError):
+                message = f"The folder of the store of background jobs cannot be used: {error.strerror}."
+                raise JobStoreError(message, hint="Check `data_dir`.") from error
+            raise
 
     async def close(self) -> None:
         """Write what waits, and close the database."""
@@ -84,13 +91,13 @@ class StoreConnection:
         from octabox.service.jobs.store import leases  # noqa: PLC0415 (it takes 0.4 seconds and 12 MB)
         from octabox.service.jobs.store.database import open_database  # noqa: PLC0415
         from octabox.service.jobs.store.presence import Presence  # noqa: PLC0415
-        from octabox.service.jobs.store.schema import statements  # noqa: PLC0415
+        from octabox.service.jobs.store.schema import deliveries, statements  # noqa: PLC0415
         from octabox.service.jobs.store.writer import Writer  # noqa: PLC0415
 
         self._database = open_database(self._url, self._folder)
         self._files = None if self._shared else FolderFiles(self._database.folder / "files")
         self._presence = Presence(self._database.folder, self._shared.id if self._shared else None)
-        self._statements = {**vars(statements), **vars(leases)}
+        self._statements = {**vars(deliveries), **vars(statements), **vars(leases)}
         self._writer = Writer(self._database.engine)
 
     def _run(self, name: str, *args: Any) -> asyncio.Future[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -23,13 +23,14 @@ class JobFiles(Protocol):
         """Return the content of a file."""
 
     def find(self, name: str) -> StoredFile | None:
-        """Return a file; None if there is none with this name."""
+        """Return a file; None if there is none with this name.
+
+        Raises:
+            CapacityError: The store of the files does not respond.
+        """
 
     def path(self, name: str) -> Path | None:
         """Return the path of a file on this machine; None if it is read from elsewhere."""
-
-    def size(self, names: Iterable[str]) -> int:
-        """Return how many bytes files have."""
 
     def drop(self, names: Collection[str]) -> None:
         """Delete files, if they exist."""
@@ -95,10 +96,6 @@ class FolderFiles:
         """Return the path of a file."""
         return self._folder / name
 
-    def size(self, names: Iterable[str]) -> int:
-        """Return how many bytes files have."""
-        return sum(file.size for name in names if (file := self.find(name)))
-
     def drop(self, names: Collection[str]) -> None:
         """Delete files, if they exist."""
         for name in names:
@@ -162,16 +159,16 @@ class SharedFiles:
             raise _read_error(error.__cause__)(error.message, hint="Send the request again.") from error
 
     def find(self, name: str) -> StoredFile | None:
-        """Return a file; None if there is none with this name."""
+        """Return a file; None if there is none with this name.
+
+        Raises:
+            CapacityError: The store does not respond.
+        """
         return self._store.find(name)
 
     def path(self, name: str) -> None:
         """Return None, since no file is on this machine."""
         del name
-
-    def size(self, names: Iterable[str]) -> int:
-        """Return how many bytes files have."""
-        return sum(file.size for name in names if (file := self._store.find(name)))
 
     def drop(self, names: Collection[str]) -> None:
         """Delete files, if they exist."""

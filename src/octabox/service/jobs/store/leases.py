@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, insert, or_, select, update
 
+from octabox.errors import GenerationCancelledError, OctaboxError
 from octabox.service.jobs.errors import JobStoreError, WorkerLostError
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import Notices, StoredJob
+from octabox.service.jobs.store.schema.deliveries import add_notices, lock_batch
 from octabox.service.jobs.store.schema.rows import to_job
 from octabox.service.jobs.store.schema.serialization import encode_error
 from octabox.service.jobs.store.schema.tables import jobs, servers
@@ -42,13 +44,13 @@ class LeaseState:
         is_held: Whether it had the lease still.
         others: The other servers.
         cancelled: Ids of its jobs that are to be cancelled.
-        orphans: Models of the jobs that no server has.
+        orphans: Models of the jobs that no server has, and whether one of these jobs is to be cancelled.
     """
 
     is_held: bool
     others: tuple[ServerEntry, ...]
     cancelled: tuple[str, ...]
-    orphans: tuple[str, ...]
+    orphans: Mapping[str, bool]
 
 
 def register(connection: Connection, entry: ServerEntry, now: float) -> None:
@@ -69,12 +71,12 @@ def renew(connection: Connection, server: str, until: float) -> LeaseState:
     renewed = connection.execute(update(servers).where(servers.c.id == server).values(lease_until=until))
     others = connection.execute(select(servers).where(servers.c.id != server)).mappings()
     cancelled = select(jobs.c.id).where(jobs.c.server == server, jobs.c.cancel_requested == 1, jobs.c.ended.is_(None))
-    orphans = select(jobs.c.model).where(_is_orphan()).distinct()
+    orphans = select(jobs.c.model, func.max(jobs.c.cancel_requested)).where(_is_orphan()).group_by(jobs.c.model)
     return LeaseState(
         renewed.rowcount > 0,
         tuple(ServerEntry(**row) for row in others),
         tuple(connection.execute(cancelled).scalars()),
-        tuple(connection.execute(orphans).scalars()),
+        {model: bool(is_cancelled) for model, is_cancelled in connection.execute(orphans)},
     )
 
 
@@ -89,51 +91,70 @@ def remove_ended(connection: Connection, ended: Collection[str], now: float) -> 
 
 
 def request_cancel(connection: Connection, job_id: str) -> None:
-    """Let the server of a job cancel it."""
+    """Let the server of a job cancel it; one that no server has is cancelled by the first one that looks for those."""
     connection.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.ended.is_(None)).values(cancel_requested=1))
 
 
 def take_over(
-    connection: Connection, server: str, models: Sequence[str] | None, now: float, expires: float
+    connection: Connection,
+    server: str,
+    models: Sequence[str] | None,
+    now: float,
+    expires: float,
+    notices_of: Callable[[StoredJob], Notices | None],
 ) -> tuple[list[StoredJob], list[StoredJob]]:
     """Take over the jobs that no server has. Those that ran wait again at their places, or fail if that happened before.
+
+    Those that are to be cancelled are, whatever their model is: no server may have it any more.
 
     Args:
         connection: The connection.
         server: The server that takes them over.
         models: Their models; None is all.
         now: The time in seconds since the epoch.
-        expires: When those that fail expire.
+        expires: When those that end expire.
+        notices_of: Returns what is to be sent when a job ends.
 
     Returns:
-        The jobs that wait, in the order in which they were accepted, and those that have failed.
+        The jobs that wait, in the order in which they were accepted, and those that have failed or are cancelled.
     """
     own = (jobs.c.server == server, jobs.c.ended.is_(None))
     before = set(connection.execute(select(jobs.c.id).where(*own)).scalars())
     orphans = update(jobs).where(_is_orphan())
-    orphans = orphans if models is None else orphans.where(jobs.c.model.in_(models))
+    if models is not None:
+        orphans = orphans.where(or_(jobs.c.model.in_(models), jobs.c.cancel_requested == 1))
     connection.execute(orphans.values(server=server))
-    waiting, failed = list[StoredJob](), list[StoredJob]()
+    waiting, ended = list[StoredJob](), list[StoredJob]()
     for row in connection.execute(select(jobs).where(*own).order_by(jobs.c.number)).mappings().all():
         if row["id"] not in before:
             job = _queue_lost(connection, row, now, expires)
-            (waiting if job.ended is None else failed).append(job)
-    return waiting, failed
+            if job.ended is not None and (notices := notices_of(job)):
+                lock_batch(connection, notices)
+                add_notices(connection, notices)
+            (waiting if job.ended is None else ended).append(job)
+    return waiting, ended
 
 
 def _queue_lost(connection: Connection, row: RowMapping, now: float, expires: float) -> StoredJob:
-    """Let a job that was taken over wait again, or fail, and return it."""
-    if row["status"] == "queued":
+    """Let a job that was taken over wait again, or end it, and return it."""
+    ran = row["status"] != "queued"
+    if not ran and not row["cancel_requested"]:
         return to_job(row)
-    losses = row["losses"] + 1
+    losses = row["losses"] + ran
     values: dict[str, object] = {"status": "queued", "losses": losses}
-    if losses >= MAX_LOSSES:
+    error: OctaboxError | None = None
+    if row["cancel_requested"]:
+        error = GenerationCancelledError("The request was cancelled.", model=row["model"])
+        values["status"] = "cancelled"
+    elif losses >= MAX_LOSSES:
+        values["status"] = "failed"
         error = WorkerLostError(
             f"The server ended {losses} times while the request ran.",
             hint="The request may be the cause, such as by the memory that it needs. To run it again, retry it.",
             model=row["model"],
         )
-        values |= {"status": "failed", "ended": now, "expires": expires, "error": encode_error(error)}
+    if error is not None:
+        values |= {"ended": now, "expires": expires, "error": encode_error(error)}
     connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(**values))
     return to_job({**row, **values})
 

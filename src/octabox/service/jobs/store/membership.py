@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from octabox.service.jobs.errors import JobStoreError
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import Notices, StoredJob
 from octabox.service.jobs.store.connection import StoreConnection
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ class StoreMembership(StoreConnection):
         """
         server = uuid.uuid4().hex
         entry = await asyncio.to_thread(self.presence.enter, server, until)
-        await self._run("register", entry, now)
+        try:
+            await self._run("register", entry, now)
+        except JobStoreError:
+            await asyncio.to_thread(self.presence.leave)
+            raise
         self.server = server
 
     async def renew(self, now: float, until: float) -> LeaseState:
@@ -54,23 +58,43 @@ class StoreMembership(StoreConnection):
         await asyncio.to_thread(self.presence.leave)
 
     async def take_over(
-        self, models: Sequence[str] | None, now: float, ttl: float
+        self,
+        models: Sequence[str] | None,
+        now: float,
+        ttl: float,
+        notices_of: Callable[[StoredJob], Notices | None],
     ) -> tuple[list[StoredJob], list[StoredJob]]:
-        """Take over the jobs that no server has, and return those that wait, and those that have failed by that.
+        """Take over the jobs that no server has, and return those that wait, and those that have ended by that.
 
         Args:
             models: Their models; None is all.
             now: The time in seconds since the epoch.
             ttl: Seconds that a job is kept after its end.
+            notices_of: Returns what is to be sent when a job ends.
         """
         taken: tuple[list[StoredJob], list[StoredJob]] = await self._run(
-            "take_over", self.server, models, now, now + ttl
+            "take_over", self.server, models, now, now + ttl, notices_of
         )
         return taken
 
     def request_cancel(self, job_id: str) -> asyncio.Future[None]:
-        """Let the server of a job cancel it."""
+        """Let the server of a job cancel it; one that no server has is cancelled by the first one that looks for those."""
         return self._run("request_cancel", job_id)
+
+    async def paused(self) -> set[str]:
+        """Return the models that one of the servers has paused."""
+        models: set[str] = await self._run("paused")
+        return models
+
+    async def change_paused(self, added: Collection[str] = (), removed: Collection[str] | None = ()) -> set[str]:
+        """Pause models and resume others, at all servers, and return those that are paused then.
+
+        Args:
+            added: The models to pause.
+            removed: The models to resume; None is all.
+        """
+        models: set[str] = await self._run("change_paused", added, removed)
+        return models
 
     @property
     def presence(self) -> Presence:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, StoredJob
+from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, Notices, StoredJob
 from octabox.service.jobs.store.membership import StoreMembership
 from octabox.service.jobs.store.schema.rows import end_values
 from octabox.service.jobs.store.schema.serialization import decode_request
@@ -64,13 +64,19 @@ class JobStore(StoreMembership):
         """Let a job with one of these statuses wait at this server; return whether it had one."""
         return self._run("queue_again", job_id, statuses, values, self.server)
 
-    async def end(self, job: StoredJob, notices: Sequence[Delivery], seconds: float | None) -> bool:
-        """Record the end of a job, the webhooks to send, and the seconds of a run of its model.
+    async def end(self, job: StoredJob, notices: Notices | None, seconds: float | None, size: int) -> bool:
+        """Record the end of a job.
+
+        Args:
+            job: The job.
+            notices: The webhooks to send.
+            seconds: The seconds of a run of its model.
+            size: How many bytes its files have.
 
         Returns:
             Whether it was a job of this server; nothing is recorded otherwise.
         """
-        values = {**end_values(job), "bytes": await asyncio.to_thread(self.files.size, job.files)}
+        values = {**end_values(job), "bytes": size}
         recorded: bool = await self._run("end", job.id, values, notices, seconds, self.server)
         return recorded
 
@@ -130,15 +136,6 @@ class JobStore(StoreMembership):
         """Return the seconds of a run by model."""
         seconds: dict[str, float] = await self._run("all_run_times")
         return seconds
-
-    async def get_property(self, name: str) -> str | None:
-        """Return a value of the store; None if it is not set."""
-        value: str | None = await self._run("get_property", name)
-        return value
-
-    def set_property(self, name: str, value: str) -> asyncio.Future[None]:
-        """Set a value of the store."""
-        return self._run("set_property", name, value)
 
     async def due_deliveries(self, limit: int, now: float, pause: float) -> list[Delivery]:
         """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.

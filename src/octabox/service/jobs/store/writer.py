@@ -97,7 +97,8 @@ def _store_error(error: Exception) -> Exception:
     """Return the error of an operation: that of the database as ours."""
     if not isinstance(error, SQLAlchemyError):
         return error
-    reason = str(getattr(error, "orig", None) or error)
+    # The other lines are details, such as the values of a row.
+    reason = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
     found = JobStoreError(f"The store of background jobs failed: {reason}.", hint="Check its disk or its server.")
     found.__cause__ = error
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, delete, func, insert, select, update
@@ -11,13 +11,17 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import JobLostError, ResultExpiredError
-from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, Marks, StoredJob
+from octabox.service.jobs.record import JobQuery, MarkChange, Marks, Notices, StoredJob
+from octabox.service.jobs.store.schema.deliveries import add_notices, lock_batch
 from octabox.service.jobs.store.schema.rows import decode_marks, encode_marks, file_names, to_job
 from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
-from octabox.service.jobs.store.schema.tables import deliveries, jobs, properties, run_times
+from octabox.service.jobs.store.schema.tables import jobs, properties, run_times
 
 #: Name of the property with the number of the last job.
 LAST_NUMBER = "last_number"
+
+#: Name of the property with the paused models.
+PAUSED = "paused"
 
 
 def accept(
@@ -34,6 +38,8 @@ def accept(
         Files of ended jobs with the same ids, which are replaced; the hash of the former submission with this key, and its
         jobs; the number of the first row.
     """
+    # First, since it lets other servers wait, whose key or ids may be the same.
+    number = _reserve_numbers(connection, len(rows))
     request_hash, former = find_key(connection, rows[0]["client"], rows[0]["idempotency_key"])
     if former:
         return [], request_hash, former, 0
@@ -45,13 +51,12 @@ def accept(
             message, hint = f"{place}A request '{row['id']}' is waiting or running.", "Give another id, or none."
             raise InvalidParameterError(message, hint=hint, parameter="id")
         dropped += remove(connection, [row["id"]])
-    number = _reserve_numbers(connection, len(rows))
     connection.execute(insert(jobs), [{**row, "number": number + index} for index, row in enumerate(rows)])
     return dropped, "", [], number
 
 
 def _reserve_numbers(connection: Connection, count: int) -> int:
-    """Return the first one of some numbers that no other server uses."""
+    """Return the first one of some numbers that no other server uses; others wait until the end of the transaction."""
     last = properties.c.name == LAST_NUMBER
     increased = cast(cast(properties.c.value, BigInteger) + count, Text)
     connection.execute(update(properties).where(last).values(value=increased))
@@ -109,7 +114,7 @@ def end(
     connection: Connection,
     job_id: str,
     values: Mapping[str, Any],
-    notices: Iterable[Delivery],
+    notices: Notices | None,
     seconds: float | None,
     server: str,
 ) -> bool:
@@ -118,10 +123,12 @@ def end(
     Returns:
         Whether it was a job of this server; nothing is recorded otherwise.
     """
+    if notices:
+        lock_batch(connection, notices)
     if not change(connection, job_id, values, server):
         return False
-    for notice in notices:
-        add_delivery(connection, notice)
+    if notices:
+        add_notices(connection, notices)
     if seconds is not None:
         model = connection.execute(select(jobs.c.model).where(jobs.c.id == job_id)).scalar_one()
         _upsert(connection, run_times, {"model": model}, {"seconds": seconds})
@@ -238,43 +245,43 @@ def set_property(connection: Connection, name: str, value: str) -> None:
     _upsert(connection, properties, {"name": name}, {"value": value})
 
 
+def paused(connection: Connection) -> set[str]:
+    """Return the paused models."""
+    return {*json.loads(get_property(connection, PAUSED) or "[]")}
+
+
+def change_paused(connection: Connection, added: Collection[str], removed: Collection[str] | None) -> set[str]:
+    """Pause models and resume others, and return those that are paused then; those that other servers pause stay.
+
+    Args:
+        connection: The connection.
+        added: The models to pause.
+        removed: The models to resume; None is all.
+    """
+    row = {"name": PAUSED, "value": "[]"}
+    # So that there is a row, which other servers wait for.
+    connection.execute(_insert_of(connection)(properties).values(**row).on_conflict_do_nothing(index_elements=["name"]))
+    found = select(properties.c.value).where(properties.c.name == PAUSED).with_for_update()
+    before = {*json.loads(connection.execute(found).scalar_one())}
+    after = (before - {*(before if removed is None else removed)}) | {*added}
+    set_property(connection, PAUSED, json.dumps(sorted(after)))
+    return after
+
+
+def _insert_of(connection: Connection) -> Any:
+    """Return what makes statements to insert rows that may exist."""
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+
+
 def _upsert(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Insert a row, or change that with the same key, which another server may be inserting too."""
-    insert_row = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    row = insert_row(table).values(**key, **values)
+    row = _insert_of(connection)(table).values(**key, **values)
     connection.execute(row.on_conflict_do_update(index_elements=[*key], set_=dict(values)))
 
 
 def all_run_times(connection: Connection) -> dict[str, float]:
     """Return the seconds of a run by model."""
     return {row.model: row.seconds for row in connection.execute(select(run_times))}
-
-
-def due_deliveries(connection: Connection, limit: int, now: float, pause: float) -> list[Delivery]:
-    """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
-
-    Args:
-        connection: The connection.
-        limit: How many at most.
-        now: The time in seconds since the epoch.
-        pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
-    """
-    due = select(deliveries).order_by(deliveries.c.due).limit(limit).with_for_update(skip_locked=True)
-    found = [Delivery(**row) for row in connection.execute(due).mappings()]
-    ready = [each.id for each in found if each.due <= now]
-    connection.execute(update(deliveries).where(deliveries.c.id.in_(ready)).values(due=now + pause))
-    return found
-
-
-def add_delivery(connection: Connection, notice: Delivery) -> None:
-    """Add a webhook, or change its number of attempts and its time."""
-    connection.execute(delete(deliveries).where(deliveries.c.id == notice.id))
-    connection.execute(insert(deliveries).values(**vars(notice)))
-
-
-def remove_delivery(connection: Connection, delivery_id: str) -> None:
-    """Delete a webhook."""
-    connection.execute(delete(deliveries).where(deliveries.c.id == delivery_id))
 
 
 def _select(query: JobQuery) -> Select[Any]:

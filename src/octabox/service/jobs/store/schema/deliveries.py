@@ -1,0 +1,51 @@
+"""Webhooks in the database, until they are delivered; each function is a part of a transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from octabox.service.jobs.record import Delivery, Notices
+from octabox.service.jobs.store.schema.tables import deliveries, jobs
+
+
+def lock_batch(connection: Connection, notices: Notices) -> None:
+    """Let other servers that end jobs of the same batch wait, so that one of them is the last; to be called before the end."""
+    members = select(jobs.c.id).where(jobs.c.batch == notices.batch_id).order_by(jobs.c.number)
+    if notices.batch:
+        connection.execute(members.limit(1).with_for_update()).all()
+
+
+def add_notices(connection: Connection, notices: Notices) -> None:
+    """Add the webhooks of a job that has ended: its own one, and that of its batch if all of its jobs have."""
+    add_delivery(connection, notices.job)
+    if notices.batch:
+        left = select(jobs.c.id).where(jobs.c.batch == notices.batch_id, jobs.c.ended.is_(None)).limit(1)
+        if connection.execute(left).first() is None:
+            add_delivery(connection, notices.batch)
+
+
+def due_deliveries(connection: Connection, limit: int, now: float, pause: float) -> list[Delivery]:
+    """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
+
+    Args:
+        connection: The connection.
+        limit: How many at most.
+        now: The time in seconds since the epoch.
+        pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
+    """
+    due = select(deliveries).order_by(deliveries.c.due).limit(limit).with_for_update(skip_locked=True)
+    found = [Delivery(**row) for row in connection.execute(due).mappings()]
+    ready = [each.id for each in found if each.due <= now]
+    connection.execute(update(deliveries).where(deliveries.c.id.in_(ready)).values(due=now + pause))
+    return found
+
+
+def add_delivery(connection: Connection, notice: Delivery) -> None:
+    """Add a webhook, or change its number of attempts and its time."""
+    connection.execute(delete(deliveries).where(deliveries.c.id == notice.id))
+    connection.execute(insert(deliveries).values(**vars(notice)))
+
+
+def remove_delivery(connection: Connection, delivery_id: str) -> None:
+    """Delete a webhook."""
+    connection.execute(delete(deliveries).where(deliveries.c.id == delivery_id))
