@@ -53,6 +53,7 @@ class Servicer:
         environment: LocalAI's variables.
         paths: Folders that requests may use.
         decoder: Decodes images.
+        max_pixels: Maximum number of pixels of a scaled image.
         device: Device of the server's settings.
     """
 
@@ -61,6 +62,7 @@ class Servicer:
     environment: Environment
     paths: files.AllowedPaths
     decoder: Decoder
+    max_pixels: int
     device: str | None = None
 
     async def Health(self, request: Message, context: Any) -> Message:  # noqa: ARG002, N802 (the contract's)
@@ -128,7 +130,8 @@ class Servicer:
         """Upscale an image."""
 
         async def run(generation_request: GenerationRequest) -> Generation:
-            return await upscale_image(self.generations, generation_request, request.scale or None, self.decoder)
+            scale = request.scale or None
+            return await upscale_image(self.generations, generation_request, scale, self.decoder, self.max_pixels)
 
         def convert(generation: Generation) -> Converted:
             return results.to_image(generation, animated=False, fps=1)
