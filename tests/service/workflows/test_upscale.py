@@ -25,7 +25,8 @@ async def upscaled(generations: FakeGenerations, scale: int | None, limit: int, 
 def size_of(generation: Generation) -> tuple[int, int]:
     """Return the size of the image."""
     with Image.open(io.BytesIO(generation.artifacts[0].content)) as image:
-        return image.size
+        width, height = image.size
+        return width, height
 
 
 @pytest.mark.parametrize("scale", [5, 200, 2**31 - 1])

@@ -103,8 +103,8 @@ def encode_output(
 
 def _rate(item: OutputItem, output: OutputFormat) -> float:
     """Return the frame rate of a video that is written as GIF; 0 for other outputs."""
-    is_gif = isinstance(item.value, Video) and formats.select_format(item.kind, output) == "gif"
-    return item.value.fps if is_gif else 0.0
+    value = item.value
+    return value.fps if isinstance(value, Video) and formats.select_format(item.kind, output) == "gif" else 0.0
 
 
 def _encode(

@@ -34,7 +34,7 @@ def test_an_animation_has_all_images() -> None:
     """They are its frames."""
     made, warnings = to_image(generation(RED, BLUE), animated=True, fps=4)
     with Image.open(io.BytesIO(made.content)) as image:
-        assert (2, 250) == (image.n_frames, image.info["duration"])  # type: ignore[attr-defined]
+        assert (2, 250) == (image.n_frames, image.info["duration"])
     assert () == warnings
 
 
