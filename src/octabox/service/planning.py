@@ -83,7 +83,7 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
         pipeline = add_scale_parameter(pipeline, tuple(each.scale for each in model.config.ip_adapters))
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
-    # Each output has a run and a seed of its own, also where the configuration sets their number.
+    # Each output has its own run and its own seed, also where the configuration sets their number.
     outputs = request.num_outputs * _pop_outputs(defaults, ignored=stated)
     optional_params = {
         name: value

@@ -88,7 +88,7 @@ def read_scales(file: Path, metadata: Mapping[str, str], names: Iterable[str]) -
 
 
 def _is_configured(file: Path, names: Iterable[str]) -> bool:
-    """Return whether the configuration in the folder of a file is that of the file: others may lie beside it."""
+    """Return whether the configuration in the folder of a file is that of the file: others may be next to it."""
     if file.stem in FOLDER_FILES or any(name.startswith(PEFT_PREFIX) for name in names):
         return True
     return all(each.name == file.name for each in file.parent.iterdir() if each.suffix.lower() in SUFFIXES)

@@ -117,8 +117,8 @@ class Loras:
         # Evict first: PEFT activates another adapter when it deletes the active one.
         self._evict({lora.adapter for _, lora in loaded})
         self._activate({name: each for name, each in weights.items() if any(each.values())}, unmerged=unmerged)
-        told = [text for choice, lora in loaded for text in _warnings(choice, lora, weights[lora.adapter])]
-        return [_report(*each) for each in loaded], told
+        warnings = [text for choice, lora in loaded for text in _warnings(choice, lora, weights[lora.adapter])]
+        return [_report(*each) for each in loaded], warnings
 
     def clear(self) -> None:
         """Unload all LoRAs."""

@@ -88,7 +88,7 @@ def load_lora_with_stats(
     }
     targets = [name for name in denoisers if name in (default, *others)] or [default]
     if any(named.values()):
-        # A file with a half for each denoiser says what each half is for.
+        # The names in a file with a half for each denoiser specify what each half is for.
         targets = [default, *(name for name in targets if name in named and not named[name])]
     conversion, components = _Conversion(), lora_components(pipe)
     with silence_libraries():

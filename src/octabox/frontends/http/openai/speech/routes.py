@@ -36,8 +36,8 @@ def routes(ctx: AppContext) -> APIRouter:
         audio, left_out = first_output(generation.artifacts, "audio")
         if audio is None:
             raise GenerationError("The model generated no audio.", model=generation.model)
-        told = rename_warnings([*warnings, *generation.warnings, *left_out], CLIENT_NAMES)
-        headers = media_headers(audio, told)
+        renamed = rename_warnings([*warnings, *generation.warnings, *left_out], CLIENT_NAMES)
+        headers = media_headers(audio, renamed)
         return Response(audio.content, media_type=audio.media_type, headers=headers)
 
     return router
