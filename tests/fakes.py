@@ -74,6 +74,7 @@ class FakeGenerations:
         self.error: Exception | None = None
         self.late: Exception | None = None
         self.hang, self.delay, self.pause, self.copies = False, 0.0, 0.0, 1
+        self.warnings: tuple[str, ...] = ("served warning.",)
         self.begun, self.cancelled = asyncio.Event(), asyncio.Event()
         self.observers: list[RequestObserver] = []
 
@@ -104,9 +105,9 @@ class FakeGenerations:
                     yield Progress("running", step + 1, 3, preview=self._artifact(request, first))
                 count = request.num_outputs * self.copies
                 artifacts = tuple(self._artifact(request, first + index) for index in range(count))
-                task, warnings = request.task or "text-to-image", ("served warning.",)
+                task = request.task or "text-to-image"
                 results.append(
-                    Generation(request.id, request.model, "FakePipeline", task, artifacts, warnings, {"run": 0.1})
+                    Generation(request.id, request.model, "FakePipeline", task, artifacts, self.warnings, {"run": 0.1})
                 )
                 yield results[0]
             except (asyncio.CancelledError, GeneratorExit):

@@ -263,7 +263,9 @@ async def serve_localai(
     readable = (environment.upload_path, *filter(None, [environment.models_path]))
     allowed = AllowedPaths(writable, readable, settings.max_upload_bytes)
     slot = ModelSlot(parts.models)
-    servicer = Servicer(slot, parts.generation, environment, allowed, parts.decoder, settings.device)
+    servicer = Servicer(
+        slot, parts.generation, environment, allowed, parts.decoder, settings.max_image_pixels, settings.device
+    )
     preparations: list[asyncio.Task[None]] = []
 
     def prepare(address: str) -> None:

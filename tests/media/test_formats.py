@@ -83,6 +83,13 @@ def test_a_frame_rate_out_of_range(fps: float) -> None:
     assert "fps" == caught.value.parameter
 
 
+def test_the_frame_rate_of_a_gif() -> None:
+    """Browsers play one above 50 slower."""
+    check_output_format(OutputFormat("gif", fps=50), "video")
+    with pytest.raises(InvalidParameterError, match="The frame rate of gif must be above 0 and at most 50, not 60"):
+        check_output_format(OutputFormat("GIF", fps=60), "video")
+
+
 @pytest.mark.parametrize(
     ("media_type", "suffix"),
     [("audio/mpeg", ".mp3"), ("text/plain; charset=utf-8", ".txt"), ("VIDEO/MP4", ".mp4"), ("image/tiff", ".tiff")],

@@ -36,7 +36,14 @@ def test_no_part_of_a_request_is_nested_without_end(fields: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["num_inference_steps", "prior_num_inference_steps", "pyramid_num_inference_steps_list"]
+    "name",
+    [
+        "num_inference_steps",
+        "prior_num_inference_steps",
+        "pyramid_num_inference_steps_list",
+        "original_inference_steps",
+        "steps",
+    ],
 )
 @pytest.mark.parametrize("value", [0, -1, 101])
 def test_steps_are_bounded(name: str, value: int) -> None:
@@ -47,6 +54,41 @@ def test_steps_are_bounded(name: str, value: int) -> None:
         with pytest.raises(InvalidParameterError, match="from 1 to 100") as caught:
             check_amounts({name: given}, Limits(steps=100))
         assert name == caught.value.parameter
+
+
+@pytest.mark.parametrize("name", ["timesteps", "sigmas", "prior_timesteps", "decoder_timesteps"])
+def test_steps_that_are_listed_are_bounded(name: str) -> None:
+    """A list has one step for each number, and that of each stage has the limit."""
+    for allowed in (None, [0.5] * 100, [[0.5] * 100] * 3, 5):
+        check_amounts({name: allowed}, Limits(steps=100))
+    for given in ([0.5] * 101, [[1], [0.5] * 101]):
+        with pytest.raises(InvalidParameterError, match=f"'{name}' must have at most 100 numbers, not 101") as caught:
+            check_amounts({name: given}, Limits(steps=100))
+        assert name == caught.value.parameter
+
+
+@pytest.mark.parametrize("entry", load_catalog().pipelines.values(), ids=lambda entry: entry.name)
+def test_whatever_multiplies_the_memory_of_a_call_is_bounded(entry: PipelineEntry) -> None:
+    """The tokens of a text, and what the documentation of a class calls a number of something, have a limit."""
+    for parameter in entry.parameters:
+        counted = parameter.kind == "integer" and re.match("(the )?number of", parameter.description.lower())
+        if counted or parameter.name == "max_sequence_length":
+            default = parameter.default if isinstance(parameter.default, int) else 1
+            check_amounts({parameter.name: max(default, 1)}, Limits(steps=2000), entry)
+            with pytest.raises(InvalidParameterError) as caught:
+                check_amounts({parameter.name: 1_000_000_000}, Limits(), entry)
+            assert parameter.name == caught.value.parameter
+
+
+@pytest.mark.parametrize(
+    "name", ["max_sequence_length", "max_text_length", "tokenizer_max_length", "gen_length", "prompt_max_new_tokens"]
+)
+def test_tokens_are_bounded(name: str) -> None:
+    """Many pipelines pad a prompt to their number, so that it takes memory for each before the model is called."""
+    check_amounts({name: 8192}, Limits())
+
+    with pytest.raises(InvalidParameterError, match=f"'{name}' must be at most 8192, not 8193"):
+        check_amounts({name: 8193}, Limits())
 
 
 @pytest.mark.parametrize("entry", load_catalog().pipelines.values(), ids=lambda entry: entry.name)
@@ -110,6 +152,8 @@ def test_each_length_of_audio_in_the_catalog_is_bounded() -> None:
         ({"frame_size": 8193}, "frame_size"),
         ({"max_area": 8192 * 8192 + 1}, "max_area"),
         ({"batch_size": 11}, "batch_size"),
+        ({"num_images_per_prompt": 11}, "num_images_per_prompt"),
+        ({"num_prompts_per_image": 11}, "num_prompts_per_image"),
     ],
 )
 def test_sizes_are_bounded(params: dict[str, Any], named: str) -> None:
@@ -134,6 +178,13 @@ def test_sizes_are_bounded(params: dict[str, Any], named: str) -> None:
 def test_sizes_within_the_limit(params: dict[str, Any]) -> None:
     """What has no more pixels than the limit is accepted, whatever its form."""
     check_amounts(params, Limits())
+
+
+def test_a_scale_of_both_sides_is_bounded() -> None:
+    """It multiplies the pixels of a medium by its square."""
+    check_amounts({"resolution_scale": 2.25}, Limits())
+    with pytest.raises(InvalidParameterError, match="'resolution_scale' must be at most 16, not 1000"):
+        check_amounts({"resolution_scale": 1000}, Limits())
 
 
 def test_the_default_of_a_pipeline_is_the_other_side() -> None:

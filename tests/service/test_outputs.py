@@ -7,13 +7,22 @@ import pytest
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
-from octabox.service.outputs import output_arguments, output_kinds
-from octabox.types import Kind, OutputFormat
+from octabox.service.outputs import first_output, output_arguments, output_kinds
+from octabox.types import Artifact, Kind, OutputFormat
 
 
 def entry(name: str) -> PipelineEntry:
     """Return a class of the catalog."""
     return load_catalog().pipeline(name)
+
+
+def test_the_first_output() -> None:
+    """What a response with one output leaves out is a warning; other media types are none."""
+    image, sound = Artifact("image", "image/png", b"a"), Artifact("audio", "audio/wav", b"b")
+
+    assert (sound, ()) == first_output([image, sound], "audio")
+    assert (image, ("The response has the first of 3 outputs.",)) == first_output([image, sound, image, image], "image")
+    assert (None, ()) == first_output([image], "video")
 
 
 @pytest.mark.parametrize(

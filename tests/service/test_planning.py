@@ -314,6 +314,43 @@ def test_outputs_of_a_prompt_count_wherever_they_are(where: str) -> None:
     assert "1 to 10 outputs, not 100" in refused(prompt="x", **options).message
 
 
+def test_outputs_of_a_configuration_count_unless_the_request_has_its_own() -> None:
+    """Each has a run and a seed; what the class does not take has no effect."""
+    served = model(defaults={"num_images_per_prompt": 2, "num_videos_per_prompt": 3})
+
+    assert [5, 6, 7, 8] == [seed for _, seed in planned(served, prompt="x", num_outputs=2, seed=5).runs]
+    assert 3 == len(planned(served, prompt="x", num_images_per_prompt=3).runs)
+    assert "num_images_per_prompt" not in planned(served, prompt="x").runs[0][0]
+    error = refused(model(defaults={"num_images_per_prompt": 20}), prompt="x")
+    assert ("num_outputs", "A request may have 1 to 10 outputs, not 20.") == (error.parameter, error.message)
+
+
+def test_an_optional_null_reaches_a_parameter_with_another_default() -> None:
+    """It is left out where None is the default anyway, for files, and for parameters that there are not."""
+    nulls = {"complex_human_instruction": None, "latents": None, "negative_prompt_embeds": None, "style": None}
+    found = planned(model("SanaPipeline"), prompt="x", optional_params=nulls)
+    params = found.runs[0][0]
+
+    assert ({"prompt": "x", "complex_human_instruction": None}, ()) == (params, found.warnings)
+    assert 1 == len(planned(prompt="x", optional_params={"num_images_per_prompt": None}).runs)
+
+
+def test_the_outputs_of_each_batch_count() -> None:
+    """A pipeline without a prompt makes several in one run."""
+    assert 2 == len(planned(model("DDPMPipeline"), batch_size=5, num_outputs=2).runs)
+    error = refused(model("DDPMPipeline"), batch_size=10, num_outputs=10)
+
+    assert ("num_outputs", "A request may have 1 to 10 outputs, not 100.") == (error.parameter, error.message)
+
+
+def test_steps_in_a_list_of_numbers_are_bounded() -> None:
+    """Whether the class takes the list as it is or as an array."""
+    for name in ("StableDiffusionXLPipeline", "LTXI2VLongMultiPromptPipeline"):
+        error = refused(model(name), prompt="x", sigmas=[0.5] * 1001)
+
+        assert ("sigmas", True) == (error.parameter, "at most 1000 numbers" in error.message)
+
+
 def test_the_frames_of_a_plan_are_bounded() -> None:
     """A video by another name for its frames has the limit too."""
     error = refused(model("SanaVideoPipeline"), prompt="x", frames=1_000_000)

@@ -13,9 +13,6 @@ from octabox.media.images import build_exif, open_image, to_rgb
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.chunks import CHUNK, as_json
 
-#: Highest frame rate of a GIF that browsers play at the right speed.
-GIF_FPS = 50.0
-
 #: Time unit of each format in milliseconds.
 TICKS = {"gif": 10, "webp": 1}
 
@@ -57,14 +54,14 @@ def encode(
     Args:
         frames: RGB frames of the same size.
         name: ``gif`` or ``webp``.
-        fps: Frames per second; at most 50 for GIF.
+        fps: Frames per second; for GIF at most `GIF_FPS`.
         quality: 0 to 100, for WebP; None for the default.
         metadata: Generation metadata.
     """
     file = io.BytesIO()
-    tick, rate = TICKS[name], min(fps, GIF_FPS) if name == "gif" else fps
+    tick = TICKS[name]
     # Rounded so that errors do not accumulate.
-    ends = [tick * round(1000 / tick * (index + 1) / rate) for index in range(len(frames))]
+    ends = [tick * round(1000 / tick * (index + 1) / fps) for index in range(len(frames))]
     durations = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
     if name == "gif":
         # The default quantization of Pillow takes a hundred times as long for little gain.

@@ -11,8 +11,8 @@ from octabox.types import Kind, OutputFormat
 #: Default quality of lossy formats, in percent.
 QUALITY = 90
 
-#: Maximum frame rate.
-MAX_FPS = 240
+#: Maximum frame rate, and that of a GIF, which browsers play slower above it.
+MAX_FPS, GIF_FPS = 240, 50.0
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,12 @@ def check_output_format(output: OutputFormat, kind: Kind) -> None:
         raise InvalidParameterError(
             f"The quality must be from 0 to 100, not {output.quality}.", parameter="output_compression"
         )
+    limit = GIF_FPS if requested == "gif" else MAX_FPS
     # NaN compares as false and is refused too.
-    if output.fps is not None and not 0 < output.fps <= MAX_FPS:
+    if output.fps is not None and not 0 < output.fps <= limit:
+        of = f" of {requested}" if requested == "gif" else ""
         raise InvalidParameterError(
-            f"The frame rate must be above 0 and at most {MAX_FPS}, not {output.fps:g}.", parameter="fps"
+            f"The frame rate{of} must be above 0 and at most {limit:g}, not {output.fps:g}.", parameter="fps"
         )
 
 

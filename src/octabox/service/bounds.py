@@ -1,4 +1,4 @@
-"""Limits of a request: nesting, text, sizes, frames, seconds and steps."""
+"""Limits of a request: nesting, text, sizes, frames, seconds, steps, tokens and other counts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from octabox.catalog.entries import PipelineEntry
+from octabox.catalog.entries import Parameter, PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.security.nesting import check_nesting, check_numbers, check_text
 from octabox.service.selection.inputs import FRAMES
 from octabox.types import GenerationRequest
 
 #: Call parameters that count denoising steps, such as `num_inference_steps` and `prior_num_inference_steps`.
-STEPS = re.compile(r"(?:\w+_)?num_inference_steps(?:_\w+)?")
+STEPS = re.compile(r"steps|(?:\w+_)?inference_steps(?:_\w+)?")
+
+#: Call parameters that list denoising steps, such as `timesteps`, `sigmas` and `prior_timesteps`.
+SCHEDULES = re.compile(r"(?:\w+_)?(?:timesteps|sigmas)(?:_\w+)?")
 
 #: Call parameters that count frames in addition to that of the whole video, such as `base_num_frames`.
 FRAME_COUNTS = re.compile(r"(?:\w+_)?num_frames(?:_\w+)?")
@@ -32,6 +35,21 @@ SQUARES, AREAS = re.compile(r"(?:\w+_)?(?:resolution|(?:image|frame)_size)"), re
 #: Call parameter for the number of outputs of a pipeline without a prompt.
 BATCH = "batch_size"
 
+#: Call parameters for the number of outputs of one input.
+OUTPUTS = re.compile(rf"{BATCH}|num_\w+_per_(?:prompt|image)")
+
+#: Call parameters for a number of tokens, to which many pipelines pad a prompt: `max_sequence_length`, `max_new_tokens`.
+TOKENS = re.compile(r"(?:\w+_)?(?:max|gen)(?:_\w+)?_(?:length|tokens)")
+
+#: Call parameters by which both sides of an image are multiplied.
+SCALES = re.compile(r"(?:\w+_)?resolution_scale")
+
+#: Start of the description of a parameter for any other count.
+COUNTED = re.compile(r"(?:the )?(?:maximum |total )?number of\b", re.IGNORECASE)
+
+#: Maximum of a scale.
+MAX_SCALE = 16
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -43,6 +61,8 @@ class Limits:
         frames: Frames of one video.
         steps: Denoising steps of one run.
         seconds: Seconds of audio.
+        tokens: Tokens of a prompt, or of a text that is generated.
+        counts: Other counts, such as those of layers and of predictions.
     """
 
     outputs: int = 10
@@ -50,6 +70,8 @@ class Limits:
     frames: int = 2048
     steps: int = 1000
     seconds: float = 600.0
+    tokens: int = 8192
+    counts: int = 2048
 
 
 def check_bounds(request: GenerationRequest) -> None:
@@ -79,12 +101,12 @@ def check_texts(params: Mapping[str, Any]) -> None:
 
 
 def check_amounts(params: Mapping[str, Any], limits: Limits, entry: PipelineEntry | None = None) -> None:
-    """Check the size, the frames, the seconds and the steps that a call is to have.
+    """Check the size, the frames, the seconds, the steps, the tokens and the other counts that a call is to have.
 
     Args:
         params: The call parameters.
         limits: The limits.
-        entry: The pipeline, which may have a default for a side, and another name for the number of frames.
+        entry: The pipeline, which may have a default for a side, another name for the number of frames, and other counts.
 
     Raises:
         InvalidParameterError: One is below 1, or more than is allowed.
@@ -95,7 +117,9 @@ def check_amounts(params: Mapping[str, Any], limits: Limits, entry: PipelineEntr
             _check_count(name, value, limits.frames, "max_frames")
         elif STEPS.fullmatch(name):
             _check_count(name, value, limits.steps, "max_steps")
-        elif name == BATCH:
+        elif SCHEDULES.fullmatch(name):
+            _check_schedule(name, value, limits.steps)
+        elif OUTPUTS.fullmatch(name):
             _check_count(name, value, limits.outputs, "max_outputs")
         elif LENGTHS.fullmatch(name):
             _check_maximum(name, value, limits.seconds, "max_audio_seconds")
@@ -103,8 +127,20 @@ def check_amounts(params: Mapping[str, Any], limits: Limits, entry: PipelineEntr
             _check_maximum(name, value, math.isqrt(limits.pixels), "max_image_pixels")
         elif AREAS.fullmatch(name):
             _check_maximum(name, value, limits.pixels, "max_image_pixels")
+        else:
+            _check_other(name, value, limits, entry.parameter(name) if entry else None)
     for prefix in dict.fromkeys(side[1] for name in params if (side := SIDES.fullmatch(name))):
         _check_size(params, f"{prefix}width", f"{prefix}height", limits.pixels, entry)
+
+
+def _check_other(name: str, value: object, limits: Limits, parameter: Parameter | None) -> None:
+    """Check a number of tokens, a scale, or a count by its description, which have no setting."""
+    if TOKENS.fullmatch(name):
+        _check_maximum(name, value, limits.tokens)
+    elif SCALES.fullmatch(name):
+        _check_maximum(name, value, MAX_SCALE)
+    elif parameter is not None and parameter.kind == "integer" and COUNTED.match(parameter.description):
+        _check_maximum(name, value, limits.counts)
 
 
 def _check_size(
@@ -135,8 +171,8 @@ def _check_size(
 
 
 def _hint(setting: str) -> str:
-    """Return the hint of a value above a limit."""
-    return f"More may be asked for where `{setting}` is raised."
+    """Return the hint of a value above a limit; one without a setting has none."""
+    return f"More may be asked for where `{setting}` is raised." if setting else ""
 
 
 def _is_number(value: object) -> TypeGuard[int]:
@@ -152,7 +188,17 @@ def _check_count(name: str, value: object, limit: int, setting: str) -> None:
             raise InvalidParameterError(message, hint=_hint(setting), parameter=name)
 
 
-def _check_maximum(name: str, value: object, limit: float, setting: str) -> None:
+def _check_schedule(name: str, value: object, limit: int) -> None:
+    """Check that a list of steps, or that of each stage, is not longer than a limit."""
+    lists = [
+        each for each in (value, *(value if isinstance(value, list | tuple) else ())) if isinstance(each, list | tuple)
+    ]
+    if (longest := max(map(len, lists), default=0)) > limit:
+        message = f"'{name}' must have at most {limit} numbers, not {longest}."
+        raise InvalidParameterError(message, hint=_hint("max_steps"), parameter=name)
+
+
+def _check_maximum(name: str, value: object, limit: float, setting: str = "") -> None:
     """Check that a number, or each of a list, is not above a limit; the pipeline checks what is too little."""
     for number in value if isinstance(value, list | tuple) else (value,):
         if _is_number(number) and number > limit:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.media.formats import FORMATS, check_output_format
-from octabox.types import Kind, OutputFormat
+from octabox.types import Artifact, Kind, OutputFormat
 
 #: The call parameter for the type of the output.
 OUTPUT_TYPE = "output_type"
@@ -48,6 +49,18 @@ def output_arguments(output: OutputFormat, entry: PipelineEntry) -> dict[str, st
     problem.choices = tuple(known)
     problem.hint = f"Use one of {', '.join(known)}."
     raise problem
+
+
+def first_output(artifacts: Iterable[Artifact], kind: Kind) -> tuple[Artifact | None, tuple[str, ...]]:
+    """Return the first output of a media type, if any, and a warning if a response with one output leaves others out.
+
+    Args:
+        artifacts: The outputs.
+        kind: The media type.
+    """
+    outputs = [each for each in artifacts if each.kind == kind]
+    warnings = (f"The response has the first of {len(outputs)} outputs.",) if len(outputs) > 1 else ()
+    return next(iter(outputs), None), warnings
 
 
 def output_kinds(entry: PipelineEntry) -> tuple[Kind, ...]:

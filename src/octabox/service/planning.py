@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from octabox.config.model import MAX_SEED, ModelConfig
 from octabox.errors import InvalidParameterError, InvalidRequestError, RequestError, UnknownParameterError
 from octabox.schedulers.compatibility import check_settings, schedule_timesteps
 from octabox.schedulers.names import resolve_scheduler
-from octabox.service.bounds import Limits, check_amounts, check_bounds, check_texts
+from octabox.service.bounds import BATCH, Limits, check_amounts, check_bounds, check_texts
 from octabox.service.conditions.control import check_control_inputs
 from octabox.service.conditions.ip_adapter import with_image_prompts
 from octabox.service.outputs import output_arguments
@@ -74,6 +74,7 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
         SchedulerNotFoundError: There is no such scheduler.
     """
     check_bounds(request)
+    stated = {*request.params, *request.optional_params}
     request = _count_outputs(request)
     params, files = split_files(request, _file_parameters(catalog, model))
     pipeline, task = _choose_pipeline(request, model, catalog, params, files)
@@ -82,7 +83,13 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
         pipeline = add_scale_parameter(pipeline, tuple(each.scale for each in model.config.ip_adapters))
     accepted = {parameter.name: parameter for parameter in pipeline.parameters}
     defaults = {name: value for name, value in model.config.defaults.items() if name in accepted}
-    optional_params = {name: value for name, value in request.optional_params.items() if name in accepted}
+    # Each output has its own run and its own seed, also where the configuration sets their number.
+    outputs = request.num_outputs * _pop_outputs(defaults, ignored=stated)
+    optional_params = {
+        name: value
+        for name, value in request.optional_params.items()
+        if name in accepted and _has_effect(accepted[name], value)
+    }
     checked = validate(pipeline, {**defaults, **optional_params, **params}, files, model.family(catalog))
     check_texts(checked)
     if any(CONTROL_COMPONENTS.search(part.name) for part in pipeline.components):
@@ -91,12 +98,17 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
     if uses_ip_adapter:
         checked, unused = with_image_prompts(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
-    check_amounts(checked, limits, pipeline)
-    runs = _runs(checked, accepted, request, limits, model.config.seed)
-    ignored = [name for name in request.optional_params if name not in accepted]
+    check_amounts({**files, **checked}, limits, pipeline)
+    runs = _runs(checked, accepted, replace(request, num_outputs=outputs), limits, model.config.seed)
+    ignored = [name for name, value in request.optional_params.items() if name not in accepted and value is not None]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
     scheduler, caveat = _scheduler(request, model.config, pipeline, catalog)
     return Plan(pipeline, task, runs, files, scheduler, (*warnings, *unused, *caveat))
+
+
+def _has_effect(parameter: Parameter, value: object) -> bool:
+    """Return whether an optional value is other than none at all: null is, for a parameter with another default."""
+    return value is not None or not (parameter.required or parameter.is_file or parameter.default is None)
 
 
 def _choose_pipeline(
@@ -124,14 +136,23 @@ def _file_parameters(catalog: Catalog, model: ServedModel) -> dict[str, Paramete
 
 def _count_outputs(request: GenerationRequest) -> GenerationRequest:
     """Return a request with parameters such as ``num_images_per_prompt`` as its number of outputs."""
-    params, optional_params, outputs = dict(request.params), dict(request.optional_params), request.num_outputs
-    names = [(each, name) for each in (params, optional_params) for name in each if OUTPUTS_PER_PROMPT.fullmatch(name)]
-    for values, name in names:
+    params, optional_params = dict(request.params), dict(request.optional_params)
+    outputs = request.num_outputs * _pop_outputs(params) * _pop_outputs(optional_params)
+    return replace(request, params=params, optional_params=optional_params, num_outputs=outputs)
+
+
+def _pop_outputs(values: dict[str, Any], ignored: Container[str] = ()) -> int:
+    """Remove parameters such as ``num_images_per_prompt``, and return their product without the ignored ones."""
+    outputs = 1
+    for name in [name for name in values if OUTPUTS_PER_PROMPT.fullmatch(name)]:
         value = values.pop(name)
+        if value is None:
+            continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InvalidParameterError(f"'{name}' must be a whole number from 1, not {value!r}.", parameter=name)
-        outputs *= value
-    return replace(request, params=params, optional_params=optional_params, num_outputs=outputs)
+        if name not in ignored:
+            outputs *= value
+    return outputs
 
 
 def _runs(
@@ -145,9 +166,10 @@ def _runs(
     prompts = params.get("prompt")
     count = len(prompts) if isinstance(prompts, list) else 1
     total = count * request.num_outputs
-    if not 1 <= total <= limits.outputs:
+    outputs = total * (params.get(BATCH) or 1)
+    if not 1 <= outputs <= limits.outputs:
         raise InvalidParameterError(
-            f"A request may have 1 to {limits.outputs} outputs, not {total}.",
+            f"A request may have 1 to {limits.outputs} outputs, not {outputs}.",
             hint="Send several requests, or raise `max_outputs`.",
             parameter="num_outputs",
         )

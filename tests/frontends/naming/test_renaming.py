@@ -21,6 +21,23 @@ def test_warnings_by_the_clients_names() -> None:
     assert warnings == rename_warnings(warnings, {})
 
 
+def test_reasons_by_the_clients_names() -> None:
+    """The parameters that a warning gives as its reason have the client's names too; values and other texts are kept."""
+    names = {"guidance_scale": "cfg_scale", "num_inference_steps": "steps"}
+    warnings = [
+        "'negative_prompt' has no effect with 'guidance_scale' 1.",
+        "'eta' has no effect without 'guidance_scale' and with this 'num_inference_steps'.",
+        "'eta' has no effect with this model's 'guidance_scale'.",
+        "A call with 'guidance_scale'.",
+    ]
+
+    assert rename_warnings(warnings, names) == [
+        "'negative_prompt' has no effect with 'cfg_scale' 1.",
+        "'eta' has no effect without 'cfg_scale' and with this 'steps'.",
+        *warnings[2:],
+    ]
+
+
 def test_each_of_several_problems_is_in_the_clients_words() -> None:
     """The parameter and the message of each problem have the client's names, and so has the whole."""
     entry = load_catalog().pipeline("StableDiffusionPipeline")

@@ -84,3 +84,10 @@ def test_latents_of_another_shape_are_cropped_or_stretched() -> None:
     assert (1, 1, 8, 8) == cropped.shape == stretched.shape
     assert cropped.all()
     assert np.array_equal(np.repeat(latents, 2, axis=2), stretched)
+
+
+def test_long_latents_are_cropped_before_they_are_enlarged() -> None:
+    """At the factor of the short side, the whole of them would not fit into memory."""
+    latents = np.full((1, 1, 1, 100_000), 3.0, np.float32)
+
+    assert np.allclose(3, resize_latents(latents, (0.02, 2000), "latent", crop=True))

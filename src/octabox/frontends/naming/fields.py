@@ -6,6 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from octabox.frontends.naming.parameters import ALIASES
+
 Number = TypeVar("Number", int, float)
 
 
@@ -29,3 +31,8 @@ class ExtraFields(BaseModel):
     def extra_fields(self) -> dict[str, Any]:
         """The fields that are not declared and not null."""
         return {name: value for name, value in (self.model_extra or {}).items() if value is not None}
+
+    @property
+    def null_fields(self) -> dict[str, None]:
+        """The fields that are not declared and null: optional parameters, which may have another default than None."""
+        return {name: None for name, value in (self.model_extra or {}).items() if value is None and name not in ALIASES}

@@ -11,6 +11,9 @@ from octabox.errors import InvalidRequestError, OctaboxError
 #: A parameter at the beginning of a message.
 _QUOTED = re.compile(r"^'(\w+)'")
 
+#: Another parameter in the reason of a warning, such as ``with 'guidance_scale' 1``, and words of such a warning.
+_REASON, _NO_EFFECT = re.compile(r"(?:(?<=with )|(?<=without )|(?<=this )|(?<=and ))'(\w+)'"), "has no effect"
+
 #: What precedes a value of the request that a message repeats.
 _VALUE = re.compile(r", not |\bone of ")
 
@@ -19,13 +22,20 @@ COMPOUND = frozenset({"size", "target_size", "seconds"})
 
 
 def rename_warnings(warnings: Iterable[str], client_names: Mapping[str, str]) -> list[str]:
-    """Return warnings with the client's names of the parameters that they begin with, each warning once.
+    """Return warnings with the client's names of the parameters that they begin with or give as a reason, each once.
 
     Args:
-        warnings: Warnings such as ``'width' has no effect: ...``.
+        warnings: Warnings such as ``'width' has no effect with 'height' 1.``.
         client_names: The client's names, by parameter.
     """
-    renamed = (_QUOTED.sub(lambda name: f"'{client_names.get(name[1], name[1])}'", each, 1) for each in warnings)
+
+    def client_name(name: re.Match[str]) -> str:
+        return f"'{client_names.get(name[1], name[1])}'"
+
+    renamed = (
+        _REASON.sub(client_name, each) if _NO_EFFECT in each else each
+        for each in (_QUOTED.sub(client_name, warning, 1) for warning in warnings)
+    )
     return list(dict.fromkeys(renamed))
 
 

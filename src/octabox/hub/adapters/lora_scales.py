@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from octabox.errors import IncompatibleWeightsError
+from octabox.hub.adapters.adapter_file import SUFFIXES
+from octabox.hub.adapters.registry import FOLDER_FILES
 from octabox.security.filesystem import read_file
 from octabox.security.json_files import parse_json
 
 #: PEFT's configuration, in the folder of the weights.
 CONFIG_FILE = "adapter_config.json"
+
+#: Prefix of the tensor names of PEFT's own files, in which names have no component.
+PEFT_PREFIX = "base_model.model."
 
 #: Key of the configuration in the metadata of a file that diffusers saved.
 METADATA_KEY = "lora_adapter_metadata"
@@ -54,8 +59,13 @@ class LoraScales:
         return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
-def read_scales(file: Path, metadata: Mapping[str, str]) -> LoraScales:
+def read_scales(file: Path, metadata: Mapping[str, str], names: Iterable[str]) -> LoraScales:
     """Return the scales that are configured next to a file of weights, or in its metadata.
+
+    Args:
+        file: The file.
+        metadata: Its metadata.
+        names: Names of its tensors.
 
     Raises:
         IncompatibleWeightsError: The configuration is damaged.
@@ -68,13 +78,20 @@ def read_scales(file: Path, metadata: Mapping[str, str]) -> LoraScales:
             by_component.setdefault(component, {})[name] = value
         return LoraScales(by_component=by_component)
     path = file.with_name(CONFIG_FILE)
-    if not path.is_file():
+    if not path.is_file() or not _is_configured(file, names):
         return LoraScales()
     try:
         text = read_file(path, MAX_BYTES + 1)
     except OSError as error:
         raise IncompatibleWeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
     return LoraScales(_parse(text, str(path)))
+
+
+def _is_configured(file: Path, names: Iterable[str]) -> bool:
+    """Return whether the configuration in the folder of a file is that of the file: others may be next to it."""
+    if file.stem in FOLDER_FILES or any(name.startswith(PEFT_PREFIX) for name in names):
+        return True
+    return all(each.name == file.name for each in file.parent.iterdir() if each.suffix.lower() in SUFFIXES)
 
 
 def _parse(text: str | bytes, source: str) -> Mapping[str, Any]:

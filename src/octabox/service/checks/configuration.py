@@ -57,11 +57,11 @@ def _family(config: ModelConfig, pipeline: PipelineEntry, catalog: Catalog) -> l
 def _check_values(entry: Entry, pipelines: Iterable[PipelineEntry], limits: Limits) -> Iterator[Problem]:
     """Check each default as a request would be; one of the pipelines that have the parameter must take it."""
     for name, value in entry.config.defaults.items():
-        parameters = [found for each in pipelines if (found := each.parameter(name))]
+        parameters = [(each, found) for each in pipelines if (found := each.parameter(name))]
         errors: list[RequestError] = []
-        for parameter in parameters:
+        for pipeline, parameter in parameters:
             try:
-                check_amounts({name: check_value(parameter, value)}, limits)
+                check_amounts({name: check_value(parameter, value)}, limits, pipeline)
             except RequestError as error:
                 errors.append(error)
         if errors and len(errors) == len(parameters):

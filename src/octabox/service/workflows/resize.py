@@ -60,12 +60,14 @@ def resize_latents(
             hint=f"Use one of the upscalers {', '.join(FILTERS)}.",
         )
     target = _scaled(latents.shape, scales)
-    size = _scaled(latents.shape, (max(scales), max(scales))) if crop else target
-    planes = latents.astype(np.float32).reshape(-1, *latents.shape[2:])
-    larger = [np.asarray(Image.fromarray(plane).resize(size, LATENT_FILTERS[name])) for plane in planes]
-    resized = np.stack(larger).reshape(*latents.shape[:2], size[1], size[0])
-    left, top = (size[0] - target[0]) // 2, (size[1] - target[1]) // 2
-    return resized[..., top : top + target[1], left : left + target[0]]
+    planes = map(Image.fromarray, latents.astype(np.float32).reshape(-1, *latents.shape[2:]))
+    # `fit` crops first: the whole of long latents in the larger factor could be far larger than the size.
+    larger = [
+        ImageOps.fit(plane, target, LATENT_FILTERS[name]) if crop else plane.resize(target, LATENT_FILTERS[name])
+        for plane in planes
+    ]
+    resized = np.stack([np.asarray(plane) for plane in larger])
+    return resized.reshape(*latents.shape[:2], target[1], target[0])
 
 
 def _scaled(shape: tuple[int, ...], scales: tuple[float, float]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from octabox.errors import InvalidParameterError
 from octabox.media.decoding.decoders import Decoder
 from octabox.media.images import encode, read_size
 from octabox.service.protocols import GenerationService
+from octabox.service.selection.inputs import STRENGTH, source_parameter
 from octabox.types import Artifact, Generation, GenerationRequest, OutputFormat
 
 #: Valid scales.
@@ -38,17 +39,17 @@ def check_scale(scale: int | None) -> None:
 
 
 def check_enlarges(entry: PipelineEntry | None, model: str) -> None:
-    """Check that a pipeline enlarges images: one with a strength paints over them at the same size.
+    """Check that a pipeline may enlarge images: it transforms one, and not by a strength, which keeps the size.
 
     Raises:
         InvalidParameterError: It does not.
     """
-    if entry is not None and entry.parameter("strength") is not None:
+    if entry is not None and (source_parameter(entry) is None or entry.parameter(STRENGTH) is not None):
         raise _not_an_upscaler(model)
 
 
 async def upscale_image(
-    generations: GenerationService, request: GenerationRequest, scale: int | None, decoder: Decoder
+    generations: GenerationService, request: GenerationRequest, scale: int | None, decoder: Decoder, max_pixels: int
 ) -> Generation:
     """Return an image enlarged by a scale; without a scale, the result of the model.
 
@@ -56,18 +57,20 @@ async def upscale_image(
 
     Args:
         generations: Runs the request.
-        request: The request, with the bytes of the image as its input ``image``.
+        request: The request, with the bytes of the image as its input ``image``, or as its only input.
         scale: The scale.
         decoder: Decodes the image.
+        max_pixels: Maximum number of pixels of the scaled image.
 
     Raises:
-        InvalidParameterError: The model does not enlarge images.
+        InvalidParameterError: The model does not enlarge images, or the scaled image would be too large.
         MediaError: The image cannot be decoded.
     """
-    source = request.inputs["image"][0]
+    name = "image" if "image" in request.inputs else next(iter(request.inputs))
+    source = request.inputs[name][0]
     assert isinstance(source, bytes)  # noqa: S101 (the routes take files alone)
     before = original = await _size(source, decoder)
-    target = (original[0] * scale, original[1] * scale) if scale else None
+    target = _target(original, scale, max_pixels) if scale else None
     for again in range(MAX_CALLS):
         generation = await generations.generate(request)
         content = _image(generation).content
@@ -82,8 +85,20 @@ async def upscale_image(
             return generation
         if size[0] >= target[0] * TOLERANCE and size[1] >= target[1] * TOLERANCE:
             break
-        request, before = replace(request, inputs={**request.inputs, "image": (content,)}), size
+        request, before = replace(request, inputs={**request.inputs, name: (content,)}), size
     return await asyncio.to_thread(_scaled, generation, target or size, request.output)
+
+
+def _target(size: tuple[int, int], scale: int, limit: int) -> tuple[int, int]:
+    """Return a scaled size."""
+    target = size[0] * scale, size[1] * scale
+    if target[0] * target[1] > limit:
+        raise InvalidParameterError(
+            f"An image of {target[0]}x{target[1]} exceeds the limit of {limit} pixels.",
+            hint="Request a smaller scale, or raise `max_image_pixels`.",
+            parameter="scale",
+        )
+    return target
 
 
 async def _size(content: bytes, decoder: Decoder) -> tuple[int, int]:

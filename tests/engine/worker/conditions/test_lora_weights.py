@@ -311,6 +311,71 @@ def test_a_damaged_configuration(pipe: Any, loras: Loras, tmp_path: Path, text: 
         loras.apply([AdapterChoice(str(folder))])
 
 
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        ({"text_encoder": 0.5}, "."),
+        ({"text_encoder": 1.0, "unet": 0.0}, ", and it changes nothing with the weight 0 there."),
+        ({"text_encoder": 1.0, "unet": 1.0}, ""),
+        ({"text_encoder": 0.0, "unet": 0.5}, ""),
+        ({"unet": 0.0}, ""),
+    ],
+)
+def test_a_weight_for_what_it_does_not_change(
+    pipe: Any, loras: Loras, tmp_path: Path, weights: dict[str, float], told: str
+) -> None:
+    """It is a warning, unless nothing else was to be expected: tags have a weight for both parts by habit."""
+    made = change(pipe)
+    del made.matrices[TEXT]
+    _, warnings = loras.apply([AdapterChoice(str(kohya(tmp_path, made)), 1.0, weights, name="style")])
+
+    text = f"LoRA 'style' changes unet, but not text_encoder: the weight for that has no effect{told}"
+    assert ([text] if told else []) == warnings
+
+
+def test_a_configuration_of_another_file(pipe: Any, loras: Loras, tmp_path: Path) -> None:
+    """What PEFT saved in the same folder scales its own weights alone."""
+    folder = peft(tmp_path, change(pipe, alphas=dict.fromkeys(LAYERS, 32.0), rslora=True))
+    made = change(pipe)
+    save_file(peft_tensors(made), folder / "style.safetensors")
+    original = weight_of(pipe, ATTENTION)
+    loras.apply([AdapterChoice(str(folder / "style.safetensors"))])
+    beside = weight_of(pipe, ATTENTION)
+    (folder / "adapter_model.safetensors").unlink()
+    loras.clear()
+    loras.apply([AdapterChoice(str(folder / "style.safetensors"))])
+    alone = weight_of(pipe, ATTENTION)
+
+    np.testing.assert_allclose(beside, made.expected(ATTENTION, original), atol=2e-5)
+    np.testing.assert_allclose(alone, made.expected(ATTENTION, original, 16.0), atol=2e-4)
+
+
+def test_a_file_with_a_half_for_each_denoiser(tmp_path: Path) -> None:
+    """Each half has the weight of its own denoiser, and is loaded nowhere else."""
+    pipe = makers.pipelines()["WanPipeline"].make()
+    pipe.transformer_2 = copy.deepcopy(pipe.transformer)
+    path = "blocks.0.attn1.to_q"
+    size = pipe.transformer.get_submodule(path).in_features
+    halves: dict[str, torch.Tensor] = {}
+    for name, number in (("transformer", 1.0), ("transformer_2", 3.0)):
+        halves[f"{name}.{path}.lora_A.weight"] = torch.ones(2, size)
+        halves[f"{name}.{path}.lora_B.weight"] = torch.full((size, 2), number)
+    save_file(halves, tmp_path / "both.safetensors")
+    loras, original = Loras(pipe), weight_of(pipe, f"transformer.{path}")
+    for weights, changes in (
+        ({}, (2.0, 6.0)),
+        ({"transformer": 1.0, "transformer_2": 0.5}, (2.0, 3.0)),
+        ({"transformer_2": 0.5}, (2.0, 3.0)),
+        ({"transformer": 0.0, "transformer_2": 1.0}, (0.0, 6.0)),
+        ({"transformer": 0.5, "transformer_2": 0.0}, (1.0, 0.0)),
+    ):
+        reports, warnings = loras.apply([AdapterChoice(str(tmp_path / "both.safetensors"), 1.0, weights)])
+
+        assert (4, 4, []) == (reports[0].keys, reports[0].used, warnings)
+        for name, expected in zip(("transformer", "transformer_2"), changes, strict=True):
+            np.testing.assert_allclose(weight_of(pipe, f"{name}.{path}"), original + expected, atol=1e-5)
+
+
 def test_several_denoisers(tmp_path: Path) -> None:
     """A LoRA changes those that its names or the request's weights name, otherwise the first one, with a warning."""
     pipe = makers.pipelines()["WanPipeline"].make()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from calling import call
 from makers.samples import sample_audio, sample_image, sample_video
-from octabox.engine.worker.outputs.encoding import encode_output
+from octabox.engine.worker.outputs.encoding import RawOutput, encode_output
 from octabox.engine.worker.outputs.items import Mesh, OutputItem
 from octabox.media import audio, video
 from octabox.media.limits import MediaLimits
@@ -51,6 +52,20 @@ def test_a_video_in_mp4_has_its_audio() -> None:
     assert (4, 8) == (len(again.frames), again.fps)
     assert again.audio is not None
     assert (4, 8) == (made.metadata["num_frames"], made.metadata["fps"])
+
+
+@pytest.mark.parametrize(("name", "fps", "expected"), [("gif", 60, 50), ("gif", 25, 25), ("webp", 60, 60)])
+def test_the_metadata_have_the_frame_rate_that_is_played(name: str, fps: float, expected: float) -> None:
+    """That of a GIF is at most 50; a pipeline with a higher one gets a warning."""
+    item = OutputItem("frames", "video", Video(sample_video(32, 32, 6).frames, fps))
+    generation = RawOutput(call("WanPipeline", {}, output=OutputFormat(name)), ((item, 7, {}),), (), {}).encode()
+    (made,) = generation.artifacts
+
+    assert expected == made.metadata["fps"]
+    again = video.decode(made.content, parameter="clip", limits=MediaLimits())
+    assert expected == pytest.approx(again.fps, rel=0.1)
+    assert [fps != expected] == [bool(generation.warnings)]
+    assert fps == expected or "The frame rate is 50, the highest of gif, not 60" in generation.warnings[0]
 
 
 @pytest.mark.parametrize("name", [None, "flac", "mp3"])

@@ -36,6 +36,13 @@ def test_shapes() -> None:
     assert ((255, 0, 0), (0, 0, 255)) == (filled.getpixel((0, 0)), filled.getpixel((19, 19)))
 
 
+def test_a_long_image_is_cropped_before_it_is_enlarged() -> None:
+    """At the scale of its short side, the whole of it would have 4,000 times the pixels of the result."""
+    made = resize(Image.new("RGB", (1, 16_000), "red"), (400, 400), CROP)
+
+    assert ((400, 400), (255, 0, 0)) == (made.size, made.getpixel((200, 200)))
+
+
 async def test_masks() -> None:
     """White is painted; in a file with transparency, what is opaque."""
     ctx: Any = SimpleNamespace(decoder=InProcessDecoder(MediaLimits()))

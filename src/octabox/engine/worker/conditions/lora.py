@@ -26,9 +26,10 @@ from octabox.engine.worker.conditions.lora_loading import (
     lora_components,
     silence_libraries,
 )
+from octabox.engine.worker.conditions.lora_strengths import component_weights, unused_weights
 from octabox.engine.worker.conditions.lora_weights import changes_nothing, read_lora_weights
 from octabox.engine.worker.placement.offload import Placement
-from octabox.errors import IncompatibleAdapterError, InvalidParameterError, OctaboxError, UnknownParameterError
+from octabox.errors import IncompatibleAdapterError, OctaboxError, UnknownParameterError
 from octabox.hub.adapters.adapter_file import check_lora, read_lora
 from octabox.hub.adapters.lora_networks import kind_of, weights_of
 from octabox.hub.adapters.lora_scales import read_scales
@@ -42,9 +43,6 @@ Key = tuple[str, int, int, tuple[str, ...]]
 
 #: Maximal length of a library's message in an error.
 MAX_LENGTH = 300
-
-#: Keys of weights, in addition to the names of the components.
-TEXT, DENOISERS = "text_encoder", ("unet", "transformer")
 
 #: Types of networks that can be applied.
 SUPPORTED = frozenset({"LoRA", "DoRA", "LoHa", "LoKr"})
@@ -110,14 +108,17 @@ class Loras:
         try:
             loaded = [(choice, self._load(choice)) for choice in choices]
             components = lora_components(self._pipe)
-            weights = {lora.adapter: _component_weights(choice, lora, components) for choice, lora in loaded}
+            weights = {
+                lora.adapter: component_weights(choice, lora.stats.components, components) for choice, lora in loaded
+            }
         except BaseException:
             self._activate({})
             raise
         # Evict first: PEFT activates another adapter when it deletes the active one.
         self._evict({lora.adapter for _, lora in loaded})
         self._activate({name: each for name, each in weights.items() if any(each.values())}, unmerged=unmerged)
-        return [_report(*each) for each in loaded], [text for each in loaded for text in _warnings(*each)]
+        warnings = [text for choice, lora in loaded for text in _warnings(choice, lora, weights[lora.adapter])]
+        return [_report(*each) for each in loaded], warnings
 
     def clear(self) -> None:
         """Unload all LoRAs."""
@@ -148,7 +149,7 @@ class Loras:
         self.attach()
         adapter = f"octabox{next(self._numbers):06d}"
         try:
-            scales = read_scales(file, metadata)
+            scales = read_scales(file, metadata, names)
             weights = read_lora_weights(file, choice.display_name, kind, scales, lora_components(self._pipe))
             with self._placement.suspended():
                 stats = load_lora_with_stats(self._pipe, weights, adapter, names, denoisers)
@@ -236,36 +237,12 @@ def _incompatibility_error(
     return IncompatibleAdapterError(message, hint=hint, parameter="adapters")
 
 
-def _component_weights(choice: AdapterChoice, lora: LoadedLora, components: Iterable[str]) -> dict[str, float]:
-    """Return the weight of a LoRA for each component that it changes.
-
-    A weight for ``text_encoder`` is the default for the other text encoders, and one for ``unet`` or ``transformer`` holds
-    for either denoiser.
-    """
-    unknown = sorted(set(choice.weights) - {*components, *DENOISERS, TEXT})
-    if unknown:
-        choices = sorted(components)
-        raise InvalidParameterError(
-            f"LoRA '{choice.display_name}' has a weight for '{unknown[0]}', which does not support LoRAs in this model.",
-            hint=f"Components that do: {', '.join(choices)}.",
-            parameter="adapters",
-            choices=choices,
-        )
-    return {component: _weight(choice, component) for component in lora.stats.components}
-
-
-def _weight(choice: AdapterChoice, component: str) -> float:
-    family = (TEXT,) if component.startswith(TEXT) else DENOISERS
-    names = [name for name in (component, *family) if name in choice.weights]
-    return float(choice.weights[names[0]] if names else choice.weight)
-
-
 def _report(choice: AdapterChoice, lora: LoadedLora) -> AdapterReport:
     return AdapterReport(choice.display_name, choice.weight, dict(choice.weights), lora.stats.keys, lora.stats.used)
 
 
-def _warnings(choice: AdapterChoice, lora: LoadedLora) -> list[str]:
-    """Return warnings if the model does not use all tensors of a LoRA, or if it changes nothing."""
+def _warnings(choice: AdapterChoice, lora: LoadedLora, applied: Mapping[str, float]) -> list[str]:
+    """Return warnings if the model does not use all tensors or weights of a LoRA, or if it changes nothing."""
     stats = lora.stats
     unused = stats.keys - stats.used
     if lora.is_zero:
@@ -275,6 +252,7 @@ def _warnings(choice: AdapterChoice, lora: LoadedLora) -> list[str]:
         "it is for."
         for name in stats.skipped
     ]
+    skipped += unused_weights(choice, applied)
     if not unused:
         return skipped
     examples = f", such as {', '.join(stats.unused_names[:3])}" if stats.unused_names else ""

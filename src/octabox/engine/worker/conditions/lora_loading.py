@@ -87,6 +87,9 @@ def load_lora_with_stats(
         name: tensor for name, tensor in weights.items() if not name.startswith(tuple(f"{other}." for other in others))
     }
     targets = [name for name in denoisers if name in (default, *others)] or [default]
+    if any(named.values()):
+        # The names in a file with a half for each denoiser specify what each half is for.
+        targets = [default, *(name for name in targets if name in named and not named[name])]
     conversion, components = _Conversion(), lora_components(pipe)
     with silence_libraries():
         if rest:
@@ -101,7 +104,8 @@ def load_lora_with_stats(
                 with _converting(pipe, part, tensors):
                     pipe.lora_state_dict(dict(tensors))
                 _load_into(pipe, other, default, part, adapter)
-                conversion.sources.update(part.sources)
+                # The same names with the prefix of the default one are those of its own half.
+                conversion.sources |= {key: each for key, each in part.sources.items() if key.startswith(f"{other}.")}
     stats = _count_tensors(components, adapter, conversion, names)
     skipped = () if denoisers or any(named.values()) else tuple(others)
     return replace(stats, skipped=skipped)

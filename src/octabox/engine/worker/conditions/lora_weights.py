@@ -16,7 +16,7 @@ from octabox.engine.worker.conditions.lycoris import convert_lycoris, kernel_siz
 from octabox.engine.worker.conditions.traced_tensors import trace
 from octabox.engine.worker.single_files.pickled_weights import load_pickled
 from octabox.errors import IncompatibleAdapterError
-from octabox.hub.adapters.lora_scales import LoraScales
+from octabox.hub.adapters.lora_scales import PEFT_PREFIX, LoraScales
 
 #: End of the name of a layer's alpha.
 ALPHA = ".alpha"
@@ -29,9 +29,6 @@ _DOWN = {"up": "down", "B": "A"}
 
 #: PEFT's names of the matrices by those in diffusers' layout.
 _PEFT_NAMES = {".lora.down.": ".lora_A.", ".lora.up.": ".lora_B."}
-
-#: Prefix of PEFT's own files, in which names have no component.
-_PEFT_PREFIX = "base_model.model."
 
 #: The name of a layer before that of its tensor, in PEFT's layout.
 _PEFT_LAYER = re.compile(r"(?P<layer>.+?)\.lora_(A|B|magnitude_vector)\b")
@@ -115,9 +112,9 @@ def _rename(tensors: dict[str, torch.Tensor], components: Mapping[str, torch.nn.
     """Return tensors with all names in one layout, since the libraries ignore names in a second one."""
     if any(".lora_A." in each for each in tensors):
         tensors = {_to_peft_name(each): tensor for each, tensor in tensors.items()}
-    if not all(each.startswith(_PEFT_PREFIX) for each in tensors):
+    if not all(each.startswith(PEFT_PREFIX) for each in tensors):
         return tensors
-    names = [each.removeprefix(_PEFT_PREFIX) for each in tensors]
+    names = [each.removeprefix(PEFT_PREFIX) for each in tensors]
     prefix = _component_prefix(names, components)
     return tensors if prefix is None else dict(zip((prefix + each for each in names), tensors.values(), strict=True))
 

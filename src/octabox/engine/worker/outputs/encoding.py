@@ -43,6 +43,10 @@ class RawOutput:
     def encode(self) -> Generation:
         """Return the outputs as files, which contain their metadata if their format supports it."""
         call = self.call
+        slowed = max(
+            (rate for item, *_ in self.outputs if (rate := _rate(item, call.output)) > formats.GIF_FPS), default=0
+        )
+        warning = f"The frame rate is {formats.GIF_FPS:g}, the highest of gif, not {slowed:g}: the video is slower."
         files = [
             file for item, seed, metadata in self.outputs for file in encode_output(item, seed, metadata, call.output)
         ]
@@ -52,7 +56,7 @@ class RawOutput:
             call.runs_as,
             call.task,
             tuple(files),
-            self.warnings,
+            (*self.warnings, warning) if slowed else self.warnings,
             self.timings,
             self.adapters,
         )
@@ -76,6 +80,8 @@ def encode_output(
             for frame in value.frames:
                 yield from encode_output(OutputItem(item.name, "image", frame), seed, metadata, output)
         else:
+            if _rate(item, output) > formats.GIF_FPS:
+                value = replace(value, fps=formats.GIF_FPS)
             details = {**metadata, "fps": value.fps, "num_frames": len(value.frames), **_size(value.frames[0])}
             content, media_type = video.encode(value, target, details)
             yield Artifact("video", media_type, content, seed, details, item.name)
@@ -93,6 +99,12 @@ def encode_output(
     details = {**metadata, **_details(item)}
     content, media_type = _encode(item, target, output, details)
     yield Artifact(item.kind, media_type, content, seed, details, item.name)
+
+
+def _rate(item: OutputItem, output: OutputFormat) -> float:
+    """Return the frame rate of a video that is written as GIF; 0 for other outputs."""
+    value = item.value
+    return value.fps if isinstance(value, Video) and formats.select_format(item.kind, output) == "gif" else 0.0
 
 
 def _encode(

@@ -33,8 +33,11 @@ LOADED = "Model loaded successfully"
 #: Translates a message to a request.
 Translate = Callable[[Message, Context], GenerationRequest]
 
+#: The artifact to write, and warnings about those that are left out.
+Converted = tuple[Artifact, tuple[str, ...]]
+
 #: Converts a result to the artifact to write.
-Convert = Callable[[Generation], Artifact]
+Convert = Callable[[Generation], Converted]
 
 #: Runs a request.
 Run = Callable[[GenerationRequest], Awaitable[Generation]]
@@ -50,6 +53,7 @@ class Servicer:
         environment: LocalAI's variables.
         paths: Folders that requests may use.
         decoder: Decodes images.
+        max_pixels: Maximum number of pixels of a scaled image.
         device: Device of the server's settings.
     """
 
@@ -58,6 +62,7 @@ class Servicer:
     environment: Environment
     paths: files.AllowedPaths
     decoder: Decoder
+    max_pixels: int
     device: str | None = None
 
     async def Health(self, request: Message, context: Any) -> Message:  # noqa: ARG002, N802 (the contract's)
@@ -95,7 +100,7 @@ class Servicer:
     async def GenerateImage(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
         """Generate an image, or an animated image of a video."""
 
-        def convert(generation: Generation) -> Artifact:
+        def convert(generation: Generation) -> Converted:
             entry = self.slot.catalog.pipelines.get(generation.pipeline)
             animated = entry is not None and entry.output_kind == "video"
             return results.to_image(generation, animated=animated, fps=self.environment.fps)
@@ -106,7 +111,7 @@ class Servicer:
     async def GenerateVideo(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
         """Generate a video."""
 
-        def convert(generation: Generation) -> Artifact:
+        def convert(generation: Generation) -> Converted:
             return results.first_of_type(generation, "video")
 
         work = self._generate(request, request.ModelIdentity, requests.video_request, convert)
@@ -115,7 +120,7 @@ class Servicer:
     async def SoundGeneration(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
         """Generate audio."""
 
-        def convert(generation: Generation) -> Artifact:
+        def convert(generation: Generation) -> Converted:
             return results.first_of_type(generation, "audio")
 
         work = self._generate(request, request.ModelIdentity, requests.audio_request, convert)
@@ -125,9 +130,10 @@ class Servicer:
         """Upscale an image."""
 
         async def run(generation_request: GenerationRequest) -> Generation:
-            return await upscale_image(self.generations, generation_request, request.scale or None, self.decoder)
+            scale = request.scale or None
+            return await upscale_image(self.generations, generation_request, scale, self.decoder, self.max_pixels)
 
-        def convert(generation: Generation) -> Artifact:
+        def convert(generation: Generation) -> Converted:
             return results.to_image(generation, animated=False, fps=1)
 
         return await _respond(context, self._generate(request, "", requests.upscale_request, convert, run))
@@ -140,10 +146,10 @@ class Servicer:
         async with self.slot.using(identity) as loaded:
             request = await asyncio.to_thread(translate, message, self._context(loaded))
             generation = await (run or self.generations.generate)(request)
-            artifact = await asyncio.to_thread(convert, generation)
+            artifact, left_out = await asyncio.to_thread(convert, generation)
             await asyncio.to_thread(files.write, target, artifact.content)
         seed = f"Its seed is {artifact.seed}." if artifact.seed is not None else ""
-        return " ".join(filter(None, [f"{target.name} is written.", seed, *generation.warnings]))
+        return " ".join(filter(None, [f"{target.name} is written.", seed, *generation.warnings, *left_out]))
 
     def _context(self, loaded: LoadedModel) -> Context:
         """Return what a message is translated with."""

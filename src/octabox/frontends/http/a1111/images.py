@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageOps
 
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.context import AppContext
@@ -63,14 +63,13 @@ def resize(image: Image.Image, size: Size, mode: int) -> Image.Image:
     if mode in (STRETCH, STRETCH_LATENTS):
         filter_ = Image.Resampling.LANCZOS if mode == STRETCH else Image.Resampling.BILINEAR
         return image.resize(size, filter_)
-    scales = size[0] / image.width, size[1] / image.height
-    scale = max(scales) if mode == CROP else min(scales)
+    if mode == CROP:
+        # It crops first: the whole of a long image in this scale could be far larger than the size.
+        return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    scale = min(size[0] / image.width, size[1] / image.height)
     width, height = (max(1, round(side * scale)) for side in image.size)
     scaled = image.resize((width, height), Image.Resampling.LANCZOS)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    if mode == CROP:
-        return scaled.crop((-left, -top, size[0] - left, size[1] - top))
-    left, top = max(left, 0), max(top, 0)
+    left, top = max((size[0] - width) // 2, 0), max((size[1] - height) // 2, 0)
     return expand(scaled, Padding(left, top, max(size[0] - width - left, 0), max(size[1] - height - top, 0))).crop(
         (0, 0, *size)
     )

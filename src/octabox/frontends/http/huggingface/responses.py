@@ -12,6 +12,7 @@ from octabox.frontends.http.errors import error_body, error_headers, http_error
 from octabox.frontends.http.huggingface.translate import ParsedRequest
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.responses import as_base64, header_text, media_headers
+from octabox.service.outputs import first_output
 from octabox.types import Artifact, Generation
 
 #: The Hub's codes of errors, for which the client has classes.
@@ -34,12 +35,11 @@ async def to_response(generation: Generation, parsed: ParsedRequest) -> Response
         raise GenerationError("The model generated no output.", model=generation.model)
     kinds = [each.kind for each in generation.artifacts]
     kind = parsed.kind if parsed.kind in kinds else kinds[0]
-    outputs = [each for each in generation.artifacts if each.kind == kind]
-    warnings = parsed.warnings_of(generation)
-    if len(outputs) > 1:
-        warnings.append(f"The response has the first of {len(outputs)} outputs.")
-    response = await _build_response(outputs[0], generation.task)
-    response.headers.update(media_headers(outputs[0], warnings))
+    output, left_out = first_output(generation.artifacts, kind)
+    assert output is not None  # noqa: S101 (there is one of the kind)
+    warnings = [*parsed.warnings_of(generation), *left_out]
+    response = await _build_response(output, generation.task)
+    response.headers.update(media_headers(output, warnings))
     for text in map(header_text, warnings):
         # The client logs one warning for each topic, which ends at the first semicolon.
         response.headers.append(WARNING, f"{zlib.crc32(text.encode()):08x}; {text}")

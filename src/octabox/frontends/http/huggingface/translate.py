@@ -99,7 +99,7 @@ def to_request(
         model=model,
         task=task or _task(models, match, params),
         params={**params, **prompts},
-        optional_params=optional_params,
+        optional_params={**body.null_fields, **optional_params},
         inputs=inputs,
         seed=parse_seed(body.seed),
         output=output,

@@ -50,7 +50,8 @@ def image_routes(ctx: AppContext) -> APIRouter:
             raise InvalidParameterError("'image' must be a file.", hint="Send it as a file.", parameter="image")
         parsed = to_upscaling(form, inputs, await asyncio.to_thread(find_upscaler, ctx.models, form))
         with parsed.rename_error_params():
-            work = upscale_image(ctx.generation, parsed.request, form.scale, ctx.decoder)
+            limit = ctx.settings.max_image_pixels
+            work = upscale_image(ctx.generation, parsed.request, form.scale, ctx.decoder, limit)
             generation = await cancel_on_disconnect(request.receive, work)
         return await _build_response(ctx, request, parsed, generation)
 

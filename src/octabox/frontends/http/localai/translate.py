@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
@@ -181,7 +182,12 @@ def _size_names(options: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _build_request(
-    body: LocalAIRequest, params: Mapping[str, Any], task: str | None, fps: float | None = None, **fields: Any
+    body: LocalAIRequest,
+    params: Mapping[str, Any],
+    task: str | None,
+    fps: float | None = None,
+    optional_params: Mapping[str, Any] = MappingProxyType({}),
+    **fields: Any,
 ) -> GenerationRequest:
     """Return a generation request with the fields of all bodies.
 
@@ -197,5 +203,6 @@ def _build_request(
         seed=parse_seed(body.seed),
         scheduler=parse_scheduler_choice(body.scheduler),
         output=OutputFormat(body.output_format, None, fps),
+        optional_params={**body.null_fields, **optional_params},
         **fields,
     )

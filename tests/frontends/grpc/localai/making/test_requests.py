@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fakes import sample_image
+from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.errors import InvalidParameterError, MediaError, MissingParameterError, TaskNotFoundError
@@ -16,7 +17,7 @@ from octabox.frontends.grpc.localai import contract
 from octabox.frontends.grpc.localai.environment import Environment
 from octabox.frontends.grpc.localai.making import requests
 from octabox.frontends.grpc.localai.making.requests import Context
-from octabox.service.selection.inputs import bindings_for
+from octabox.service.selection.inputs import bindings_for, source_parameter
 from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest
 
@@ -246,12 +247,32 @@ def test_a_video_may_be_made_to_an_audio() -> None:
     assert "audio" == caught.value.parameter
 
 
-def test_a_parameter_of_params_is_stronger_than_a_field() -> None:
-    """What stands in params is not overridden."""
-    asked = video("WanPipeline", prompt="p", step=9, width=64, params={"num_inference_steps": "3", "width": "32"})
+def test_a_parameter_of_params_is_stronger_than_the_size_of_the_core() -> None:
+    """LocalAI's core sends 512x512 where its client sets no size."""
+    params = {"num_inference_steps": "3", "width": "32", "guidance_scale": "0.1"}
+    asked = video("WanPipeline", prompt="p", step=3, cfg_scale=0.1, width=512, height=512, params=params)
 
-    assert {"num_inference_steps": 3, "width": 32} == asked.params
-    assert "num_inference_steps" not in asked.optional_params
+    assert {"num_inference_steps": 3, "width": 32, "height": 512, "guidance_scale": 0.1} == asked.params
+    assert {"prompt": "p"} == asked.optional_params
+
+
+@pytest.mark.parametrize(
+    ("fields", "params"),
+    [
+        ({"width": 640}, {"width": "320"}),
+        ({"step": 30}, {"num_inference_steps": "4"}),
+        ({"num_frames": 9}, {"num_frames": "5"}),
+        ({"cfg_scale": 2.5}, {"guidance_scale": "2"}),
+        ({"negative_prompt": "blurry"}, {"negative_prompt": "dark"}),
+        ({"prompt": "waves"}, {"prompt": "wind"}),
+    ],
+)
+def test_a_field_and_params_that_differ_are_refused(fields: dict[str, Any], params: dict[str, str]) -> None:
+    """Neither is dropped in silence."""
+    with pytest.raises(InvalidParameterError, match="different values") as caught:
+        video("WanPipeline", **fields, params=params)
+
+    assert next(iter(params)) == caught.value.parameter
 
 
 @pytest.mark.parametrize("name", ["width", "num_frames", "step"])
@@ -279,3 +300,17 @@ def test_only_an_upscaler_upscales() -> None:
         requests.upscale_request(message, context("StableDiffusionPipeline"))
     with pytest.raises(MissingParameterError):
         requests.upscale_request(contract.UpscaleImageRequest(), context("StableDiffusionUpscalePipeline"))
+
+
+@pytest.mark.parametrize("entry", load_catalog().pipelines.values(), ids=lambda entry: entry.name)
+def test_each_class_upscales_its_image_or_refuses(entry: PipelineEntry) -> None:
+    """The image never goes to a parameter for control images, whatever the class calls its own."""
+    message = contract.UpscaleImageRequest(src="/red.png", dst="/a.png", scale=2)
+    try:
+        asked = requests.upscale_request(message, context(entry.name))
+    except (InvalidParameterError, TaskNotFoundError):
+        assert entry.output_kind != "image" or source_parameter(entry) is None or entry.parameter("strength")
+    else:
+        ((name, files),) = asked.inputs.items()
+        assert (RED,) == files
+        assert name == getattr(source_parameter(entry), "name", None)

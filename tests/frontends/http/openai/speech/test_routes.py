@@ -51,6 +51,14 @@ async def test_other_fields_are_call_parameters(server: Server) -> None:
     assert "4" == answer.headers["x-octabox-seed"]
 
 
+async def test_the_client_is_told_of_what_it_does_not_get(server: Server) -> None:
+    """A response is one file; warnings have the client's names."""
+    server.generations.copies, server.generations.warnings = 3, ("'prompt' has no effect.",)
+    told = (await post(server)).headers["x-octabox-warnings"]
+
+    assert "'input' has no effect. The response has the first of 3 outputs." == told
+
+
 async def test_the_first_model_that_makes_audio(server: Server) -> None:
     """Without a model the first of the list that makes audio is asked."""
     await post(server, model=None)

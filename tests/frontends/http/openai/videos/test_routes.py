@@ -297,6 +297,16 @@ async def test_videos_are_listed(client: openai.AsyncOpenAI) -> None:
     assert made[:1] == [video.id for video in oldest.data]
 
 
+async def test_the_client_is_told_of_what_it_does_not_get(client: openai.AsyncOpenAI, server: Server) -> None:
+    """A video object has one file."""
+    server.generations.copies = 2
+    video = await client.videos.create_and_poll(prompt="x", model="wan", poll_interval_ms=1)
+
+    assert (
+        "The response has the first of 2 outputs." in (await server.http.get(f"{PATH}/{video.id}")).json()["warnings"]
+    )
+
+
 async def test_other_requests_are_no_videos(server: Server) -> None:
     """A generation of another wire is neither listed nor found."""
     await server.http.post("/v1/generations", json={"model": "demo", "id": "x"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ Read = Callable[[str, str], bytes]
 
 #: Parameters that EnableParameters can leave out.
 SELECTABLE = ("negative_prompt", "num_inference_steps", "clip_skip")
+
+#: Width and height of a video that LocalAI's core sends where its client sets none.
+CORE_SIDE = 512
 
 #: Keys of a JSON file with an image and its mask.
 IMAGE, MASK = "image", "mask_image"
@@ -101,15 +105,14 @@ def video_request(message: Message, context: Context) -> GenerationRequest:
     if message.num_frames and frames is None:
         message_text = f"{bindings.preferred.name} makes videos of a fixed length."
         raise InvalidParameterError(message_text, hint="Leave num_frames out.", parameter="num_frames")
-    sizes = {"width": message.width, "height": message.height, frames or "": message.num_frames}
-    for name, value in _nonzero(sizes).items():
-        params.setdefault(name, value)
-    if message.negative_prompt:
-        params.setdefault("negative_prompt", message.negative_prompt)
+    sizes = _nonzero({"width": message.width, "height": message.height, frames or "": message.num_frames})
+    sizes |= {"negative_prompt": message.negative_prompt} if message.negative_prompt else {}
     optional_params = _nonzero(
         {"num_inference_steps": message.step, "guidance_scale": message.cfg_scale, rate or "": message.fps}
     )
     optional_params |= _prompt_parameters(message.prompt, context)
+    _check_conflicts(params, {**sizes, **optional_params})
+    params = {**sizes, **params}
     return GenerationRequest(
         model=bindings.model,
         params=params,
@@ -119,6 +122,22 @@ def video_request(message: Message, context: Context) -> GenerationRequest:
         seed=message.seed if message.seed > 0 else None,
         output=OutputFormat(_format_of_path(message.dst, "video"), fps=message.fps or None),
     )
+
+
+def _check_conflicts(params: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    """Check that no field has another value than the same parameter in ``params``, except a size of the core.
+
+    Raises:
+        InvalidParameterError: One has.
+    """
+    for name in fields.keys() & params.keys():
+        value, other = fields[name], params[name]
+        # The fields for numbers have less precision.
+        is_number = isinstance(value, int | float) and isinstance(other, int | float)
+        is_equal = math.isclose(value, other, rel_tol=1e-6) if is_number else value == other
+        if value and not is_equal and not (name in ("width", "height") and value == CORE_SIDE):
+            message = f"'params' and its field set '{name}' to different values: {other!r} and {value!r}."
+            raise InvalidParameterError(message, hint="Set one of them.", parameter=name)
 
 
 def upscale_request(message: Message, context: Context) -> GenerationRequest:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from PIL import Image
 
 from octabox.errors import GenerationError
+from octabox.service.outputs import first_output
 from octabox.types import Artifact, Generation, Kind
 
 PNG = "image/png"
 
 
-def to_image(generation: Generation, *, animated: bool, fps: float) -> Artifact:
-    """Return the first image as PNG, or all images as an animated PNG.
+def to_image(generation: Generation, *, animated: bool, fps: float) -> tuple[Artifact, tuple[str, ...]]:
+    """Return the first image as PNG, with a warning if there are others, or all images as an animated PNG.
 
     Args:
         generation: The result.
@@ -25,16 +26,17 @@ def to_image(generation: Generation, *, animated: bool, fps: float) -> Artifact:
     if not images:
         types = ", ".join(sorted({each.media_type for each in generation.artifacts})) or "no output"
         raise GenerationError(f"The model generated no image: {types}.", model=generation.model)
-    first = images[0]
-    return replace(first, content=_encode_animation([each.content for each in images], fps)) if animated else first
+    if animated:
+        return replace(images[0], content=_encode_animation([each.content for each in images], fps)), ()
+    return first_of_type(replace(generation, artifacts=tuple(images)), "image")
 
 
-def first_of_type(generation: Generation, media_type: Kind) -> Artifact:
-    """Return the first artifact of a media type."""
-    for artifact in generation.artifacts:
-        if artifact.kind == media_type:
-            return artifact
-    raise GenerationError(f"The model generated no {media_type}.", model=generation.model)
+def first_of_type(generation: Generation, media_type: Kind) -> tuple[Artifact, tuple[str, ...]]:
+    """Return the first artifact of a media type, and a warning if there are others."""
+    artifact, warnings = first_output(generation.artifacts, media_type)
+    if artifact is None:
+        raise GenerationError(f"The model generated no {media_type}.", model=generation.model)
+    return artifact, warnings
 
 
 def _encode_animation(frames: list[bytes], fps: float) -> bytes:

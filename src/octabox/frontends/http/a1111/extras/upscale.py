@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from octabox.errors import GenerationError, InvalidParameterError
 from octabox.frontends.http.a1111.extras.schema import ExtrasBody
-from octabox.frontends.http.a1111.images import CROP, resize
 from octabox.frontends.http.a1111.upscalers import find_upscaler
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png
@@ -85,14 +84,14 @@ async def enlarge_to(
     Raises:
         OctaboxError: The model has failed.
     """
-    scales = size[0] / image.width, size[1] / image.height
-    scale = max(scales) if fit else min(scales)
+    made = image if name in FILTERS else await run_model(ctx, name, image, warnings)
+    filter_ = FILTERS.get(name, Image.Resampling.LANCZOS)
+    if fit:
+        # It crops first: the whole of a long image in this scale could be far larger than the size.
+        return await asyncio.to_thread(ImageOps.fit, made, size, filter_)
+    scale = min(size[0] / image.width, size[1] / image.height)
     target = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
-    if name in FILTERS:
-        made = await asyncio.to_thread(image.resize, target, FILTERS[name])
-    else:
-        made = (await run_model(ctx, name, image, warnings)).resize(target, Image.Resampling.LANCZOS)
-    return await asyncio.to_thread(resize, made, size, CROP) if fit else made
+    return await asyncio.to_thread(made.resize, target, filter_)
 
 
 async def run_model(

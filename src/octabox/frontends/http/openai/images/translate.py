@@ -79,7 +79,7 @@ def to_request(
     params |= {} if prompt_optional else prompts
     size, steps = requested_size(body.size, params), _parse_quality(body.quality, params, warnings)
     client_names = {**dict.fromkeys(size, "size"), **dict.fromkeys(steps, "quality"), **client_names}
-    optional_params = {**size, **steps}
+    optional_params = {**body.null_fields, **size, **steps}
     optional_params |= {name: prompt for name, prompt in prompts.items() if prompt_optional and prompt}
     output = OutputFormat(body.output_format, body.output_compression)
     check_output_format(output, "image")

@@ -14,8 +14,8 @@ from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.openai.speech.schema import SpeechRequest
 from octabox.frontends.http.openai.speech.translate import CLIENT_NAMES, match_pipeline, to_request
 from octabox.frontends.http.responses import media_headers
-from octabox.frontends.naming.renaming import rename_error_params
-from octabox.types import Artifact
+from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
+from octabox.service.outputs import first_output
 
 #: Example of a body, for hints.
 EXAMPLE = '{"model": "...", "input": "..."}'
@@ -33,16 +33,11 @@ def routes(ctx: AppContext) -> APIRouter:
         generation_request, warnings = to_request(body, match)
         with rename_error_params(CLIENT_NAMES):
             generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(generation_request))
-        audio = _find_audio(generation.artifacts)
-        headers = media_headers(audio, [*warnings, *generation.warnings])
+        audio, left_out = first_output(generation.artifacts, "audio")
+        if audio is None:
+            raise GenerationError("The model generated no audio.", model=generation.model)
+        renamed = rename_warnings([*warnings, *generation.warnings, *left_out], CLIENT_NAMES)
+        headers = media_headers(audio, renamed)
         return Response(audio.content, media_type=audio.media_type, headers=headers)
 
     return router
-
-
-def _find_audio(artifacts: tuple[Artifact, ...]) -> Artifact:
-    """Return the first audio."""
-    for artifact in artifacts:
-        if artifact.kind == "audio":
-            return artifact
-    raise GenerationError("The model generated no audio.")

@@ -61,6 +61,7 @@ def to_request(body: SpeechRequest, match: PipelineMatch) -> tuple[GenerationReq
         model=match.model,
         task=body.task or match.task,
         params={**body.extra_fields, "prompt": body.input, **params},
+        optional_params=body.null_fields,
         seed=parse_seed(body.seed),
         scheduler=parse_scheduler_choice(body.scheduler),
         output=output,

@@ -10,6 +10,7 @@ from octabox.frontends.http.openai.responses import size_of
 from octabox.frontends.http.openai.videos.translate import VideoNote
 from octabox.frontends.naming.renaming import rename_error, rename_warnings
 from octabox.service.jobs import Job
+from octabox.service.outputs import first_output
 from octabox.types import Artifact
 
 #: OpenAI's names of statuses that differ from the job's.
@@ -19,7 +20,8 @@ STATUSES = {"cancelled": "failed"}
 def job_to_json(job: Job, note: VideoNote) -> dict[str, Any]:
     """Return a job in OpenAI's format."""
     artifacts = job.result.artifacts if job.result else ()
-    video = next((artifact for artifact in artifacts if artifact.kind == "video"), None)
+    video, left_out = first_output(artifacts, "video")
+    warnings = (*note.warnings, *(job.result.warnings if job.result else ()), *left_out)
     seconds = note.seconds if note.seconds is not None else video and _length(video)
     return {
         "id": job.id,
@@ -36,7 +38,7 @@ def job_to_json(job: Job, note: VideoNote) -> dict[str, Any]:
         "seed": video.seed if video else job.request.seed,
         "error": _describe_error(job, note),
         "remixed_from_video_id": None,
-        "warnings": rename_warnings([*note.warnings, *(job.result.warnings if job.result else ())], note.client_names),
+        "warnings": rename_warnings(warnings, note.client_names),
     }
 
 

@@ -97,7 +97,7 @@ def to_request(
         model=match.model,
         task=body.task or match.task,
         params=params,
-        optional_params=optional_params,
+        optional_params={**body.null_fields, **optional_params},
         inputs=dict(inputs),
         seed=parse_seed(body.seed),
         scheduler=parse_scheduler_choice(body.scheduler),
