@@ -96,6 +96,29 @@ def test_a_request_of_openai_has_one_stage_in_memory(url: str, tmp_path: Path) -
     assert {"floyd:1", "floyd:2", "floyd:3"} == frozenset().union(*seen)
 
 
+def test_an_image_is_made_again(models: Path, tmp_path: Path) -> None:
+    """By what the request has set for each stage, unless other settings are given."""
+    words = [sys.executable, "-m", "octabox", "run", "--local", "--models", str(models)]
+    stages = json.dumps(
+        [{"params": {"num_inference_steps": 3}}, {"params": {"noise_level": 50}}, {"scheduler": "ddim"}]
+    )
+    options = ["--from", "a.png", "-o"]
+    for each in (
+        ["floyd", "a red star", "--stages", stages, "-o", "a.png"],
+        [*options, "b.png"],
+        [*options, "c.png", "--stages", "[]"],
+    ):
+        subprocess.run([*words, *each], cwd=tmp_path, check=True, timeout=600)
+
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert [None, {"params": {"noise_level": 50}}, {"scheduler": "ddim"}] == metadata_of(tmp_path / "a.png")[
+        "workflow"
+    ]["stages"]
+    assert a == b
+    assert [3, 2, 2] == [each["params"]["num_inference_steps"] for each in metadata_of(tmp_path / "c.png")["stages"]]
+    assert a != c
+
+
 def test_the_command_line_makes_the_same_image(url: str, models: Path, tmp_path: Path) -> None:
     """With one progress, and the metadata of all stages; the pixels are those of the server."""
     words = [sys.executable, "-m", "octabox", "run", "--local", "--models", str(models), "floyd", "a red star"]
