@@ -119,7 +119,7 @@ async def test_how_long_it_stays_is_the_same_for_all_stages(parts: Parts) -> Non
     assert {"small": 80, "floyd:2": 80} == _left(parts)
 
 
-def _left(parts: Parts) -> dict[str, int]:
+def _left(parts: Parts) -> dict[str, float]:
     """Return after how many seconds without requests the stages of a cascade are unloaded, in tens."""
     left = {each.model: each.time_left for each in parts.models.status() if each.model in ("small", "floyd:2")}
     return {name: round(seconds or 0, -1) for name, seconds in left.items()}

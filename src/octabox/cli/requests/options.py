@@ -106,7 +106,7 @@ def require_model(metadata: Mapping[str, Any], model: str | None) -> str:
 
 
 def check_single(config: ModelConfig, what: str) -> None:
-    """Check that a model is no cascade.
+    """Check that a model is not a cascade.
 
     Args:
         config: Configuration of the model.

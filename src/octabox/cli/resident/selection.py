@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,9 @@ from octabox.cli.requests.events import RunEvent
 from octabox.cli.requests.run_options import RunOptions
 from octabox.cli.resident.connection import ServerGoneError, as_async, ask, remote_events
 from octabox.cli.resident.launcher import StartError, find_server, start_server
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 async def run_events(

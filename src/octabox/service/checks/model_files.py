@@ -117,12 +117,12 @@ def _check_scheduler(entry: Entry, model: ServedModel, catalog: Catalog) -> Iter
     except OctaboxError:
         return  # It is a problem of the configuration.
     choice = SchedulerChoice(resolved.kind, resolved.settings)
-    errors = [each for pipeline in model.family(catalog) if (each := _misfit(choice, pipeline, traits, catalog))]
+    errors = [each for pipeline in model.family(catalog) if (each := _find_conflict(choice, pipeline, traits, catalog))]
     if len(errors) == len(model.family(catalog)):
         yield _problem_of(entry, ("scheduler",), errors[0])
 
 
-def _misfit(
+def _find_conflict(
     choice: SchedulerChoice, pipeline: PipelineEntry, traits: ModelTraits, catalog: Catalog
 ) -> OctaboxError | None:
     """Return why a class cannot use a scheduler with a model; None if it can."""
