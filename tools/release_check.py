@@ -33,8 +33,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 #: What exists in the repository and not in an installed package: files, and the commands of the Makefile.
 TARGETS = "|".join(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 REPOSITORY = re.compile(
-    rf"\b(?:backends|benchmarks|deploy|docs|examples|tests|tools)/[\w./-]*\.\w+|\bmake (?:{TARGETS})\b"
+    rf"(?<![\w/])(?:backends|benchmarks|deploy|docs|examples|tests|tools)/[\w./-]*\.\w+|\bmake (?:{TARGETS})\b"
 )
+
+#: A link or an image in Markdown whose target is no address.
+RELATIVE_LINK = re.compile(r"\]\((?!\w+:|#)([^)\s]+)")
+
+#: Folder of the package whose docstrings are shown, as the help of its commands.
+COMMANDS = "octabox/cli/"
 
 
 class Wheel:
@@ -132,6 +138,8 @@ def metadata_problems(metadata: Message) -> Iterator[str]:
     )
     if metadata["Description-Content-Type"] != "text/markdown":
         yield "The description is not Markdown."
+    for target in RELATIVE_LINK.findall(str(metadata.get_payload())):
+        yield f"The description has a relative link, which the package index cannot follow: {target}"
     classifiers = metadata.get_all("Classifier", [])
     oldest = str(metadata["Requires-Python"]).removeprefix(">=")
     needed = {"Typing :: Typed", f"Programming Language :: Python :: {oldest}"}
@@ -171,7 +179,8 @@ def text_problems(sources: dict[str, str]) -> Iterator[str]:
     """Yield the messages of a package that name what is in the repository alone."""
     for name, source in sources.items():
         tree = ast.parse(source)
-        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        shown = COMMANDS in Path(name).as_posix()
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and not shown}
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
                 for found in REPOSITORY.finditer(node.value):

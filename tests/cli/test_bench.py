@@ -42,3 +42,15 @@ def test_bench_refuses_what_it_cannot_measure(options: list[str], message: str) 
 
     assert isinstance(error, OctaboxError | InvalidParameterError)
     assert message in error.message
+
+
+def test_a_cascade_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since its first stage alone would be measured; the error names the stages."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "both.yaml").write_text("stages: [demo, {model: demo, device: cpu}]\n", encoding="utf-8")
+    error = CliRunner().invoke(cli, ["bench", "both", "--models", "."], standalone_mode=False).exception
+
+    assert isinstance(error, InvalidParameterError)
+    assert "'both' is a cascade of 2 stages, which cannot be measured as one model." == error.message
+    assert "Name one of its stages: demo." == error.hint
+    assert ["both.yaml"] == [file.name for file in tmp_path.iterdir()]

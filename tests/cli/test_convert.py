@@ -17,7 +17,7 @@ from octabox import demo
 from octabox.cli.main import cli
 from octabox.config.model import ModelConfig
 from octabox.engine.local.engine import LocalEngine
-from octabox.errors import ForbiddenPathError, ModelNotFoundError
+from octabox.errors import ForbiddenPathError, InvalidParameterError, ModelNotFoundError
 
 
 def convert(*arguments: object) -> Result:
@@ -119,3 +119,15 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
     assert f"could not be written to {tmp_path / 'out'}" in done.stderr
     assert "Check the free disk space" in done.stderr
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_cascade_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since its first stage alone would be converted; the error names the stages."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "both.yaml").write_text("stages: [demo, {model: demo, device: cpu}]\n", encoding="utf-8")
+    error = CliRunner().invoke(cli, ["convert", "both", "out", "--models", "."], standalone_mode=False).exception
+
+    assert isinstance(error, InvalidParameterError)
+    assert "'both' is a cascade of 2 stages, which cannot be converted as one model." == error.message
+    assert "Name one of its stages: demo." == error.hint
+    assert ["both.yaml"] == [file.name for file in tmp_path.iterdir()]

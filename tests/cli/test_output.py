@@ -244,3 +244,10 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         assert [] == list(disk.iterdir())
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("out", ["a" * 300 + ".png", "a" * 300 + "/", "a\0b.png"])
+def test_a_name_that_no_file_can_have_is_told(out: str) -> None:
+    """Before the work, and also in the prompt line, where it is set."""
+    with pytest.raises(ForbiddenPathError, match="cannot be a file"):
+        Destination(out).check()

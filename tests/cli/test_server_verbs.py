@@ -11,8 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from octabox.cli import ps
+from octabox.cli.errors import exit_code
 from octabox.cli.main import cli
-from octabox.errors import NotFoundError
+from octabox.errors import AuthenticationError, NotFoundError, OctaboxError
+from octabox.frontends.http.errors import error_body
 
 
 def test_ps_and_stop_follow_a_model(address: str) -> None:
@@ -57,6 +59,22 @@ def test_another_server_is_named_as_such(
 
     assert isinstance(error, NotFoundError)
     assert f"The server at http://other:1 is not Octabox: {reason}" in error.message
+
+
+def test_an_error_of_the_server_has_its_exit_code(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown model is not found, a wrong key is refused, and a code that no class has is any other error."""
+    unknown = CliRunner().invoke(cli, ["stop", "nosuch", "--url", address]).exception
+    assert isinstance(unknown, NotFoundError)
+    assert (3, "The server responded with 404") == (exit_code(unknown), unknown.message.partition(":")[0])
+
+    found = []
+    other = {"error": {"message": "No coffee.", "code": "teapot"}}
+    for status, body in ((401, error_body(AuthenticationError("Wrong key."))), (418, other)):
+        response = httpx.Response(status, json=body)
+        monkeypatch.setattr(httpx, "request", lambda *_, response=response, **__: response)
+        found.append(CliRunner().invoke(cli, ["stop", "demo", "--url", "http://here:1"]).exception)
+
+    assert [8, 1] == [exit_code(each) for each in found if isinstance(each, OctaboxError)]
 
 
 def test_ps_tells_reserved_memory_from_memory_in_use() -> None:

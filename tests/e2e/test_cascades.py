@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from PIL import Image
 
 from makers import pipelines
 from serving import running_server
@@ -94,6 +95,29 @@ def test_a_request_of_openai_has_one_stage_in_memory(url: str, tmp_path: Path) -
     check_metadata(metadata_of(tmp_path / "a.png"))
     assert 1 == max(map(len, seen))
     assert {"floyd:1", "floyd:2", "floyd:3"} == frozenset().union(*seen)
+
+
+def test_an_image_is_made_again(models: Path, tmp_path: Path) -> None:
+    """By what the request has set for each stage, unless other settings are given."""
+    words = [sys.executable, "-m", "octabox", "run", "--local", "--models", str(models)]
+    stages = json.dumps(
+        [{"params": {"num_inference_steps": 3}}, {"params": {"noise_level": 50}}, {"scheduler": "ddim"}]
+    )
+    options = ["--from", "a.png", "-o"]
+    for each in (
+        ["floyd", "a red star", "--stages", stages, "-o", "a.png"],
+        [*options, "b.png"],
+        [*options, "c.png", "--stages", "[]"],
+    ):
+        subprocess.run([*words, *each], cwd=tmp_path, check=True, timeout=600)
+
+    a, b, c = (Image.open(tmp_path / f"{name}.png").tobytes() for name in "abc")  # The seconds of the stages differ.
+    assert [None, {"params": {"noise_level": 50}}, {"scheduler": "ddim"}] == metadata_of(tmp_path / "a.png")[
+        "workflow"
+    ]["stages"]
+    assert a == b
+    assert [3, 2, 2] == [each["params"]["num_inference_steps"] for each in metadata_of(tmp_path / "c.png")["stages"]]
+    assert a != c
 
 
 def test_the_command_line_makes_the_same_image(url: str, models: Path, tmp_path: Path) -> None:

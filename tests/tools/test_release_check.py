@@ -64,6 +64,7 @@ def metadata(tmp_path: Path, old: str, new: str) -> Message:
         ),
         ("Summary: A server.\n", "", "Summary is missing."),
         ("text/markdown", "text/plain", "The description is not Markdown."),
+        ("\n\n", "\n\n![A](https://a.org/a.png) [b](docs/b.md)", "The description has a relative link"),
         ("Classifier: Typing :: Typed\n", "", "The classifier 'Typing :: Typed' is missing."),
         ("Python :: 3.10", "Python :: 3.11", "The classifier 'Programming Language :: Python :: 3.10' is missing."),
         ("Typing :: Typed", "Typing :: Typed\nClassifier: License :: Other", "A classifier names a license"),
@@ -98,7 +99,7 @@ def test_contents(tmp_path: Path, removed: str, added: str, problem: str) -> Non
 
 
 def test_messages_name_nothing_of_the_repository() -> None:
-    """Docstrings and comments may; messages of the package do not."""
+    """Docstrings and comments may, unless they are the help of a command; messages of the package do not."""
     code = 'raise ValueError("Run `make demo`, see docs/guides/models.md")\nx = "make it so"\n'
     source = f'"""See docs/a.md."""\n# make docs\n{code}'
 
@@ -106,6 +107,9 @@ def test_messages_name_nothing_of_the_repository() -> None:
         "octabox/x.py:3: 'make demo' is not part of the package.",
         "octabox/x.py:3: 'docs/guides/models.md' is not part of the package.",
     ] == list(release_check.text_problems({"octabox/x.py": source}))
+    help_text = '"""Start it by tools/a.sh; see https://example.org/docs/a.md."""'
+    found = list(release_check.text_problems({"octabox/cli/x.py": help_text}))
+    assert ["octabox/cli/x.py:1: 'tools/a.sh' is not part of the package."] == found
     package = Path(release_check.ROOT / "src" / "octabox")
     sources = {str(file): file.read_text(encoding="utf-8") for file in package.rglob("*.py")}
     assert [] == list(release_check.text_problems(sources))

@@ -1,6 +1,7 @@
 """Serve LocalAI as its backend for diffusers, over gRPC.
 
-LocalAI starts it by `backends/localai/run.sh`, or connects to its address; see `docs/compatibility/localai.md`.
+LocalAI starts it by a script of the repository, or connects to its address:
+https://github.com/octabox/octabox/blob/main/docs/guides/localai.md
 """
 
 from __future__ import annotations

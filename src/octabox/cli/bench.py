@@ -64,6 +64,7 @@ async def _run(
     from rich.console import Console
 
     from octabox.cli.benchmark.measuring import Benchmark, parse_batches
+    from octabox.cli.requests.options import check_single
     from octabox.config.settings import Settings
     from octabox.server import build
 
@@ -71,6 +72,7 @@ async def _run(
     results: list[ModeResult] = []
     with Console(stderr=True).status("preparing") as status:
         parts = build(Settings.load({"models": models, "log_level": "error", "allow_hub": True}), model=model)
+        check_single(parts.models.config(parts.name), "measured")
         call = await _prepare(parts, prompt, options)
 
         def report(mode: str, batch: int) -> None:

@@ -145,9 +145,9 @@ def check_against_catalog(entries: Iterable[Entry], settings: Settings) -> list[
 
     use_folder(settings.pipeline_folder)
     adapters, catalog = AdapterRegistry(settings.lora_folder, settings.embedding_folder), load_catalog()
-    finder = ModelProblems(adapters, _list_accelerators if settings.engine == "local" else None)
-    entries = tuple(entries)
-    problems = find_problems(entries, catalog, limits_of(settings))
+    limits, lists = limits_of(settings), _list_accelerators if settings.engine == "local" else None
+    finder, entries = ModelProblems(adapters, lists, limits), tuple(entries)
+    problems = find_problems(entries, catalog, limits)
     for folder in dict.fromkeys(entry.file.parent for entry in entries):
         group = [entry for entry in entries if entry.file.parent == folder]
         named = discover(folder).named if any(entry.config.stages for entry in group) else {}

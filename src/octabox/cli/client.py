@@ -7,6 +7,7 @@ from typing import Any
 import click
 import httpx
 
+from octabox.cli.errors import EXIT_CODES
 from octabox.errors import NotFoundError, OctaboxError
 
 #: Option for the URL of the server.
@@ -23,7 +24,7 @@ def send_request(method: str, url: str, path: str, api_key: str | None = None) -
 
     Raises:
         NotFoundError: No server responds at the URL, or one that is not Octabox.
-        OctaboxError: The response is an error.
+        OctaboxError: The response is an error; the class is that of the server's.
     """
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     try:
@@ -36,9 +37,18 @@ def send_request(method: str, url: str, path: str, api_key: str | None = None) -
         if response.is_success:
             return body
         message, hint = body["error"]["message"], body["error"].get("hint") or ""
+        kind = _class_of(body["error"].get("code"))
     except (ValueError, KeyError, TypeError) as error:
         raise foreign_server(url, f"it responded with {response.status_code} and {_media_type(response)}") from error
-    raise OctaboxError(f"The server responded with {response.status_code}: {message}", hint=hint)
+    raise kind(f"The server responded with {response.status_code}: {message}", hint=hint)
+
+
+def _class_of(code: str | None) -> type[OctaboxError]:
+    """Return the class of errors that decides on the exit code, by the code in a response."""
+    from octabox.frontends.http.errors import TABLE
+
+    found = next((cls for cls, row in TABLE.items() if row.code == code), OctaboxError)
+    return next(cls for cls in found.__mro__ if cls in EXIT_CODES)
 
 
 def foreign_server(url: str, reason: str) -> NotFoundError:

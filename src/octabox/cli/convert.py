@@ -48,6 +48,7 @@ def command(
     import asyncio
 
     from octabox.cli.output import show_status
+    from octabox.cli.requests.options import check_single
     from octabox.config.settings import Settings
     from octabox.engine.local.conversion import convert
     from octabox.engine.messages import Conversion, WorkerOptions
@@ -56,6 +57,7 @@ def command(
     level = "debug" if verbose else "error"
     with show_status("converting"):
         parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), model=model)
+        check_single(parts.models.config(parts.name), "converted")
         served = asyncio.run(parts.models.served(parts.name))
         config = served.config.model_copy(update={"dtype": dtype} if dtype else {})
         options = WorkerOptions(threads=parts.settings.threads, log_level=level)

@@ -38,7 +38,7 @@ class Destination:
         if self.to_stdout and as_json:
             raise InvalidParameterError("-o - and --json both write to standard output.", hint="Omit one of them.")
         out = None if self.to_stdout else out
-        self._folder = out is not None and (out.endswith(("/", os.sep)) or Path(out).is_dir())
+        self._folder = out is not None and (out.endswith(("/", os.sep)) or _is_folder(out))
         self._path = Path(out) if out is not None else None
         self._counts: Counter[str] = Counter()
 
@@ -60,12 +60,13 @@ class Destination:
             count: Number of results.
 
         Raises:
-            ForbiddenPathError: The folder does not exist or is not writable.
+            ForbiddenPathError: The folder does not exist or is not writable, or no file can have the name.
             InvalidParameterError: Standard output is a terminal, or cannot have that many results.
         """
         if self.to_stdout:
             _check_stdout(count)
             return
+        _check_name(self._path)
         folder = Path() if self._path is None else self._path if self._folder else self._path.parent
         if self._folder:
             with contextlib.suppress(OSError):
@@ -152,6 +153,28 @@ def _write_to_stdout(generation: Generation) -> None:
         sys.stdout.buffer.flush()
     except OSError as error:
         raise GenerationError(f"Standard output could not be written: {error.strerror}.") from error
+
+
+def _is_folder(path: str) -> bool:
+    """Return whether a path is that of a folder; one that no file can have is not."""
+    return os.path.isdir(path)  # noqa: PTH112 (pathlib raises on odd paths)
+
+
+def _check_name(path: Path | None) -> None:
+    """Check that a file can have a path.
+
+    Raises:
+        ForbiddenPathError: It cannot, such as one that is too long.
+    """
+    try:
+        if path is not None:
+            path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        hint = "Choose another file or folder with -o."
+        raise ForbiddenPathError(f"'{path}' cannot be a file: {reason}.", hint=hint) from error
 
 
 def _is_writable(folder: Path) -> bool:

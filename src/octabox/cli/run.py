@@ -17,6 +17,7 @@ import click
 from octabox.cli.requests import parameters, workflows
 
 if TYPE_CHECKING:
+    from octabox.cli.resident.selection import PrivateServer
     from octabox.cli.terminal.display import View
 
 
@@ -73,14 +74,15 @@ def _is_terminal() -> bool:
 
 def _read_prompts(options: dict[str, Any], view: View) -> None:
     """Read prompts until the user leaves, with a server that keeps the model in memory."""
-    from octabox.cli.terminal.prompt_line import PromptLine, private_server, read_lines
+    from octabox.cli.resident.selection import PrivateServer
+    from octabox.cli.terminal.prompt_line import PromptLine, read_lines
     from octabox.config.settings import Settings
 
     settings = Settings.load({"models": options["models"]})
     with contextlib.ExitStack() as stack:
         server = None
         if options["local"] or options["verbose"] or not settings.run_server or settings.keep_alive == 0:
-            server = stack.enter_context(private_server(options["models"]))
+            server = stack.enter_context(PrivateServer(options["models"]))
         line = PromptLine(options, lambda **each: asyncio.run(_run(view, server=server, **each)))
         read_lines(line)
 
@@ -94,18 +96,17 @@ async def _run(
     as_json: bool,
     local: bool,
     verbose: bool,
-    server: Path | None = None,
+    server: PrivateServer | None = None,
     **options: Any,
 ) -> None:
     """Run the options of a request, and show its events."""
     from octabox.cli.output import Destination
     from octabox.cli.requests.run_options import read_options
-    from octabox.cli.resident.connection import as_async, remote_events
     from octabox.cli.resident.selection import run_events
     from octabox.cli.terminal.display import show_events
 
     destination = Destination(out, as_json=as_json)
     request = read_options(model, destination.format.format, **options)
-    events = as_async(remote_events(server, request)) if server else None
+    events = server.run_events(request) if server else None
     events = events or run_events(request, models, local=local, verbose=verbose)
     await show_events(events, destination, view)

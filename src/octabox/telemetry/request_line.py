@@ -7,6 +7,9 @@ from octabox.types import Generation
 #: Call parameter with the number of denoising steps.
 STEPS = "num_inference_steps"
 
+#: Key of the metadata for the stages of a cascade, and of a workflow for what a request sets for them.
+STAGES = "stages"
+
 #: Speed above which its decimals are of no use, in steps per second.
 FAST = 10
 
@@ -37,15 +40,18 @@ def describe_generation(generation: Generation, client: str = "", seconds: float
 
 
 def speed(generation: Generation) -> str:
-    """Return the denoising steps per second of a result as text; empty if they are not known."""
+    """Return the denoising steps per second of a result as text; empty if they are not known, such as those of a workflow."""
     seconds, steps = generation.timings.get("run", 0.0), _steps(generation)
-    if not (seconds and steps):
+    if not (seconds and steps) or any(
+        each.metadata.get("workflow", {}).keys() - {STAGES} for each in generation.artifacts
+    ):
         return ""
     rate = steps / seconds
     return f"{rate:.0f} it/s" if rate >= FAST else f"{rate:.2g} it/s"
 
 
 def _steps(generation: Generation) -> int:
-    """Return the denoising steps over all outputs; 0 if they are not known."""
-    counts = [each.metadata.get("params", {}).get(STEPS) for each in generation.artifacts]
+    """Return the denoising steps over all outputs and all stages of a cascade; 0 if they are not known."""
+    calls = [call for each in generation.artifacts for call in each.metadata.get(STAGES) or (each.metadata,)]
+    counts = [call.get("params", {}).get(STEPS) for call in calls]
     return sum(count for count in counts if isinstance(count, int))

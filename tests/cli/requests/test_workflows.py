@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from octabox.cli.main import cli
 from octabox.cli.requests.workflows import LISTS, pop_workflow
 from octabox.cli.requests.workflows import STEPS as WORKFLOW_STEPS
 from octabox.errors import InvalidParameterError, OctaboxError
-from octabox.media.images import read_size
+from octabox.media.images import encode, read_size
 from octabox.media.metadata.chunks import read_metadata
 from octabox.service.workflows.settings import Workflow
+from octabox.types import OutputFormat
 from upscalers import nearest, save
 
 STEPS = ("-p", "num_inference_steps=3")
@@ -72,6 +74,26 @@ def test_the_stages_of_a_cascade_are_a_list() -> None:
     assert {"stages": [None, {"params": {"eta": 1}}]} == given(stages='[null, {"params": {"eta": 1}}]')
     with pytest.raises(InvalidParameterError, match="'stages' must be a list"):
         given(stages="2")
+
+
+def test_stages_of_a_file_are_those_of_a_cascade(elsewhere: Path) -> None:
+    """Another model has none; stages of the command line replace those of the file."""
+    metadata = {
+        "model": "steps",
+        "pipeline": "StableDiffusionPipeline",
+        "workflow": {"stages": [None, {"params": {"strength": 0.5}}]},
+        "params": {"prompt": "a"},
+    }
+    file = encode(Image.new("RGB", (8, 8)), OutputFormat("png"), metadata)[0]
+    (elsewhere / "a.png").write_bytes(file)
+    (elsewhere / "steps.yaml").write_text("stages: [demo, demo]\n", encoding="utf-8")
+    given = ("--models", ".", "--from", "a.png", "--dry-run")
+    again, other = json.loads(run(*given).output), json.loads(run("demo", *given).output)
+    replaced = json.loads(run(*given, "--stages", "[null, null]").output)
+
+    assert metadata["workflow"] == again["workflow"]
+    assert "workflow" not in other
+    assert {"stages": [None, None]} == replaced["workflow"]
 
 
 @pytest.mark.slow

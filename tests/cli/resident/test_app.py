@@ -75,6 +75,16 @@ async def test_the_server_lists_its_models_and_stops(client: httpx.AsyncClient, 
     assert (True, ["stop"]) == (stopped["stopping"], stops)
 
 
+async def test_the_server_of_a_program_is_not_idle(stops: list[str]) -> None:
+    """It is stopped only by a request that does not ask whether it is."""
+    parts: Any = None
+    app = resident_app.ResidentApp(parts, parts, lambda: stops.append("stop"), owned=True)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app.app), base_url="http://localhost")
+    stopping = [(await client.post(route)).json()["stopping"] for route in ("/stop?only_idle=1", "/stop")]
+
+    assert ([False, True], ["stop"]) == (stopping, stops)
+
+
 async def test_a_request_that_waits_ends_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one whose thread reads the source of diffusers; its client receives an error that says why."""
     released = asyncio.Event()

@@ -53,6 +53,17 @@ def test_what_changes_a_result_changes_the_socket(runtime: Path, monkeypatch: py
     assert socket_path(runtime, None) == paths[-1]
 
 
+@pytest.mark.parametrize("name", ["https_proxy", "NO_PROXY", "all_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_how_the_hub_is_reached_changes_the_socket(name: str, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy in lower case, too; a variable that no server reads does not."""
+    monkeypatch.delenv(name, raising=False)
+    before = socket_path(runtime, None)
+    monkeypatch.setenv("NO_VARIABLE_OF_A_SERVER", "1")
+    assert before == socket_path(runtime, None)
+    monkeypatch.setenv(name, "elsewhere")
+    assert before != socket_path(runtime, None)
+
+
 def test_a_client_imports_little() -> None:
     """What a client of a server imports: neither torch nor diffusers, nor what takes as long as a small image."""
     program = """

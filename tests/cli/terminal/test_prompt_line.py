@@ -76,7 +76,11 @@ def test_a_mistake_is_an_error(line: PromptLine) -> None:
     """An unknown command shows the others, and a number must be one."""
     with pytest.raises(UnknownParameterError, match=r"no command '/mdl'.*/model"):
         line.handle("/mdl x")
-    with pytest.raises(InvalidParameterError, match="'seed' must be a number"):
-        line.handle("/seed x")
+    for text in ("x", "--5", "²", "1.5"):
+        with pytest.raises(InvalidParameterError, match=f"'seed' must be a whole number, not '{text}'"):
+            line.handle(f"/seed {text}")
+    with pytest.raises(InvalidParameterError, match="no closing quotation"):
+        line.handle("/lora it's")
     with pytest.raises(InvalidParameterError, match="'num_outputs' must be a number"):
         line.handle("/set count x")
+    assert (None, (), 1) == tuple(line.options[name] for name in ("seed", "loras", "num_outputs"))

@@ -13,9 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from octabox.errors import InvalidParameterError, OctaboxError
+from octabox.errors import InvalidParameterError, InvalidRequestError, OctaboxError
+from octabox.frontends.naming.renaming import rename_error_params
 from octabox.server import Parts
-from octabox.types import Generation, GenerationRequest, Progress
+from octabox.service.cascades.calls import CascadeCall
+from octabox.types import Generation, GenerationRequest, OutputFormat, Progress
 
 PROMPT = "a red star"
 
@@ -79,6 +81,20 @@ async def test_errors_name_the_stage(parts: Parts) -> None:
     with pytest.raises(OctaboxError, match=r"^Stage 2 of 'floyd': .*noise_lvl") as caught:
         await generate(parts, "floyd", workflow=workflow)
     assert caught.value.parameter == "workflow.stages.1.params.noise_lvl"
+    mistakes = {"a": 1, "num_inference_steps": "many"}
+    for index in range(2):
+        with pytest.raises(InvalidRequestError) as several, rename_error_params({"num_inference_steps": "steps"}):
+            await generate(parts, "floyd", workflow={"stages": [None] * index + [{"params": mistakes}]})
+        names = {f"workflow.stages.{index}.params.{name}" for name in mistakes}
+        assert names == {each.parameter for each in several.value.problems}
+        assert several.value.parameter in names
+        assert several.value.message.count(f"Stage {index + 1} of 'floyd': ") == 2
+    with pytest.raises(OctaboxError) as caught:
+        await generate(parts, "floyd", workflow=workflow | {"stages": [None, {}]}, output=OutputFormat("mp4"))
+    assert "workflow" not in str(caught.value.parameter)
+    with pytest.raises(OctaboxError) as caught:
+        await generate(parts, "floyd", workflow={"stages": [None, {"scheduler": "nosuch"}]})
+    assert caught.value.parameter == "workflow.stages.1.scheduler"
     with pytest.raises(
         OctaboxError, match=r"Stage 2 of 'broken' cannot follow: IFPipeline returns images.*image_embeds"
     ):
@@ -91,6 +107,24 @@ async def test_errors_name_the_stage(parts: Parts) -> None:
         await generate(parts, "floyd", task="text-to-video")
 
 
+async def test_how_long_it_stays_is_the_same_for_all_stages(parts: Parts) -> None:
+    """Of a request that generates, and of a load for those that are in memory."""
+    call = await parts.generation.prepare(GenerationRequest("floyd", params={"prompt": PROMPT}, keep_alive=40))
+    assert isinstance(call, CascadeCall)
+    assert [each.call.keep_alive for each in call.stages] == [40, 40]
+
+    await generate(parts, "floyd", keep_alive=40)
+    assert {"small": 40, "floyd:2": 40} == _left(parts)
+    await parts.models.load("floyd", keep_alive=80)
+    assert {"small": 80, "floyd:2": 80} == _left(parts)
+
+
+def _left(parts: Parts) -> dict[str, float]:
+    """Return after how many seconds without requests the stages of a cascade are unloaded, in tens."""
+    left = {each.model: each.time_left for each in parts.models.status() if each.model in ("small", "floyd:2")}
+    return {name: round(seconds or 0, -1) for name, seconds in left.items()}
+
+
 async def test_a_request_sets_the_parameters_of_each_stage(parts: Parts) -> None:
     """Several outputs keep their own seeds through both stages, and a workflow may follow."""
     stages = [{"params": {"num_inference_steps": 1}}, {"params": {"noise_level": 5, "num_inference_steps": 1}}]
@@ -99,6 +133,9 @@ async def test_a_request_sets_the_parameters_of_each_stage(parts: Parts) -> None
     assert [each.metadata["seed"] for each in result.artifacts] == [7, 8]
     assert [each.metadata["stages"][1]["seed"] for each in result.artifacts] == [7, 8]
     assert {each.metadata["stages"][1]["params"]["noise_level"] for each in result.artifacts} == {5}
+    requested = [None, {"params": {"noise_level": 5, "num_inference_steps": 1}}]
+    assert result.artifacts[0].metadata["workflow"]["stages"] == requested
+    assert result.artifacts[0].metadata["params"]["num_inference_steps"] == 1
     assert pixels(result.artifacts[0].content).shape == (64, 64, 3)
     assert (pixels(result.artifacts[0].content) != pixels(result.artifacts[1].content)).any()
 

@@ -67,6 +67,31 @@ async def test_no_device_is_looked_for_without_need(folder: Path) -> None:
     )
 
 
+def test_names_and_values_of_stages_are_checked(folder: Path) -> None:
+    """Those of a model, and the parameters of each stage; the defaults are those of the first."""
+    wrong = {"scheduler": "nosuch", "components": {"vaee": {"dtype": "float16"}}, "defaults": {"width": 0}}
+    cascade = {
+        "stages": ["demo", {"model": "demo", **wrong, "params": {"num_inference_steps": "many", "stren": 7}}],
+        "defaults": {"num_inference_steps": "lots", "bogus": 3},
+    }
+    for file in folder.glob("*.yaml"):
+        file.unlink()
+    (folder / "wrong.yaml").write_text(yaml.safe_dump(cascade), encoding="utf-8")
+    found = discover(folder)
+    problems = ModelProblems(AdapterRegistry(None, None)).find(entries_of(found), found.named, folder, load_catalog())
+
+    assert {
+        "stages.1.scheduler.name": "no scheduler 'nosuch'",
+        "stages.1.components.vaee": "no component 'vaee'",
+        "stages.1.defaults.width": "'width' must be at least 1",
+        "stages.1.params.num_inference_steps": "must be an integer, not 'many'",
+        "stages.1.params.stren": "no parameter 'stren'",
+        "defaults.num_inference_steps": "must be an integer, not 'lots'",
+        "defaults.bogus": "no parameter 'bogus'",
+    }.keys() == {each.key for each in problems}, problems
+    assert all(each.line for each in problems)
+
+
 def test_the_command_line_says_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`octabox check` reports what the server reports of a cascade."""
 

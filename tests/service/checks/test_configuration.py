@@ -62,6 +62,7 @@ def problems(folder: Path, text: str) -> list[tuple[int, str, str]]:
         ("defaults: {num_inference_steps: many}", "error", "num_inference_steps must be an integer, not 'many'."),
         ("defaults: {width: 0}", "error", "'width' must be at least 1, not 0."),
         ("defaults: {num_inference_step: 3}", "error", "no parameter 'num_inference_step'."),
+        ("scheduler: {name: ddim, settings: {num_train_timesteps: many}}", "error", "num_train_timesteps must be"),
     ],
 )
 def test_what_cannot_be_served_is_a_problem(folder: Path, text: str, severity: str, words: str) -> None:

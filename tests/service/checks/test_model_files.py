@@ -318,6 +318,25 @@ def load_and_call_folder(folder: Path) -> None:
     load_and_call(folder.parent)
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "words"),
+    [
+        ("flow_euler", "does not fit this model"),
+        ({"name": "unipc", "settings": {"use_flow_sigmas": True}}, "does not fit this model"),
+        ("euler", ""),
+        ({"name": "ddim", "settings": {"eta": 0.5}}, ""),
+    ],
+)
+def test_a_scheduler_fits_the_model(models: Path, scheduler: Any, words: str) -> None:
+    """The error of each request without another one is found; a model whose files are broken has that problem alone."""
+    (models / "m.yaml").write_text(json.dumps({"model": "tiny", "scheduler": scheduler}))
+    found = [(each.key, each.severity, words in each.message) for each in problems_of(models) if each.key != "model"]
+    assert ([("scheduler", "error", True)] if words else []) == found
+
+    (models / "tiny/scheduler/scheduler_config.json").unlink()
+    assert {"model"} == {each.key for each in problems_of(models)}
+
+
 def test_a_bare_folder_is_checked(models: Path) -> None:
     """Its problem names the folder."""
     shutil.rmtree(models / "tiny/vae")

@@ -144,7 +144,8 @@ def _build_request(
     """Return the request of the options, merged over that of the metadata, and the names of parameters that differ."""
     apply_profile(parts.models, parts.name, metadata, options.profile)
     task = options.task or metadata.get("task")
-    workflow = workflows.add_models(_workflow(metadata, options.workflow), parts.models)
+    takes_stages = bool(parts.models.config(parts.name).stages)
+    workflow = workflows.add_models(_workflow(metadata, options.workflow, takes_stages=takes_stages), parts.models)
     schema = parts.models.schema(parts.name, task)
     params, names = parameters.parse_parameters(options.params, schema["properties"])
     params = skipped_layers(metadata, load_catalog().pipeline(schema["x-pipeline"])) | params
@@ -177,10 +178,11 @@ def _build_request(
     return request, names
 
 
-def _workflow(metadata: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the workflow of the options, merged over that of the metadata."""
+def _workflow(metadata: Mapping[str, Any], options: Mapping[str, Any], *, takes_stages: bool) -> dict[str, Any]:
+    """Return the workflow of the options, merged over that of the metadata, whose stages another model may not have."""
     changes = {name: metadata[name] for name in ("variation", "noise", "seamless") if name in metadata}
-    return {**metadata.get("workflow", {}), **changes, **options}
+    made = {name: each for name, each in metadata.get("workflow", {}).items() if name != "stages" or takes_stages}
+    return {**made, **changes, **options}
 
 
 def _loras_of(metadata: Mapping[str, Any]) -> tuple[AdapterChoice, ...]:

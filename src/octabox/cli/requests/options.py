@@ -13,6 +13,7 @@ from octabox.errors import InvalidParameterError, MediaError, MissingParameterEr
 
 if TYPE_CHECKING:
     from octabox.catalog.entries import PipelineEntry
+    from octabox.config.model import ModelConfig
     from octabox.engine.protocol import Call
     from octabox.service.models import ModelService
 
@@ -102,6 +103,25 @@ def require_model(metadata: Mapping[str, Any], model: str | None) -> str:
         origin = f" The file was made with '{metadata['model']}' by another program." if metadata.get("model") else ""
         raise MissingParameterError(f"The model is missing.{origin}", hint=hint, parameter="model")
     return str(name)
+
+
+def check_single(config: ModelConfig, what: str) -> None:
+    """Check that a model is not a cascade.
+
+    Args:
+        config: Configuration of the model.
+        what: What is done with a single model: ``converted``.
+
+    Raises:
+        InvalidParameterError: It is a cascade, whose stages are separate models.
+    """
+    if config.stages:
+        stages = ", ".join(dict.fromkeys(stage.model for stage in config.stages))
+        raise InvalidParameterError(
+            f"'{config.name}' is a cascade of {len(config.stages)} stages, which cannot be {what} as one model.",
+            hint=f"Name one of its stages: {stages}.",
+            parameter="model",
+        )
 
 
 def apply_profile(models: ModelService, name: str, metadata: Mapping[str, Any], profile: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import math
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from octabox.cli.resident.serving import SocketServer
 from octabox.config.settings import Settings
 from octabox.server import build, end_processes
 
-#: Seconds that it stays without requests, unless the setting `keep_alive` is another.
+#: Seconds that a server without an owner stays without requests, unless the setting `keep_alive` is another.
 KEEP_ALIVE = 300.0
 
 #: Seconds between two checks whether it is still needed.
@@ -45,18 +46,18 @@ async def _serve(path: Path, models: Path | None, owner: int | None) -> None:
     parts = build(settings)
 
     def stop() -> None:
-        path.unlink(missing_ok=True)  # First, so that the next client starts another server.
+        server.remove()  # First, so that the next client starts another server.
         stopped.set()
 
     stopped = asyncio.Event()
-    app = ResidentApp(parts, settings, stop)
+    app = ResidentApp(parts, settings, stop, owned=owner is not None)
     server = SocketServer(path, app.app)
     serving = server.start()
     if serving is None:
         sys.exit(f"{path} is the socket of another server")
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-    keep_alive = KEEP_ALIVE if settings.keep_alive is None else settings.keep_alive
+    keep_alive = math.inf if owner is not None else KEEP_ALIVE if settings.keep_alive is None else settings.keep_alive
     watching = [asyncio.create_task(stopped.wait()), asyncio.create_task(_watch(app, path, keep_alive, owner))]
     try:
         await asyncio.wait({serving, *watching}, return_when=asyncio.FIRST_COMPLETED)

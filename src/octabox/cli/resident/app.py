@@ -41,15 +41,22 @@ class ResidentApp:
         settings: Settings of the requests.
         stop: Called to stop the server; None for one that its user has started in a terminal.
         starts_engine: Whether the engine is started before the first request.
+        owned: Whether it belongs to a program, which may use it again however long it is idle.
     """
 
     def __init__(
-        self, parts: Parts, settings: Settings, stop: Callable[[], None] | None = None, *, starts_engine: bool = True
+        self,
+        parts: Parts,
+        settings: Settings,
+        stop: Callable[[], None] | None = None,
+        *,
+        starts_engine: bool = True,
+        owned: bool = False,
     ) -> None:
         self._parts, self._settings, self._stop = parts, settings, stop
         self._running, self._last_use = 0, time.monotonic()
         self._starting = asyncio.Lock()
-        self._started = not starts_engine
+        self._started, self._owned = not starts_engine, owned
         #: Set when requests that do not reach the engine are to end.
         self.stopping = asyncio.Event()
         routes = [
@@ -82,8 +89,9 @@ class ResidentApp:
         return _RunResponse(self, events)
 
     async def _handle_stop(self, request: Request) -> Response:
-        """Stop the server, with its requests unless it is to stop only without any."""
-        stops = self._stop is not None and not (request.query_params.get("only_idle") and self._running)
+        """Stop the server, with its requests unless it is to stop only if nobody needs it."""
+        needed = request.query_params.get("only_idle") and (self._owned or self._running)
+        stops = self._stop is not None and not needed
         if self._stop is not None and stops:
             self._stop()
         return JSONResponse({"pid": os.getpid(), "stopping": stops})

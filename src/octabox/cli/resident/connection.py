@@ -22,6 +22,10 @@ END = b"end\n"
 TIMEOUT = 5.0
 
 
+class ServerGoneError(GenerationError, ConnectionError):
+    """A server has ended before it has received a request, which another can run."""
+
+
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket.
 
@@ -74,14 +78,15 @@ def remote_events(path: Path, options: RunOptions) -> Iterator[RunEvent]:
 
     Raises:
         OctaboxError: The request is invalid or has failed.
-        ConnectionError: The server has ended before it has received the request.
+        ServerGoneError: The server has ended before it has received the request.
     """
     with contextlib.closing(UnixConnection(path, None)) as connection:
         try:
             connection.request("POST", "/run", encode_options(options), {"content-type": "application/json"})
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise ConnectionError(str(error)) from error
+            message = "The server in the background has ended before the request."
+            raise ServerGoneError(message, hint="Repeat the command, or use --local.") from error
         with contextlib.closing(response):
             while (line := _read_line(response, path)) != END:
                 # Comments keep the connection open.

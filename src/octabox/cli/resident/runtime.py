@@ -24,8 +24,11 @@ PREFIXES = (
     "HUGGING",
     "CUDA",
     "HIP",
+    "HSA_",
+    "NVIDIA_",
     "ROC",
     "TORCH",
+    "TRANSFORMERS",
     "PYTORCH",
     "OMP_",
     "MKL_",
@@ -33,10 +36,11 @@ PREFIXES = (
     "DIFFUSERS",
 )
 
-#: Further variables that do.
+#: Further variables that do, in upper case: programs read those of proxies in lower case too.
 VARIABLES = {
     *("HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"),
 }
 
 #: Suffix of sockets.
@@ -97,7 +101,8 @@ def code_stamp() -> list[int]:
 
 def _environment() -> list[tuple[str, str]]:
     """Return the environment variables that change what a server does."""
-    return sorted((name, value) for name, value in os.environ.items() if name.startswith(PREFIXES) or name in VARIABLES)
+    variables = os.environ.items()
+    return sorted(each for each in variables if each[0].startswith(PREFIXES) or each[0].upper() in VARIABLES)
 
 
 def _settings_file() -> str:

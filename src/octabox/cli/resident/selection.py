@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 
 from octabox.cli.output import show_status
 from octabox.cli.requests.events import RunEvent
 from octabox.cli.requests.run_options import RunOptions
-from octabox.cli.resident.connection import as_async, remote_events
+from octabox.cli.resident.connection import ServerGoneError, as_async, ask, remote_events
 from octabox.cli.resident.launcher import StartError, find_server, start_server
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 async def run_events(
@@ -30,7 +36,7 @@ async def run_events(
     server = None if local else find_server(models)
     if server is not None:
         # It may have ended by itself since it was found.
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ServerGoneError):
             async with contextlib.aclosing(as_async(remote_events(server, options))) as events:
                 async for event in events:
                     yield event
@@ -42,6 +48,46 @@ async def run_events(
     async with contextlib.aclosing(selected) as events:
         async for event in events:
             yield event
+
+
+class PrivateServer:
+    """The server of this process, which runs within the context and ends with it.
+
+    Args:
+        models: The folder of models, if it is an option.
+    """
+
+    def __init__(self, models: Path | None) -> None:
+        self._models, self._path = models, Path()
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        ask(self._path, "POST", "/stop")
+
+    async def run_events(self, options: RunOptions) -> AsyncGenerator[RunEvent, None]:
+        """Run options and yield the events; closing the iterator cancels the request.
+
+        The server is started again if it has ended, such as by `octabox stop` in another terminal.
+        """
+        with contextlib.suppress(ServerGoneError):
+            async with contextlib.aclosing(as_async(remote_events(self._path, options))) as events:
+                async for event in events:
+                    yield event
+            return
+        self._start()
+        async with contextlib.aclosing(as_async(remote_events(self._path, options))) as events:
+            async for event in events:
+                yield event
+
+    def _start(self) -> None:
+        """Start the server."""
+        with show_status("starting"):
+            self._path = start_server(self._models, owner=os.getpid())
 
 
 def _start(models: Path | None) -> Path | None:

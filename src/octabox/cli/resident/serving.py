@@ -57,12 +57,14 @@ class SocketServer:
         )
         self._server, self._listener = _Server(config), socket.socket(socket.AF_UNIX)
         self._serving: asyncio.Task[None] | None = None
+        self._bound: os.stat_result | None = None
 
     def start(self) -> asyncio.Task[None] | None:
         """Start in the running event loop, and return the task; None if another server has the socket."""
         mask = os.umask(0o177)  # This user alone can connect.
         try:
             self._listener.bind(str(self.path))
+            self._bound = self.path.stat()
         except OSError:
             self._listener.close()
             return None
@@ -72,10 +74,17 @@ class SocketServer:
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
         return self._serving
 
+    def remove(self) -> None:
+        """Remove the socket, so that the next client starts another server, whose socket at this path remains."""
+        bound, self._bound = self._bound, None
+        with contextlib.suppress(FileNotFoundError):
+            if bound is not None and os.path.samestat(bound, self.path.stat()):
+                self.path.unlink()
+
     async def stop(self) -> None:
         """Remove the socket, and wait for the end of the responses."""
+        self.remove()
         if self._serving is not None:
-            self.path.unlink(missing_ok=True)
             self._server.should_exit = True
             await asyncio.gather(self._serving, return_exceptions=True)
         self._listener.close()

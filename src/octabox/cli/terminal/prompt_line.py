@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -108,14 +106,21 @@ class PromptLine:
 
     def do_lora(self, text: str) -> None:
         """Add a LoRA: /lora NAME[:WEIGHT]; alone, remove all."""
-        self.options["loras"] = (*self.options["loras"], *shlex.split(text)) if text else ()
+        try:
+            added = shlex.split(text)
+        except ValueError as error:
+            message = f"'{text}' cannot be split into words: {str(error).lower()}."
+            hint = "Write a quotation mark that belongs to a name within others, or after a backslash."
+            raise InvalidParameterError(message, hint=hint, parameter="loras") from None
+        self.options["loras"] = (*self.options["loras"], *added) if added else ()
         click.echo(f"LoRAs: {', '.join(self.options['loras']) or 'none'}")
 
     def do_seed(self, text: str) -> None:
         """Set the seed; alone, a random one for each result."""
-        if text and not text.lstrip("-").isdigit():
-            raise InvalidParameterError(f"'seed' must be a number, not '{text}'.", parameter="seed")
-        self.options["seed"] = int(text) if text else None
+        try:
+            self.options["seed"] = int(text) if text else None
+        except ValueError:
+            raise InvalidParameterError(f"'seed' must be a whole number, not '{text}'.", parameter="seed") from None
         click.echo(f"seed: {text or 'random'}")
 
     def do_run(self, _: str) -> None:
@@ -168,18 +173,3 @@ def _session() -> PromptSession[str]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         history = FileHistory(str(folder / "history"))
     return PromptSession(history=history, completer=WordCompleter(PromptLine.commands(), sentence=True))
-
-
-@contextlib.contextmanager
-def private_server(models: Path | None) -> Iterator[Path]:
-    """Yield the socket of a server that ends with this program."""
-    from octabox.cli.output import show_status
-    from octabox.cli.resident.connection import ask
-    from octabox.cli.resident.launcher import start_server
-
-    with show_status("starting"):
-        path = start_server(models, owner=os.getpid())
-    try:
-        yield path
-    finally:
-        ask(path, "POST", "/stop")

@@ -12,10 +12,11 @@ import numpy as np
 from PIL import Image
 
 from octabox.engine.protocol import Call, Medium, Run
-from octabox.errors import GenerationError, OctaboxError
+from octabox.errors import GenerationError, InvalidRequestError, OctaboxError
 from octabox.media import arrays
 from octabox.media.video import Video
 from octabox.service.cascades.links import StageLink
+from octabox.service.workflows.parts import StagePart
 from octabox.types import Artifact, Generation
 
 #: Metadata of an output that concern its file, not the stage that made it.
@@ -42,11 +43,13 @@ class CascadeCall(Call):
     Args:
         cascade: Name of the cascade.
         stages: The calls of all stages.
+        requested: The settings of the request for the stages after the first, for the metadata.
         origins: The runs of the first stage when the cascade was planned, by which those of the others are found.
     """
 
     cascade: str = ""
     stages: tuple[StageCall, ...] = ()
+    requested: tuple[Mapping[str, Any] | None, ...] = ()
     origins: tuple[Run, ...] = ()
 
     def positions(self) -> list[int]:
@@ -100,10 +103,12 @@ class Pool:
 def stage_call(call: CascadeCall, index: int, pools: Sequence[Pool]) -> Call:
     """Return the call of a stage with the outputs of the stages before it, for the runs of a cascade's call."""
     stage, last = call.stages[index], index == len(call.stages) - 1
+    workflow = {"workflow": {"stages": list(call.requested)}} if any(call.requested) else {}
     runs = [stage.call.runs[position] for position in call.positions()]
     if stage.link is not None:
         for number, pool in enumerate(pools):
-            earlier = ({**pool.metadata[0], "cascade": call.cascade}, *pool.metadata[1:]) if last else ()
+            first = {**pool.metadata[0], **workflow, "cascade": call.cascade}
+            earlier = (first, *pool.metadata[1:]) if last else ()
             inputs = {**runs[number].inputs, **pool.inputs(stage.link)}
             runs[number] = replace(runs[number], inputs=inputs, earlier=earlier)
     suffix = f"-stage-{index + 1}" if index else ""
@@ -121,36 +126,58 @@ def add_outputs(pools: Sequence[Pool], generation: Generation) -> None:
         pool.add(artifacts, generation.timings.get("run", 0.0) / len(pools))
 
 
-def cascade_call(call: Call, cascade: str, stages: Sequence[StageCall]) -> CascadeCall:
+def cascade_call(call: Call, cascade: str, stages: Sequence[StageCall], parts: Sequence[StagePart]) -> CascadeCall:
     """Return the call of a cascade.
 
     Args:
         call: The call of its first stage.
         cascade: Its name.
         stages: The calls of all stages.
+        parts: The settings of the request for each stage.
     """
     last = stages[-1].call
     own = {each.name: getattr(call, each.name) for each in fields(Call)} | {"output": last.output}
-    return CascadeCall(**own, cascade=cascade, stages=tuple(stages), origins=call.runs)
+    # Those of the first stage are in its call, whose metadata are those of the cascade.
+    requested = (None, *(_described(part, stage.link) for part, stage in zip(parts[1:], stages[1:], strict=True)))
+    return CascadeCall(**own, cascade=cascade, stages=tuple(stages), requested=requested, origins=call.runs)
+
+
+def _described(part: StagePart, link: StageLink | None) -> dict[str, Any] | None:
+    """Return the settings of a request for a stage without files; None for no settings."""
+    params = [] if link is None else link.entry.parameters
+    files = {each.name for each in params if each.is_file}
+    kept = {name: value for name, value in part.params.items() if name not in files}
+    described = {"scheduler": part.scheduler, "params": kept}
+    return {name: each for name, each in described.items() if each} or None
 
 
 @contextmanager
-def naming_stage(cascade: str, number: int, *, planned: bool = False) -> Iterator[None]:
+def naming_stage(cascade: str, number: int, part: StagePart | None = None) -> Iterator[None]:
     """Add the number of the stage to the errors that are raised within the context.
 
     Args:
         cascade: Name of the cascade.
         number: Number of the stage, from 1.
-        planned: Whether the parameters of the errors are those of the request's settings for the stage.
+        part: The settings of the request for the stage, which errors name as the request does.
     """
     try:
         yield
     except OctaboxError as error:
-        error.message = f"Stage {number} of '{cascade}': {error.message}"
-        error.args = (error.message, *error.args[1:])
-        if planned and error.parameter:
-            error.parameter = f"workflow.stages.{number - 1}.params.{error.parameter}"
+        for each in error.problems if isinstance(error, InvalidRequestError) else (error,):
+            each.message = f"Stage {number} of '{cascade}': {each.message}"
+            each.args = (each.message, *each.args[1:])
+            each.parameter = _requested_name(each.parameter, number, part)
+        if isinstance(error, InvalidRequestError):
+            error.restate()
         raise
+
+
+def _requested_name(parameter: str | None, number: int, part: StagePart | None) -> str | None:
+    """Return the name of a parameter of a stage in the request; one that the request does not set keeps its own."""
+    setting = f"workflow.stages.{number - 1}"
+    if part is not None and parameter in part.params:
+        return f"{setting}.params.{parameter}"
+    return f"{setting}.{parameter}" if part is not None and parameter == "scheduler" and part.scheduler else parameter
 
 
 def _image(artifact: Artifact) -> Image.Image:

@@ -90,7 +90,7 @@ class CascadeGenerationService(GenerationService):
             _refuse_stages(request)
             return await super().resolve(request)
         parts = _parts(request, cascade)
-        with naming_stage(cascade.config.name, 1):
+        with naming_stage(cascade.config.name, 1, parts[0]):
             resolved, links = await self._first_stage(request, cascade, parts[0])
         entry = combine(resolved.plan.pipeline, links[-1].entry)
         plan = replace(resolved.plan, pipeline=entry, task=_task(request, entry))
@@ -131,17 +131,17 @@ class CascadeGenerationService(GenerationService):
         if not isinstance(resolved, ResolvedCascade):
             return await super().call(resolved)
         name, stages = resolved.cascade.config.name, resolved.cascade.stages
-        with naming_stage(name, 1):
+        with naming_stage(name, 1, resolved.parts[0]):
             first = await super().call(resolved.first)
         calls = [StageCall(_returning(first, resolved.links[0]))]
         for index, link in enumerate(resolved.links, 1):
-            with naming_stage(name, index + 1, planned=True):
+            with naming_stage(name, index + 1, resolved.parts[index]):
                 planned = [await self._stage_call(resolved, index, first, run) for run in first.runs]
                 runs = tuple(each.runs[0] for each in planned)
                 call = replace(planned[0], pipeline=stages[index].model.pipeline.name, runs=runs)
             following = resolved.links[index] if index < len(resolved.links) else None
             calls.append(StageCall(_returning(call, following) if following else call, link))
-        return cascade_call(replace(first, task=resolved.plan.task), name, calls)
+        return cascade_call(replace(first, task=resolved.plan.task), name, calls, resolved.parts)
 
     async def _stage_call(self, resolved: ResolvedCascade, index: int, first: Call, run: Run) -> Call:
         """Return the call of a stage after the first, for one run of the first, without the outputs of earlier stages."""
@@ -164,6 +164,7 @@ class CascadeGenerationService(GenerationService):
             prompt_syntax=first.prompt_syntax,
             seamless=request.seamless,
             deterministic=request.deterministic,
+            keep_alive=request.keep_alive,
         )
         planned = await self.resolve_for(followup, ServedModel(stage.model.config, link.entry, alone=True))
         media = {name: each for name, each in planned.plan.files.items() if name not in link.names}

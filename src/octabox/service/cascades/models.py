@@ -30,7 +30,7 @@ class CascadeModelService(ModelService):
 
     @cached_property
     def _problems(self) -> ModelProblems:
-        return ModelProblems(self._adapters, self._find_accelerators)
+        return ModelProblems(self._adapters, self._find_accelerators, self._limits)
 
     def check_devices_by(self, find: FindAccelerators) -> None:
         """Check the devices of configurations too, by what returns the accelerators when `prepare` is called."""
@@ -106,6 +106,8 @@ class CascadeModelService(ModelService):
     async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
         """Load a model into memory; of a cascade, that of its first stage, once no problem of the others is known.
 
+        How long it stays there is changed for all stages of a cascade that are in memory.
+
         Raises:
             LoadError: A model cannot be loaded.
         """
@@ -117,8 +119,8 @@ class CascadeModelService(ModelService):
         if self._downloads is not None:
             await self._downloads.finish(model.config)
         status = await self._engine.load(model.config, model.pipeline.name)
-        if keep_alive is not None or pin is not None:
-            self._engine.retain(model.config.name, keep_alive, pin)
+        for stage in cascade.stages if keep_alive is not None or pin is not None else ():
+            self._engine.retain(stage.model.config.name, keep_alive, pin)
         return status
 
     def _check_stages(self, config: ModelConfig) -> None:

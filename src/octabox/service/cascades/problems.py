@@ -10,6 +10,7 @@ from octabox.config.model import ModelConfig
 from octabox.config.parsing import Entry
 from octabox.config.problems import Problem
 from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.service.bounds import Limits
 from octabox.service.cascades.checks import find_stage_problems, stage_entries
 from octabox.service.checks.checker import ModelChecker
 from octabox.service.checks.devices import find_device_problems, names_device
@@ -27,10 +28,16 @@ class ModelProblems:
     Args:
         adapters: The LoRAs of the server.
         find_accelerators: Lists the accelerators; without it, devices are not checked.
+        limits: Limits of the values of a request.
     """
 
-    def __init__(self, adapters: AdapterRegistry, find_accelerators: FindAccelerators | None = None) -> None:
-        self._checker = ModelChecker(adapters, resolve_current)
+    def __init__(
+        self,
+        adapters: AdapterRegistry,
+        find_accelerators: FindAccelerators | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._checker, self._limits = ModelChecker(adapters, resolve_current), limits or Limits()
         self._find_accelerators = find_accelerators
         self._accelerators: Collection[str] | None = None
 
@@ -58,7 +65,7 @@ class ModelProblems:
             folder: The models folder.
             catalog: All pipelines and schedulers.
         """
-        found = find_stage_problems(entries, named, folder, catalog)
+        found = find_stage_problems(entries, named, folder, catalog, self._limits)
         entries = _with_stages(entries, named, folder)
         found += self._checker.problems(entries, catalog)
         if self._accelerators is not None:

@@ -6,8 +6,9 @@ of models by `octabox.service.checks.model_files`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from octabox.catalog.conditions.ip_adapter import add_scale_parameter
 from octabox.catalog.entries import PipelineEntry
@@ -16,9 +17,11 @@ from octabox.catalog.signature import check_value
 from octabox.config.model import ModelConfig
 from octabox.config.names import check_names, pipeline_of
 from octabox.config.parsing import Entry
-from octabox.config.problems import Problem, did_you_mean
-from octabox.errors import OctaboxError, RequestError
+from octabox.config.problems import KeyPath, Problem, did_you_mean
+from octabox.errors import InvalidParameterError, OctaboxError, RequestError, UnknownParameterError
 from octabox.hub.folder import folder_index, index_components
+from octabox.schedulers.compatibility import check_settings
+from octabox.schedulers.names import resolve_scheduler
 from octabox.service.bounds import Limits, check_amounts
 
 
@@ -41,9 +44,10 @@ def find_problems(entries: Iterable[Entry], catalog: Catalog, limits: Limits) ->
         pipeline = catalog.pipelines.get(pipeline_of(entry) or "")
         if pipeline is not None:
             pipelines = _family(entry.config, pipeline, catalog)
-            problems += _check_values(entry, pipelines, limits)
+            problems += find_value_problems(entry, ("defaults",), entry.config.defaults, pipelines, limits)
             problems += _check_components(entry, pipelines)
             problems += _check_class(entry, pipeline, catalog)
+        problems += _check_scheduler_values(entry, catalog)
     return problems
 
 
@@ -54,9 +58,19 @@ def _family(config: ModelConfig, pipeline: PipelineEntry, catalog: Catalog) -> l
     return [add_scale_parameter(each, scales) for each in (pipeline, *catalog.siblings(pipeline.name, extra))]
 
 
-def _check_values(entry: Entry, pipelines: Iterable[PipelineEntry], limits: Limits) -> Iterator[Problem]:
-    """Check each default as a request would be; one of the pipelines that have the parameter must take it."""
-    for name, value in entry.config.defaults.items():
+def find_value_problems(
+    entry: Entry, key: KeyPath, values: Mapping[str, Any], pipelines: Sequence[PipelineEntry], limits: Limits
+) -> Iterator[Problem]:
+    """Check each call parameter as that of a request; one of the pipelines that have it must take its value.
+
+    Args:
+        entry: The configuration.
+        key: Its field with the values.
+        values: The values by parameter; unknown ones are ignored.
+        pipelines: The classes that may be called with them.
+        limits: Limits of the values of a request.
+    """
+    for name, value in values.items():
         parameters = [(each, found) for each in pipelines if (found := each.parameter(name))]
         errors: list[RequestError] = []
         for pipeline, parameter in parameters:
@@ -65,7 +79,24 @@ def _check_values(entry: Entry, pipelines: Iterable[PipelineEntry], limits: Limi
             except RequestError as error:
                 errors.append(error)
         if errors and len(errors) == len(parameters):
-            yield entry.problem(("defaults", name), errors[0].message, errors[0].hint)
+            yield entry.problem((*key, name), errors[0].message, errors[0].hint)
+
+
+def _check_scheduler_values(entry: Entry, catalog: Catalog) -> Iterator[Problem]:
+    """Check the values of the noise scheduler's settings; its name and theirs are checked with all other names."""
+    scheduler = entry.config.scheduler
+    if scheduler is None:
+        return
+    try:
+        resolved = resolve_scheduler(scheduler.name, scheduler.settings, catalog.schedulers)
+    except OctaboxError:
+        return
+    try:
+        check_settings(scheduler.name, resolved, catalog.schedulers[resolved.kind], scheduler.settings)
+    except UnknownParameterError:
+        return
+    except InvalidParameterError as error:
+        yield entry.problem(("scheduler", "settings"), error.message, error.hint or "see `octabox schedulers`")
 
 
 def _check_components(entry: Entry, pipelines: Sequence[PipelineEntry]) -> Iterator[Problem]:

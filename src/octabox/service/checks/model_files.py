@@ -25,10 +25,13 @@ from octabox.hub.component_files import FileFault, IndexedComponent, find_missin
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file, is_hub_id
 from octabox.hub.limits import check_model_files
 from octabox.hub.weights import weight_files
+from octabox.schedulers.compatibility import ModelTraits
+from octabox.schedulers.names import resolve_scheduler
 from octabox.service.checks.adapters import find_adapter_problems
 from octabox.service.forms.model_sizes import ModelSizes
-from octabox.service.model_schedulers import traits_of
+from octabox.service.model_schedulers import check_scheduler, traits_of
 from octabox.service.served_model import ServedModel
+from octabox.types import SchedulerChoice
 
 #: Resolves a model to its pipeline class.
 Resolve = Callable[[ModelConfig, Catalog], ServedModel]
@@ -61,7 +64,7 @@ def find_model_problems(
     elif index_file(source) is not None:
         check = _check_modular if model.pipeline.modular else _check_folder
         yield from check(entry, model.pipeline, catalog)
-    yield from _check_scheduler_settings(entry, model, catalog)
+    yield from _check_scheduler(entry, model, catalog)
     yield from _check_sizes(entry, model.pipeline)
     yield from find_adapter_problems(entry, model.pipeline, catalog, adapters)
 
@@ -96,13 +99,38 @@ def _check_sources(entry: Entry) -> Iterator[Problem]:
                 yield entry.problem(key, f"{source} cannot be read: {error.strerror}.", "fix or remove it")
 
 
-def _check_scheduler_settings(entry: Entry, model: ServedModel, catalog: Catalog) -> Iterator[Problem]:
-    """Check that the model's own scheduler has the settings that the configuration replaces."""
-    settings = entry.config.own_scheduler_settings
-    traits = traits_of(model, catalog) if settings else None
-    for name in settings:
-        if traits is not None and catalog.schedulers[traits.default_class].setting(name) is None:
+def _check_scheduler(entry: Entry, model: ServedModel, catalog: Catalog) -> Iterator[Problem]:
+    """Check that the model's own scheduler has the settings that the configuration replaces, and that another one fits."""
+    try:
+        traits = traits_of(model, catalog)
+    except OctaboxError:
+        return  # It is a problem of the files.
+    if traits is None:
+        return
+    for name in entry.config.own_scheduler_settings:
+        if catalog.schedulers[traits.default_class].setting(name) is None:
             yield entry.problem((name,), f"{traits.default_class} has no setting `{name}`.", "remove it")
+    if (scheduler := model.config.scheduler) is None:
+        return
+    try:
+        resolved = resolve_scheduler(scheduler.name, scheduler.settings, catalog.schedulers)
+    except OctaboxError:
+        return  # It is a problem of the configuration.
+    choice = SchedulerChoice(resolved.kind, resolved.settings)
+    errors = [each for pipeline in model.family(catalog) if (each := _find_conflict(choice, pipeline, traits, catalog))]
+    if len(errors) == len(model.family(catalog)):
+        yield _problem_of(entry, ("scheduler",), errors[0])
+
+
+def _find_conflict(
+    choice: SchedulerChoice, pipeline: PipelineEntry, traits: ModelTraits, catalog: Catalog
+) -> OctaboxError | None:
+    """Return why a class cannot use a scheduler with a model; None if it can."""
+    try:
+        check_scheduler(choice, pipeline, traits, catalog)
+    except OctaboxError as error:
+        return error
+    return None
 
 
 def _check_sizes(entry: Entry, pipeline: PipelineEntry) -> Iterator[Problem]:

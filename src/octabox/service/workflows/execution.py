@@ -229,6 +229,6 @@ def _metadata(plan: WorkflowPlan, first: Mapping[str, Any], size: tuple[int, int
         metadata["params"] = {name: each for name, each in metadata["params"].items() if name not in derived}
     return {
         **metadata,
-        "workflow": plan.workflow.to_metadata(),
+        "workflow": {**metadata.get("workflow", {}), **plan.workflow.to_metadata()},
         "size": dict(zip(("width", "height"), size, strict=True)),
     }

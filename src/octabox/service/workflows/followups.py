@@ -180,6 +180,7 @@ class FollowupRequests:
             seamless=run.seamless,
             prompt_syntax=self.call.prompt_syntax,
             output=OutputFormat("png"),
+            keep_alive=self.request.keep_alive,
         )
         return replace(request, **changes)
 

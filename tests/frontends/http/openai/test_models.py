@@ -1,6 +1,7 @@
 """Models over HTTP."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,14 @@ async def test_problems_of_configurations(server: Server) -> None:
         "hint": "remove it",
         "severity": "error",
     } == problem
+
+
+async def test_problems_of_other_files(tmp_path: Path) -> None:
+    """Such as a LoRA that is a link to nothing, which `octabox check` and `octabox serve` name too."""
+    (tmp_path / "lost.safetensors").symlink_to(tmp_path / "nothing")
+    *_, found = (await Server(loras=tmp_path).http.get("/v1/models")).json()["problems"]
+
+    assert ("lost.safetensors", "error") == (found["file"], found["severity"])
 
 
 async def test_model_in_memory_has_its_status(server: Server) -> None:

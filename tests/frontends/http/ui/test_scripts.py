@@ -235,12 +235,14 @@ def test_metadata_is_what_made_the_output(scripts: Path) -> None:
         "seamless": {"axes": "x"},
     }
     code = "import { fromOctabox } from './js/metadata.js';\nconsole.log(JSON.stringify(value.map(fromOctabox)));"
-    found, bare = run(scripts, code, [metadata, {"params": {}}])
+    stages = {"params": {}, "workflow": {"stages": [None, {"params": {"noise_level": 50}}], "upscale": {"scale": 2}}}
+    found, bare, cascade = run(scripts, code, [metadata, {"params": {}}, stages])
 
     changes = {name: metadata[name] for name in ("variation", "noise", "seamless")}
     assert {"hires": {"scale": 2}, **changes} == found["workflow"]
     assert ("a circle on blue", "a1111", 3) == (found["params"]["prompt"], found["syntax"], found["seed"])
-    assert ("plain", {}, None) == (bare["syntax"], bare["workflow"], bare["seed"])
+    assert ("plain", {}, None, []) == (bare["syntax"], bare["workflow"], bare["seed"], bare["unused"])
+    assert ({"upscale": {"scale": 2}}, ["workflow.stages"]) == (cascade["workflow"], cascade["unused"])
 
 
 def test_a_setting_may_have_several_numbers(scripts: Path) -> None:

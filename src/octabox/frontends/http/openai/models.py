@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from octabox.config.file_problems import find_file_problems
 from octabox.config.memory.durations import Duration
 from octabox.config.problems import Problem
 from octabox.errors import ModelNotFoundError
@@ -146,8 +147,8 @@ def unconfigured(status: ModelStatus) -> ModelInfo:
 
 
 async def _list_problems(ctx: AppContext) -> list[dict[str, Any]]:
-    """Return the problems of the configurations."""
-    problems = await asyncio.to_thread(ctx.models.problems)
+    """Return the problems of the configurations and of the files of the settings' folders, as `octabox check` finds them."""
+    problems = await asyncio.to_thread(lambda: [*ctx.models.problems(), *find_file_problems(ctx.settings)])
     return [describe_problem(each, ctx.settings.models) for each in problems]
 
 

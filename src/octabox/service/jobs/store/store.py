@@ -57,7 +57,10 @@ class JobStore(StoreMembership):
 
     async def mark(self, job: StoredJob, index: int, change: MarkChange) -> None:
         """Change the marks of an output of a job."""
-        size = await asyncio.to_thread(self.files.size, job.files[index : index + 1]) if change.deleted else 0
+        found = [
+            await asyncio.to_thread(self.files.find, each) for each in job.files[index : index + 1] if change.deleted
+        ]
+        size = sum(each.size for each in found if each)
         await self._run("mark", job.id, index, change, size)
 
     def queue_again(self, job_id: str, statuses: Sequence[str], **values: Any) -> asyncio.Future[bool]:

@@ -134,7 +134,7 @@ const CHANGES = ["variation", "noise", "seamless"];
  * Return the parameters in metadata of Octabox.
  *
  * The prompts are those of the call, with styles and wildcards applied, and not as they were written: another server, or this one
- * some day, has other ones.
+ * some day, has other ones. A form has no settings for the stages of a cascade after the first.
  *
  * @param {Record<string, any>} metadata
  * @returns {Restored}
@@ -142,7 +142,8 @@ const CHANGES = ["variation", "noise", "seamless"];
 export function fromOctabox(metadata) {
   const { model, task, params = {}, seed = null, scheduler, adapters, prompt_syntax: syntax = "plain" } = metadata;
   const changes = Object.fromEntries(CHANGES.filter((each) => metadata[each]).map((each) => [each, metadata[each]]));
-  return { model, task, params, seed, scheduler, adapters, syntax, workflow: { ...(metadata.workflow || {}), ...changes } };
+  const { stages, ...workflow } = metadata.workflow || {};
+  return { model, task, params, seed, scheduler, adapters, syntax, workflow: { ...workflow, ...changes }, unused: stages ? ["workflow.stages"] : [] };
 }
 
 /** Words of A1111's infotext, by the parameter of diffusers. */
