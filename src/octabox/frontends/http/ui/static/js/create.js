@@ -317,19 +317,22 @@ export class OctaboxCreate extends LitElement {
     this.notices = {};
     rememberPrompt(this.values.prompt);
     const run = new Run(body);
-    runs.add(run);
     this.show(run);
-    await run.start();
-    if (run === this.run) this.report(run);
-    for (const next of runs.all()) if (!next.finished && (this.run === null || this.run.finished)) this.show(next);
+    await runs.submit(run);
+    // One that the server refuses has not waited, whatever is shown.
+    if (run.id) await run.end();
+    if (run === this.run || !run.id) this.report(run);
+    else if (run.state === "failed") this.message = run.error?.message || "";
+    for (const next of runs.all()) if (next.own && !next.finished && (this.run === null || this.run.finished)) this.show(next);
   }
 
   /** Show a request at the right. */
   show(run) {
+    if (this.run && !this.run.finished) return;
     this.run?.removeEventListener("update", this.onUpdate);
-    if (this.run && !this.run.finished && run !== this.run) return this.run.addEventListener("update", this.onUpdate);
     this.run = run;
     run.addEventListener("update", this.onUpdate);
+    runs.show(run);
     // On a narrow screen the result is above the form.
     if (this.narrow.matches) this.querySelector("octabox-result")?.scrollIntoView({ block: "end" });
   }
@@ -352,6 +355,7 @@ export class OctaboxCreate extends LitElement {
 
   async cancel() {
     await this.run?.cancel();
+    if (this.run?.problem) this.message = this.run.problem;
   }
 
   /** The image that a request starts from; empty without one. */

@@ -92,9 +92,9 @@ export class OctaboxGrid extends LitElement {
             if (value !== null) each = withValue(each, this.axes[axis].name, value, this.values(axis)[0]);
           }
           const run = new Run(each);
-          runs.add(run);
           this.cells = new Map([...this.cells, [`${i}/${j}/${k}`, run]]);
-          await run.start();
+          await runs.submit(run);
+          await run.end();
           this.requestUpdate();
         }
       }

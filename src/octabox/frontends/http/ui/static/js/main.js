@@ -46,7 +46,7 @@ class OctaboxApp extends LitElement {
     this.replaceChildren();
     super.connectedCallback();
     this.poll();
-    runs.load().catch(() => {});
+    runs.look();
   }
 
   /** Read the models, again and again: the page notices a server that is gone and one that is back. */

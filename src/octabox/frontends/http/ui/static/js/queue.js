@@ -20,12 +20,13 @@ export class OctaboxQueue extends LitElement {
   connectedCallback() {
     super.connectedCallback();
     runs.addEventListener("change", this.onChange);
-    runs.load().catch(() => {});
+    runs.watch();
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
     runs.removeEventListener("change", this.onChange);
+    runs.unwatch();
   }
 
   render() {
