@@ -131,27 +131,6 @@ def test_cancel_and_queue(tab: Tab) -> None:
     assert "Nothing waits." in tab.page.inner_text("octabox-queue")
 
 
-def test_many_jobs_that_wait_leave_the_page_its_connections(tab: Tab) -> None:
-    """A browser has six connections to a server: with eight jobs the last one is still cancelled, and others' jobs are shown."""
-    tab.page.fill("#field-prompt", "a red circle")
-    tab.page.fill("#field-num_inference_steps", "900")
-    for _ in range(8):
-        tab.send()
-    tab.page.click("nav >> text=Queue")
-    tab.page.locator("li[data-state=queued]").nth(6).wait_for()
-    tab.page.locator("li[data-state=queued] button:text-is('Cancel')").last.click()
-    tab.page.wait_for_selector("li[data-state=cancelled]")
-
-    request = {"model": "demo", "params": {"prompt": "from another client"}}
-    other = httpx.post(f"{tab.url}/v1/jobs", json=request, trust_env=False).json()["id"]
-    tab.page.wait_for_selector("li[data-state=queued]:has-text('from another client')")
-    httpx.post(f"{tab.url}/v1/jobs/{other}/cancel", trust_env=False)
-    tab.page.wait_for_selector("li[data-state=cancelled]:has-text('from another client')")
-    for job in httpx.get(f"{tab.url}/v1/jobs?status=queued,in_progress", trust_env=False).json()["data"][::-1]:
-        httpx.post(f"{tab.url}/v1/jobs/{job['id']}/cancel", trust_env=False, timeout=PATIENCE)
-    tab.page.wait_for_selector("text=Nothing waits.")
-
-
 def test_the_gallery_over_a_reload(tab: Tab) -> None:
     """What was made is found by its words, starred, deleted and brought back; a reload loses nothing."""
     tab.make("a red circle", seed=1, **STEPS)
