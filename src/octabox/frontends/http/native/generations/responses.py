@@ -154,7 +154,11 @@ def request_to_json(request: GenerationRequest) -> dict[str, Any]:
         "num_outputs": request.num_outputs,
         "scheduler": scheduler,
         "adapters": [
-            {"lora": each.display_name, "weight": each.weight, **({"weights": dict(each.weights)} if each.weights else {})}
+            {
+                "lora": each.display_name,
+                "weight": each.weight,
+                **({"weights": dict(each.weights)} if each.weights else {}),
+            }
             for each in request.adapters
         ],
         "prompt_syntax": request.prompt_syntax,
