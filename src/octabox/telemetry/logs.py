@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import uuid
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -113,6 +114,8 @@ class RecentLines(logging.Handler):
         self._secrets = tuple(each for each in secrets if each)
         self._lines: deque[LogLine] = deque(maxlen=KEPT_LINES)
         self._count = 0
+        #: Id of this count of lines, which begins anew with each process.
+        self.process = uuid.uuid4().hex
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the line of a record."""

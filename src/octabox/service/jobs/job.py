@@ -26,7 +26,7 @@ class Job:
     """A request, from its start until it is deleted.
 
     Args:
-        request: The request; without its parameters and media once it has ended.
+        request: The request; without its parameters and media once it has ended, where the job is not stored.
         created: When it was started, in seconds since the epoch.
         status: Its status.
         is_running: Whether its model is being loaded or runs, or has run once: it may be of several calls, each of which waits.

@@ -10,10 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from octabox.noise import MAX_SIDE
 
 
+def _describe_short(schema: dict[str, Any], part: type[WorkflowPart]) -> None:
+    """Add the settings that a number is short for to the schema of a part."""
+    if part.short:
+        schema["x-short"] = [*part.short]
+
+
 class WorkflowPart(BaseModel):
     """A part of a workflow; a number is short for its main setting."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, protected_namespaces=(), json_schema_extra=_describe_short
+    )
 
     #: The settings that a number is short for.
     short: ClassVar[tuple[str, ...]] = ()

@@ -63,6 +63,14 @@ async def test_the_log() -> None:
     assert later == last == lines[2:]
 
 
+async def test_a_new_process_counts_its_lines_anew() -> None:
+    """A client that has lines of another process can tell by the id of the process."""
+    one, other = Server(), Server()
+    found = [(await each.http.get("/v1/system/log?after=9")).json()["process"] for each in (one, one, other)]
+
+    assert found[0] == found[1] != found[2]
+
+
 async def test_keys_are_not_in_the_log() -> None:
     """Those of the server are redacted wherever a line has them."""
     server = Server(api_keys="hunter2hunter2")

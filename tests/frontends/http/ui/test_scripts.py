@@ -250,7 +250,7 @@ def test_a_setting_may_have_several_numbers(scripts: Path) -> None:
     part = {"name": "inpaint", "fields": [{"name": "mask_blur", "control": "number", "initial": 4}]}
     code = """
     import { workflowBody } from './js/workflow.js';
-    const body = (mask_blur) => workflowBody([value], { inpaint: { mask_blur } }).inpaint.mask_blur ?? null;
+    const body = (mask_blur) => workflowBody([value], { inpaint: { mask_blur } }).body.inpaint.mask_blur ?? null;
     console.log(JSON.stringify([[4, 8], "[4, 9]", "[4,", "6", 4].map(body)));"""
 
     assert [[4, 8], [4, 9], "[4,", 6, None] == run(scripts, code, part)

@@ -36,6 +36,6 @@ def routes(ctx: AppContext) -> APIRouter:
     ) -> Response:
         """Return the last lines of the log of this server's process, after the one with a number; keys are redacted."""
         lines = ctx.log.after(after)[-limit:]
-        return SafeJson({"object": "list", "data": [asdict(line) for line in lines]})
+        return SafeJson({"object": "list", "data": [asdict(line) for line in lines], "process": ctx.log.process})
 
     return router

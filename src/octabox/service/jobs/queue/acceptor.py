@@ -24,6 +24,7 @@ from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.queue.webhooks import Webhooks
 from octabox.service.jobs.record import Acceptance, StoredJob, Submission
+from octabox.service.jobs.store.schema.serialization import without_content
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService
 from octabox.types import Progress
@@ -165,12 +166,14 @@ class Acceptor:
     async def _insert(self, jobs: Sequence[StoredJob], key: str | None, request_hash: str) -> Acceptance:
         """Store new jobs, and let them wait; until then, the room for them is reserved."""
         try:
+            shown = await asyncio.to_thread(lambda: [without_content(job.request) for job in jobs])
             former_hash, former, number = await _store_jobs(self._store, jobs, key, request_hash)
             if former:
                 return self._replay(former, former_hash, request_hash)
             for index, job in enumerate(jobs):
                 job.number, job.server = number + index, self._store.server
-                job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
+                # The media of a request may be many times larger than what is kept of it.
+                job.request = shown[index]
                 self._live.add(job)
         finally:
             self._live.reserved[jobs[0].client] -= len(jobs)

@@ -155,6 +155,50 @@ async def test_lists_are_filtered_and_paged(server: Server) -> None:
         await server.http.delete(f"{PATH}/{name}")
 
 
+async def test_a_job_tells_what_was_asked_for(tmp_path: Path) -> None:
+    """While it waits, after its end, and to a server that reads it from the disk; files are named, without their content."""
+    fields: dict[str, Any] = {
+        **GOOD,
+        "params": {
+            "prompt": "a cat",
+            "image": "data:image/png;base64,AAAA",
+            "sigmas": [0.5] * 9000,
+            "words": "w" * 9000,
+        },
+        "num_outputs": 2,
+        "scheduler": {"name": "euler", "use_karras_sigmas": True},
+        "adapters": [{"lora": "hearts", "weight": 0.5}],
+        "styles": ["film"],
+        "prompt_syntax": "a1111",
+        "workflow": {"upscale": 2},
+        "output": {"format": "jpeg", "quality": 80},
+        "keep_alive": 60,
+    }
+    server = Server(data_dir=tmp_path)
+    server.generations.hang = True
+    form = {"request": json.dumps({**fields, "id": "a"})}
+    first = await server.http.post(PATH, data=form, files={"mask": ("a.png", b"one")})
+    waiting = (await server.http.get(f"{PATH}/a")).json()
+    await server.http.post(f"{PATH}/a/cancel")
+    await server.http.post(PATH, json={**GOOD, "id": "b"})
+    ended_job = (await server.http.get(f"{PATH}/a")).json()
+    await server.queue.close()
+    again = Server(data_dir=tmp_path)
+    again.generations.hang = True
+    listed = (await again.http.get(PATH, params={"order": "asc"})).json()["data"]
+    await again.http.delete(f"{PATH}/b")
+
+    expected = {**fields, "params": {"prompt": "a cat", "words": "w" * 9000}}
+    for job in (first.json(), waiting, ended_job, listed[0]):
+        assert expected == job["request"]
+        assert {"image", "mask", "sigmas"} == {*job["media"]}
+    assert ("queued", "a cat", []) == (
+        listed[1]["status"],
+        listed[1]["request"]["params"]["prompt"],
+        listed[1]["media"],
+    )
+
+
 async def test_events_continue_where_the_client_was(server: Server) -> None:
     """Each event has an id; whoever has the last one is told that there is nothing more."""
     server.generations.pause = 0.05

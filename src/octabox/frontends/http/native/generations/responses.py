@@ -137,12 +137,14 @@ def _stored_to_json(job: StoredJob) -> dict[str, Any]:
         "seed": job.request.seed,
         "webhook": job.webhook,
         "request": request_to_json(job.request),
+        "media": [*job.request.inputs],
     }
 
 
 def request_to_json(request: GenerationRequest) -> dict[str, Any]:
     """Return the fields of a request that are set, by the names of the native API, without the content of its media."""
     params = {**request.optional_params, **request.params}
+    output = {"format": request.output.format, "quality": request.output.quality, "fps": request.output.fps}
     scheduler = request.scheduler and {"name": request.scheduler.name, **request.scheduler.settings}
     fields = {
         "model": request.model,
@@ -151,10 +153,20 @@ def request_to_json(request: GenerationRequest) -> dict[str, Any]:
         "seed": request.seed,
         "num_outputs": request.num_outputs,
         "scheduler": scheduler,
-        "adapters": [{"lora": each.lora, "weight": each.weight} for each in request.adapters],
+        "adapters": [
+            {
+                "lora": each.display_name,
+                "weight": each.weight,
+                **({"weights": dict(each.weights)} if each.weights else {}),
+            }
+            for each in request.adapters
+        ],
         "prompt_syntax": request.prompt_syntax,
         "styles": list(request.styles),
         "workflow": dict(request.workflow),
+        "output": {name: value for name, value in output.items() if value is not None},
+        "deterministic": request.deterministic or None,
+        "keep_alive": request.keep_alive,
     }
     return {name: value for name, value in fields.items() if value not in (None, [], {})}
 

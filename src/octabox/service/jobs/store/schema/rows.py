@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 from octabox.service.jobs.record import Marks, StoredJob
@@ -12,6 +12,7 @@ from octabox.service.jobs.store.schema.serialization import (
     FilePlace,
     decode_error,
     decode_result,
+    describe_row,
     encode_error,
     encode_result,
 )
@@ -72,8 +73,10 @@ def to_row(job: StoredJob, request: str, media: list[FilePlace]) -> dict[str, An
 
 
 def to_job(row: Row) -> StoredJob:
-    """Return the job of a row; its request has no parameters and media."""
-    request = GenerationRequest(row["model"], task=row["task"], seed=row["seed"], id=row["id"])
+    """Return the job of a row; its request has no content of media."""
+    columns = {name: row[name] for name in ("model", "task", "seed", "id")}
+    described = describe_row(row["request"], json.loads(row["media"]))
+    request = replace(described, **columns) if described else GenerationRequest(**columns)
     return StoredJob(
         request=request,
         note=json.loads(row["note"]),

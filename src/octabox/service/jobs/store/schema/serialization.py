@@ -18,6 +18,9 @@ from octabox.types import Generation, GenerationRequest
 #: Length of a text from which on it is a file: an image in base64 would slow down every scan of the table.
 LONG_TEXT = 16 * 1024
 
+#: How the content of a file in a text begins.
+CONTENT = "data:"
+
 #: Where a file belongs in a request: the keys that lead to it, its name, and whether it is text.
 FilePlace = tuple[list[str | int], str, bool]
 
@@ -66,6 +69,37 @@ def decode_request(text: str, places: list[FilePlace], read: Callable[[str], byt
     inputs = {name: tuple(sources) for name, sources in fields.pop("inputs").items()}
     request: GenerationRequest = _adapter(GenerationRequest).validate_python(fields)
     return dataclasses.replace(request, inputs=inputs)
+
+
+def without_content(request: GenerationRequest) -> GenerationRequest:
+    """Return a request as a job shows it: its media have names and no content, and no value is longer than `LONG_TEXT`."""
+    media = dict.fromkeys([*request.inputs], ())
+    kept = dict[str, dict[str, Any]]()
+    for field in ("params", "optional_params"):
+        values = getattr(request, field)
+        kept[field] = {name: value for name, value in values.items() if _length(value) <= LONG_TEXT}
+        media |= dict.fromkeys(values.keys() - kept[field].keys(), ())
+    workflow = {name: part for name, part in request.workflow.items() if _length(part) <= LONG_TEXT}
+    return dataclasses.replace(request, **kept, inputs=media, workflow=workflow, written={})
+
+
+def describe_row(text: str, places: list[FilePlace]) -> GenerationRequest | None:
+    """Return the request that `encode_request` has encoded, as a job shows it; None if it cannot be read."""
+    try:
+        return without_content(decode_request(text, places, lambda _: CONTENT.encode()))
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+
+
+def _length(value: Any) -> int:
+    """Return the characters of a value, about as in JSON; the content of a file has more than any value that is shown."""
+    if isinstance(value, bytes) or (isinstance(value, str) and value.startswith(CONTENT)):
+        return LONG_TEXT + 1
+    if isinstance(value, Mapping):
+        return sum(len(str(name)) + _length(each) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str) else len(str(value))
 
 
 def hash_requests(requests: list[GenerationRequest]) -> str:

@@ -10,12 +10,14 @@ export class ApiError extends Error {
   /**
    * @param {number} status Status of the response; 0 without one.
    * @param {{message?: string, param?: string | null, code?: string | null}} error The error object of the body.
+   * @param {any} [body] The body, which may say more.
    */
-  constructor(status, error) {
+  constructor(status, error, body = null) {
     super(error.message || T.errors.status(status));
     this.status = status;
     this.param = error.param || null;
     this.code = error.code || null;
+    this.body = body;
   }
 }
 
@@ -69,13 +71,13 @@ export async function send(method, path, { body, signal, headers = {}, optional 
     throw new ApiError(0, { message: T.errors.unreachable });
   }
   if (response.ok) return response;
-  let found = {};
+  let found = null;
   try {
-    found = (await response.json()).error || {};
+    found = await response.json();
   } catch {
     // A proxy answers in its own format.
   }
-  const failure = new ApiError(response.status, found);
+  const failure = new ApiError(response.status, found?.error || {}, found);
   if (response.status === 401 && !optional) window.dispatchEvent(new CustomEvent("octabox-unauthorized"));
   throw failure;
 }

@@ -4,7 +4,7 @@
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { encodePath, getJson, postJson } from "./api.js";
 import { formatBytes } from "./format.js";
-import { formFields, initialValues, restoreValues } from "./fields.js";
+import { formFields, initialValues, maskedImage, restoreValues } from "./fields.js";
 import { fetchAsDataUri } from "./media-input.js";
 import { fromOctabox, readParameters } from "./metadata.js";
 import { Run, warningsByField } from "./run.js";
@@ -12,7 +12,7 @@ import { requestBody } from "./request.js";
 import { runs } from "./runs.js";
 import { asCurl, asPython, asYaml } from "./snippets.js";
 import { T } from "./texts.js";
-import { isList, workflowFields } from "./workflow.js";
+import { isList, restoreParts, workflowFields } from "./workflow.js";
 import "./field.js";
 import "./outpaint.js";
 import "./preview.js";
@@ -33,7 +33,7 @@ export class OctaboxCreate extends LitElement {
     models: { attribute: false }, model: { state: true }, task: { state: true }, fields: { state: true }, values: { state: true },
     seed: { state: true }, outputs: { state: true }, scheduler: { state: true }, schedulerProblem: { state: true }, adapters: { state: true },
     chosen: { state: true }, workflow: { state: true }, parts: { state: true }, syntax: { state: true }, problems: { state: true },
-    notices: { state: true }, run: { state: true }, message: { state: true }, notice: { state: true }, estimate: { state: true }, parameters: { state: true }, advanced: { state: true }, styles: { state: true }, knownStyles: { state: true }, wildcards: { state: true },
+    notices: { state: true }, run: { state: true }, message: { state: true }, notice: { state: true }, estimate: { state: true }, parameters: { state: true }, advanced: { state: true }, steps: { state: true }, styles: { state: true }, knownStyles: { state: true }, wildcards: { state: true },
     format: { state: true }, formats: { state: true }, tokens: { state: true },
   };
 
@@ -76,6 +76,10 @@ export class OctaboxCreate extends LitElement {
     this.notice = "";
     this.advanced = false;
     this.promptIndex = -1;
+    /** Whether the parts of the workflow are open. */
+    this.steps = false;
+    /** How often a model or a task was chosen. */
+    this.choices = 0;
     /** @type {string[]} */
     this.styles = [];
     /** @type {{name: string, prompt: string, negative_prompt: string}[]} */
@@ -123,13 +127,15 @@ export class OctaboxCreate extends LitElement {
     for (const { name, control } of this.fields) if (control === "prompt") this.countTokens(name);
   }
 
-  /** Show the form of a model for a task. */
+  /** Show the form of a model for a task, and return whether no other was chosen meanwhile. */
   async choose(model, task = "") {
+    const choice = ++this.choices;
     this.model = model;
     this.task = task;
     const query = task ? `?task=${encodeURIComponent(task)}` : "";
     try {
       const schema = await getJson(`v1/models/${encodePath(model)}/schema${query}`);
+      if (choice !== this.choices) return false;
       const fields = formFields(schema);
       const before = Object.fromEntries(Object.entries(this.values).filter(([name, value]) => keepsValue(fields, this.fields, name, value)));
       this.fields = fields;
@@ -144,14 +150,18 @@ export class OctaboxCreate extends LitElement {
       this.problems = {};
       this.notices = {};
       this.message = "";
-      history.replaceState(null, "", `#/create?${new URLSearchParams({ model, task: this.task })}`);
+      // The address is that of the screen which is open.
+      if (/^(?:#\/create\b.*)?$/.test(location.hash)) history.replaceState(null, "", `#/create?${new URLSearchParams({ model, task: this.task })}`);
     } catch (error) {
+      if (choice !== this.choices) return false;
       this.message = error.message;
       this.fields = [];
+      this.tasks = [];
     }
     this.estimate = null;
     const { status } = this.models.find((each) => each.id === model) || {};
     await Promise.all([this.readAdapters(model), status ? null : this.readEstimate(model)]);
+    return choice === this.choices;
   }
 
   /** Read the memory that the model would need. */
@@ -160,10 +170,15 @@ export class OctaboxCreate extends LitElement {
     if (model === this.model) this.estimate = found;
   }
 
-  /** Read the LoRAs that fit the model. */
+  /** Read the LoRAs that fit the model; those that were chosen for another one and do not fit are left out. */
   async readAdapters(model) {
     const { data } = await getJson(`v1/adapters?model=${encodeURIComponent(model)}&kind=lora`).catch(() => ({ data: [] }));
-    if (model === this.model) this.adapters = data.filter((each) => each.fits !== false);
+    if (model !== this.model) return;
+    this.adapters = data.filter((each) => each.fits !== false);
+    const unfit = data.filter((each) => each.fits === false && each.name in this.chosen).map((each) => each.name);
+    if (!unfit.length) return;
+    this.chosen = Object.fromEntries(Object.entries(this.chosen).filter(([name]) => !unfit.includes(name)));
+    this.notice = T.create.unfitAdapters(unfit);
   }
 
   render() {
@@ -227,7 +242,7 @@ export class OctaboxCreate extends LitElement {
 
   renderField(field) {
     return html`<octabox-field .field=${field} .value=${this.values[field.name]} .problem=${this.problems[field.name] || ""}
-      .warning=${this.notices[field.name] || ""} .image=${this.values.image} .sized=${this.fields.some((each) => each.control === "size")}
+      .warning=${this.notices[field.name] || ""} .image=${field.control === "mask" ? maskedImage(this.fields, this.values, field.name) : null} .sized=${this.fields.some((each) => each.control === "size")}
       .tokens=${this.tokens[field.name] || []}></octabox-field>`;
   }
 
@@ -260,10 +275,13 @@ export class OctaboxCreate extends LitElement {
   }
 
   renderAdapters() {
-    if (!this.adapters.length) return nothing;
+    // Those of a request that are not on the list of the server can be taken away too.
+    const others = Object.keys(this.chosen).filter((name) => !this.adapters.some((each) => each.name === name));
+    const adapters = [...this.adapters, ...others.map((name) => ({ name, kind: "lora" }))];
+    if (!adapters.length) return nothing;
     const count = Object.keys(this.chosen).length;
     return html`<details><summary>${T.create.adapters}${count ? html` <span class="count">${count}</span>` : nothing}</summary>
-      <ul class="adapters">${this.adapters.map((each) => html`<li class="adapter">
+      <ul class="adapters">${adapters.map((each) => html`<li class="adapter">
         <octabox-preview .adapter=${each}></octabox-preview>
         <div><label class="switch"><input type="checkbox" .checked=${each.name in this.chosen} @change=${(e) => this.onAdapter(each.name, e.target.checked ? 1 : null)}> ${each.name}</label>
         ${each.words?.length ? html`<div class="triggers">${each.words.map((word) => html`<button type="button" class="word" title=${T.create.insertWord} @click=${() => this.insert(word)}>${word}</button>`)}</div>` : nothing}
@@ -274,7 +292,7 @@ export class OctaboxCreate extends LitElement {
 
   renderWorkflow() {
     if (!this.parts.length) return nothing;
-    return html`<details><summary>${T.create.workflow}</summary>${this.parts.map((part) => html`
+    return html`<details ?open=${this.steps} @toggle=${(e) => e.target === e.currentTarget && (this.steps = e.target.open)}><summary>${T.create.workflow}</summary>${this.parts.map((part) => html`
       <div class="part"><label class="switch" title=${part.help}><input type="checkbox" name=${`workflow-${part.name}`} .checked=${part.name in this.workflow}
         @change=${(e) => this.onPart(part, e.target.checked)}> ${part.label}</label>
         ${part.name in this.workflow && part.name === "outpaint" && this.source ? html`<octabox-outpaint .image=${this.source} .value=${this.workflow.outpaint}
@@ -286,7 +304,7 @@ export class OctaboxCreate extends LitElement {
 
   /** A setting of a number that has several is edited as JSON. */
   renderSetting(part, field, value) {
-    return html`<octabox-field scope="${part}-" .field=${isList(value) ? { ...field, control: "json" } : { ...field }} .value=${value}></octabox-field>`;
+    return html`<octabox-field scope="${part}-" .field=${isList(value) ? { ...field, control: "json" } : { ...field }} .value=${value} .problem=${this.problems[`${part}-${field.name}`] || ""}></octabox-field>`;
   }
 
   renderCopy() {
@@ -299,6 +317,7 @@ export class OctaboxCreate extends LitElement {
   body() {
     const { body, problems } = requestBody(this);
     this.problems = problems;
+    this.steps ||= this.parts.some((part) => part.fields.some((each) => `${part.name}-${each.name}` in problems));
     this.parameters ||= Object.keys(problems).some((name) => !this.fields.some((each) => each.name === name && ["prompt", "media"].includes(each.group)));
     return body;
   }
@@ -317,19 +336,22 @@ export class OctaboxCreate extends LitElement {
     this.notices = {};
     rememberPrompt(this.values.prompt);
     const run = new Run(body);
-    runs.add(run);
     this.show(run);
-    await run.start();
-    if (run === this.run) this.report(run);
-    for (const next of runs.all()) if (!next.finished && (this.run === null || this.run.finished)) this.show(next);
+    await runs.submit(run);
+    // One that the server refuses has not waited, whatever is shown.
+    if (run.id) await run.end();
+    if (run === this.run || !run.id) this.report(run);
+    else if (run.state === "failed") this.message = run.error?.message || "";
+    for (const next of runs.all()) if (next.own && !next.finished && (this.run === null || this.run.finished)) this.show(next);
   }
 
   /** Show a request at the right. */
   show(run) {
+    if (this.run && !this.run.finished) return;
     this.run?.removeEventListener("update", this.onUpdate);
-    if (this.run && !this.run.finished && run !== this.run) return this.run.addEventListener("update", this.onUpdate);
     this.run = run;
     run.addEventListener("update", this.onUpdate);
+    runs.show(run);
     // On a narrow screen the result is above the form.
     if (this.narrow.matches) this.querySelector("octabox-result")?.scrollIntoView({ block: "end" });
   }
@@ -352,6 +374,7 @@ export class OctaboxCreate extends LitElement {
 
   async cancel() {
     await this.run?.cancel();
+    if (this.run?.problem) this.message = this.run.problem;
   }
 
   /** The image that a request starts from; empty without one. */
@@ -405,6 +428,11 @@ export class OctaboxCreate extends LitElement {
   onField(event) {
     const { name, value } = event.detail;
     this.values = { ...this.values, [name]: value };
+    this.settle(name);
+  }
+
+  /** Forget what was wrong with a field. @param {string} name */
+  settle(name) {
     const { [name]: _, ...others } = this.problems;
     this.problems = others;
   }
@@ -417,10 +445,12 @@ export class OctaboxCreate extends LitElement {
   onPart(part, on) {
     const { [part.name]: _, ...others } = this.workflow;
     this.workflow = on ? { ...this.workflow, [part.name]: {} } : others;
+    this.problems = Object.fromEntries(Object.entries(this.problems).filter(([name]) => !name.startsWith(`${part.name}-`)));
   }
 
   onSetting(part, { name, value }) {
     this.workflow = { ...this.workflow, [part]: { ...this.workflow[part], [name]: value } };
+    this.settle(`${part}-${name}`);
   }
 
   /** Take over the size of an input as far as the model can: the nearest multiple that it takes. */
@@ -464,9 +494,14 @@ export class OctaboxCreate extends LitElement {
     const unused = [...(found.unused || [])];
     if (found.model && !this.models.some((each) => each.id === found.model)) unused.push(`${T.create.model} ${found.model}`);
     if (found.model && (found.model !== this.model || found.task !== this.task) && this.models.some((each) => each.id === found.model)) {
-      await this.choose(found.model, found.task || "");
+      if (!(await this.choose(found.model, found.task || ""))) return unused;
     }
-    this.values = restoreValues(this.fields, found.params);
+    this.values = restoreValues(this.fields, found.params, !!found.files);
+    // Files that the server has and this page does not cannot be sent again.
+    const absent = this.fields.filter((each) => found.files?.includes(each.name) && !(each.name in found.params));
+    this.problems = Object.fromEntries(absent.map((each) => [each.name, T.create.chooseAgain]));
+    this.parameters ||= absent.some((each) => !["prompt", "media"].includes(each.group));
+    this.advanced ||= absent.some((each) => each.advanced);
     unused.push(...Object.keys(found.params).filter((name) => !this.known.includes(name)));
     this.seed = found.seed === null || found.seed === undefined ? "" : String(found.seed);
     this.syntax = found.syntax || "";
@@ -475,7 +510,9 @@ export class OctaboxCreate extends LitElement {
     this.scheduler = found.scheduler || "";
     this.styles = (found.styles || []).filter((each) => this.knownStyles.some(({ name }) => name === each));
     this.chosen = Object.fromEntries((found.adapters || []).map((each) => [each.lora || each.name, each.weight ?? 1]));
-    this.workflow = found.workflow && typeof found.workflow === "object" ? Object.fromEntries(Object.entries(found.workflow).map(([name, part]) => [name, typeof part === "object" ? part : {}])) : {};
+    const parts = await workflowFields().catch(() => this.parts);
+    this.workflow = restoreParts(parts, found.workflow);
+    unused.push(...Object.keys(this.workflow).filter((name) => !parts.some((each) => each.name === name)));
     return unused;
   }
 
@@ -504,7 +541,12 @@ export class OctaboxCreate extends LitElement {
   async useAsInput(output, inpaint) {
     const task = (this.tasks || []).find((each) => (inpaint ? each === "inpainting" : each === "image-to-image")) || (this.tasks || []).find((each) => each.startsWith("image-to"));
     if (task && !this.fields.some((each) => each.name === "image" && (!inpaint || this.fields.some((other) => other.control === "mask")))) await this.choose(this.model, task);
-    const image = await fetchAsDataUri(output.url);
+    this.message = "";
+    const image = await fetchAsDataUri(output.url).catch((error) => {
+      this.message = error.message;
+      return null;
+    });
+    if (!image) return;
     const field = this.fields.find((each) => each.control === "image");
     if (field) this.values = { ...this.values, [field.name]: field.many ? [image] : image };
   }

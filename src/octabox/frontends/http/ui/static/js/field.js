@@ -2,7 +2,7 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { label } from "./fields.js";
+import { initialValue, label } from "./fields.js";
 import { T } from "./texts.js";
 import { changeWeight } from "./weights.js";
 import "./media-input.js";
@@ -49,6 +49,11 @@ export class OctaboxField extends LitElement {
     this.dispatchEvent(new CustomEvent("field-change", { bubbles: true, detail: { name: this.field.name, value } }));
   }
 
+  /** Show the default again in place of nothing, which a request cannot ask for. @param {string} value */
+  fill(value) {
+    if (value === "" && this.field.initial !== null && this.field.initial !== undefined) this.change(initialValue(this.field));
+  }
+
   render() {
     const { name, label: words, help, required, control } = this.field;
     const id = `field-${this.scope}${name}`;
@@ -79,7 +84,7 @@ export class OctaboxField extends LitElement {
           aria-describedby=${described} title=${T.create.weightHint} @input=${(e) => this.change(e.target.value)} @keydown=${this.onPromptKey}></textarea>`;
       case "choice":
         return html`<select id=${id} aria-describedby=${described} @change=${(e) => this.change(e.target.value || null)}>
-          ${field.required ? nothing : html`<option value="" .selected=${value === null}></option>`}
+          ${field.required || field.initial !== null ? nothing : html`<option value="" .selected=${value === null}></option>`}
           ${field.choices.map((each) => html`<option value=${String(each)} .selected=${String(each) === String(value)}>${each}</option>`)}
         </select>`;
       case "switch":
@@ -97,7 +102,8 @@ export class OctaboxField extends LitElement {
           .label=${field.label} @media-change=${(e) => this.change(e.detail)}></octabox-media>`;
       default:
         return html`<textarea id=${id} rows="1" class="code" .value=${typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value)}
-          aria-describedby=${described} placeholder=${field.control === "text" ? "" : "JSON"} @input=${(e) => this.change(e.target.value)}></textarea>`;
+          aria-describedby=${described} placeholder=${field.control === "text" ? "" : "JSON"} @input=${(e) => this.change(e.target.value)}
+          @change=${(e) => (field.control !== "text" || this.scope) && this.fill(e.target.value)}></textarea>`;
     }
   }
 
@@ -105,7 +111,7 @@ export class OctaboxField extends LitElement {
     const { field, value } = this;
     return html`<input id=${id} type="number" inputmode="decimal" .value=${value === null || value === undefined ? "" : String(value)}
       min=${field.min ?? nothing} max=${field.max ?? nothing} step=${field.control === "size" ? field.step : "any"} placeholder=${field.placeholder}
-      aria-describedby=${described} @input=${(e) => this.change(e.target.value)}>`;
+      aria-describedby=${described} @input=${(e) => this.change(e.target.value)} @change=${(e) => this.fill(e.target.value)}>`;
   }
 
   renderSlider(id, described) {

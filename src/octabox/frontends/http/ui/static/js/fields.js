@@ -137,7 +137,7 @@ export function toParams(fields, values) {
   const problems = {};
   for (const each of fields) {
     try {
-      const value = toParam(each, values[each.name]);
+      const value = isCleared(each, values[each.name]) ? "" : toParam(each, values[each.name]);
       if (value === undefined && each.required) problems[each.name] = "required";
       else if (value !== undefined && !same(value, each.initial)) params[each.name] = value;
       else if (value !== undefined && each.required) params[each.name] = value;
@@ -149,6 +149,11 @@ export function toParams(fields, values) {
     if (oneOf && !oneOf.some((each) => each in params || each in problems)) problems[name] = "required";
   }
   return { params, problems };
+}
+
+/** Return whether a person has emptied a text that is not empty by default: left out, it would be the default again. */
+function isCleared(field, value) {
+  return value === "" && !field.required && ["prompt", "text"].includes(field.control) && typeof field.initial === "string" && field.initial !== "";
 }
 
 /** Return the value of a parameter; undefined if it is not set. */
@@ -188,13 +193,49 @@ function same(one, other) {
  *
  * @param {Field[]} fields
  * @param {Record<string, any>} params
+ * @param {boolean} [withFiles] Whether the files in them are taken over.
  */
-export function restoreValues(fields, params) {
+export function restoreValues(fields, params, withFiles = false) {
   const values = initialValues(fields);
   for (const each of fields) {
     const value = params[each.name];
-    if (value === undefined || value === null || MEDIA.has(each.control)) continue;
+    if (value === undefined || value === null) continue;
+    if (MEDIA.has(each.control)) {
+      if (withFiles) values[each.name] = each.many ? [value].flat() : [value].flat()[0];
+      continue;
+    }
     values[each.name] = each.control === "json" ? JSON.stringify(value) : Array.isArray(value) ? value[0] : value;
   }
   return values;
+}
+
+/**
+ * Return what a mask is painted over: the image whose name begins as its own, as control_image for control_mask, or else the first one.
+ *
+ * @param {Field[]} fields
+ * @param {Record<string, any>} values
+ * @param {string} name Name of the mask.
+ */
+export function maskedImage(fields, values, name) {
+  const images = fields.filter((each) => each.control === "image");
+  const [prefix] = name.split("mask");
+  const found = images.find((each) => each.name === `${prefix}image`) || images[0];
+  return found ? values[found.name] : null;
+}
+
+/** The parameter with the number of steps, and the steps of a benchmark. */
+export const STEPS = "num_inference_steps";
+const BENCHMARK_STEPS = 10;
+
+/**
+ * Return the parameters of a benchmark, and the labels of what a model needs that a benchmark does not have, such as a file.
+ *
+ * @param {Field[]} fields
+ * @returns {{params: Record<string, any>, missing: string[]}}
+ */
+export function benchmarkParams(fields) {
+  const prompts = fields.filter((each) => each.control === "prompt" && (each.required || each.oneOf)).map((each) => [each.name, each.examples[0] || "a red circle"]);
+  const steps = fields.some((each) => each.name === STEPS) ? { [STEPS]: BENCHMARK_STEPS } : {};
+  const { params, problems } = toParams(fields, { ...initialValues(fields), ...Object.fromEntries(prompts), ...steps });
+  return { params: { ...params, ...steps }, missing: fields.filter((each) => each.name in problems).map((each) => each.label) };
 }

@@ -59,7 +59,7 @@ export class OctaboxGallery extends LitElement {
     window.addEventListener("resize", this.onResize);
     window.addEventListener("keydown", this.onKey);
     this.read();
-    history.load().catch(() => {});
+    history.load().catch((error) => (this.message = error.message));
   }
 
   disconnectedCallback() {
@@ -72,6 +72,7 @@ export class OctaboxGallery extends LitElement {
 
   async read() {
     this.items = history.all;
+    this.requestUpdate();
     await this.updateComplete;
     this.measure();
   }
@@ -105,7 +106,7 @@ export class OctaboxGallery extends LitElement {
       </div>
       ${this.chosen.size ? this.renderSelection(found) : nothing}
       ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
-      ${found.length ? nothing : html`<p class="hint">${this.items.length ? T.gallery.nothingFound : T.gallery.empty}</p>`}
+      ${found.length ? nothing : html`<p class="hint">${history.loading ? T.gallery.loading : this.items.length ? T.gallery.nothingFound : this.message ? nothing : T.gallery.empty}</p>`}
       <div class="grid-scroll" @scroll=${() => this.measure()}>
         <svg class="spacer" width="1" height=${height} aria-hidden="true"></svg>
         <ul class="cells">${visible.map((each, index) => this.renderCell(each, this.first * this.columns + index))}</ul>

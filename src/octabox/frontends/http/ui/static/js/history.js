@@ -19,21 +19,37 @@ class History extends EventTarget {
     this.items = [];
     /** @type {Set<string>} What is hidden until it is deleted. */
     this.hidden = new Set();
+    /** Whether the outputs are being read. */
+    this.loading = false;
     runs.addEventListener("completed", (event) => this.add(/** @type {CustomEvent} */ (event).detail));
   }
 
-  /** Read all completed jobs of the server, page by page. */
+  /** Read all completed jobs of the server, and show them page by page. */
   async load() {
-    /** @type {Made[]} */
-    const found = [];
-    for (let after = "", more = true; more; ) {
-      const page = await getJson(`v1/jobs?status=completed&limit=${PAGE}${after && `&after=${after}`}`);
-      found.push(...page.data.flatMap((job) => outputsOf(job.id, job.created_at, job.result?.outputs || [])));
-      more = page.has_more && page.data.length > 0;
-      after = page.last_id;
-    }
-    this.items = found;
+    if (this.loading) return;
+    this.loading = true;
     this.changed();
+    const before = new Set(this.items.map((each) => each.key));
+    /** @type {Set<string>} */
+    const seen = new Set();
+    try {
+      for await (const found of pages(getJson)) {
+        for (const each of found) seen.add(each.key);
+        this.merge(found);
+        this.changed();
+      }
+      // What is gone from the server has been there before; what was made meanwhile has not.
+      this.items = this.items.filter((each) => seen.has(each.key) || !before.has(each.key));
+    } finally {
+      this.loading = false;
+      this.changed();
+    }
+  }
+
+  /** Take over outputs, the latest first. @param {Made[]} found */
+  merge(found) {
+    const keys = new Set(found.map((each) => each.key));
+    this.items = [...this.items.filter((each) => !keys.has(each.key)), ...found].sort((one, other) => other.time - one.time);
   }
 
   /** @param {import("./run.js").Run} run */
@@ -99,6 +115,31 @@ class History extends EventTarget {
 
   changed() {
     this.dispatchEvent(new Event("change"));
+  }
+}
+
+/**
+ * Yield the outputs of all completed jobs, page by page. A page begins after the last job of the one before; where that was deleted
+ * meanwhile, it begins after an earlier one.
+ *
+ * @param {(path: string) => Promise<any>} read
+ */
+export async function* pages(read) {
+  /** @type {string[]} */
+  const ids = [];
+  for (let more = true; more; ) {
+    const after = ids[ids.length - 1];
+    let page;
+    try {
+      page = await read(`v1/jobs?status=completed&limit=${PAGE}${after ? `&after=${encodeURIComponent(after)}` : ""}`);
+    } catch (error) {
+      if (error.status !== 404 || !after) throw error;
+      ids.pop();
+      continue;
+    }
+    ids.push(...page.data.map((each) => each.id));
+    more = page.has_more && page.data.length > 0;
+    yield page.data.flatMap((job) => outputsOf(job.id, job.created_at, job.result?.outputs || []));
   }
 }
 

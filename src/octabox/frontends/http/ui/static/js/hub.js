@@ -9,9 +9,12 @@ import { T } from "./texts.js";
 /** Milliseconds between two looks at downloads that run. */
 const INTERVAL = 700;
 
+/** Milliseconds after which a server is asked again that gave no answer. */
+const PAUSE = 3000;
+
 export class OctaboxHub extends LitElement {
   static properties = {
-    words: { state: true }, found: { state: true }, cached: { state: true }, pulls: { state: true }, problem: { state: true }, off: { state: true }, busy: { state: true },
+    words: { state: true }, found: { state: true }, cached: { state: true }, pulls: { state: true }, problem: { state: true }, off: { state: true }, unread: { state: true }, busy: { state: true },
   };
 
   constructor() {
@@ -26,6 +29,8 @@ export class OctaboxHub extends LitElement {
     this.problem = "";
     /** Why the routes of the Hub are not there for this client; empty if they are. */
     this.off = "";
+    /** Why the downloads could not be read last. */
+    this.unread = "";
     this.busy = false;
   }
 
@@ -49,10 +54,20 @@ export class OctaboxHub extends LitElement {
       const [cached, pulls] = await Promise.all([getJson("v1/hub/models", { optional: true }), getJson("v1/hub/pulls", { optional: true })]);
       this.cached = cached.data;
       this.pulls = pulls.data.reverse();
+      this.off = this.unread = "";
       this.watch();
     } catch (error) {
-      this.off = error.status === 404 ? T.models.hubOff : error.message;
+      // What this client may not do remains so; the server may be back soon.
+      if ([401, 403, 404].includes(error.status)) this.off = error.status === 404 ? T.models.hubOff : error.message;
+      else this.readLater(error);
     }
+  }
+
+  /** Keep what was read, and look again. @param {Error} error */
+  readLater(error) {
+    this.unread = error.message;
+    clearTimeout(this.timer);
+    if (this.isConnected) this.timer = setTimeout(() => this.read(), PAUSE);
   }
 
   /** Look at the downloads again while one runs. */
@@ -70,7 +85,7 @@ export class OctaboxHub extends LitElement {
     return html`<h2>${T.models.results}</h2>
       <form class="row" @submit=${this.onSearch}><input name="hub-words" type="search" aria-label=${T.models.search} placeholder=${T.models.search} .value=${this.words}
         @input=${(e) => (this.words = e.target.value)}><button class="primary" ?disabled=${this.busy}>${T.models.searchButton}</button></form>
-      ${this.problem ? html`<p class="error" role="alert">${linked(this.problem)}</p>` : nothing}
+      ${this.problem || this.unread ? html`<p class="error" role="alert">${linked(this.problem || this.unread)}</p>` : nothing}
       ${this.pulls.map((pull) => this.renderPull(pull))}
       ${this.found ? this.renderFound() : nothing}
       ${this.cached.length ? this.renderCached() : nothing}`;

@@ -21,6 +21,8 @@ export class OctaboxLog extends LitElement {
     this.level = "debug";
     this.search = "";
     this.message = "";
+    /** The process of the server that wrote the lines. */
+    this.process = "";
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
   }
@@ -43,7 +45,14 @@ export class OctaboxLog extends LitElement {
   async read() {
     try {
       const last = this.lines.length ? this.lines[this.lines.length - 1].number : 0;
-      const { data } = await getJson(`v1/system/log?after=${last}`, { optional: true });
+      const { data, process } = await getJson(`v1/system/log?after=${last}`, { optional: true });
+      // Another process counts its lines from the first on.
+      const isOther = this.process && process !== this.process;
+      this.process = process;
+      if (isOther) {
+        this.lines = [];
+        if (last) return await this.read();
+      }
       if (data.length) this.lines = [...this.lines, ...data].slice(-MOST);
       this.message = "";
     } catch (error) {

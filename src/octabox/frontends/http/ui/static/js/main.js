@@ -46,7 +46,7 @@ class OctaboxApp extends LitElement {
     this.replaceChildren();
     super.connectedCallback();
     this.poll();
-    runs.load().catch(() => {});
+    runs.look();
   }
 
   /** Read the models, again and again: the page notices a server that is gone and one that is back. */
@@ -138,7 +138,8 @@ class OctaboxApp extends LitElement {
   async onOpen(event) {
     location.hash = "#/create";
     await this.create.use(event.detail.found);
-    if (event.detail.action === "retry") await this.create.make();
+    // A file that must be chosen again is said at its field.
+    if (event.detail.action === "retry" && !Object.keys(this.create.problems).length) await this.create.make();
   }
 
   /** Restore the parameters in a file that is dropped anywhere on the page. @param {DragEvent} event */

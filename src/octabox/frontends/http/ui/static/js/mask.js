@@ -7,7 +7,7 @@ import { T } from "./texts.js";
 const MAX_UNDO = 30;
 
 /**
- * Open the painter, and return the mask as a data URI of a PNG file of the image's size: white is what changes. Null if cancelled.
+ * Open the painter, and return the mask as a data URI of a PNG file of the image's size: white is what changes. Empty if nothing is painted, null if cancelled.
  *
  * @param {string} image URL of the image.
  * @param {string | null} mask An earlier mask.
@@ -280,7 +280,7 @@ export class MaskPainter extends LitElement {
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
-  /** Return the mask in white on black; null if nothing is painted. */
+  /** Return the mask in white on black; empty if nothing is painted. */
   result() {
     const pixels = this.pixels();
     let painted = false;
@@ -290,7 +290,7 @@ export class MaskPainter extends LitElement {
       pixels.data.fill(strength, at, at + 3);
       pixels.data[at + 3] = 255;
     }
-    if (!painted) return null;
+    if (!painted) return "";
     const canvas = document.createElement("canvas");
     Object.assign(canvas, { width: pixels.width, height: pixels.height });
     /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(pixels, 0, 0);

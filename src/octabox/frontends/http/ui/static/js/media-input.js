@@ -14,6 +14,7 @@ export class OctaboxMedia extends LitElement {
     image: { attribute: false },
     label: { attribute: false },
     over: { state: true },
+    problem: { state: true },
     sized: { attribute: false },
   };
 
@@ -27,6 +28,8 @@ export class OctaboxMedia extends LitElement {
     this.image = null;
     this.label = "";
     this.over = false;
+    /** Why what was dropped could not be read. */
+    this.problem = "";
     this.sized = false;
   }
 
@@ -59,6 +62,7 @@ export class OctaboxMedia extends LitElement {
         </label>
         ${this.sized && this.items.length ? html`<button type="button" @click=${this.onSize}>${T.media.size}</button>` : nothing}
         ${this.kind === "mask" && this.source ? html`<button type="button" @click=${this.onPaint}>${T.media.paint}</button>` : nothing}
+        ${this.problem ? html`<p class="error" role="alert">${this.problem}</p>` : nothing}
       </div>`;
   }
 
@@ -94,9 +98,10 @@ export class OctaboxMedia extends LitElement {
     event.preventDefault();
     event.stopPropagation();
     this.over = false;
+    this.problem = "";
     const link = event.dataTransfer.getData("text/uri-list");
     if (event.dataTransfer.files.length) this.add(event.dataTransfer.files);
-    else if (link) fetchAsDataUri(link).then((uri) => this.change(this.many ? [...this.items, uri] : [uri]));
+    else if (link) fetchAsDataUri(link).then((uri) => this.change(this.many ? [...this.items, uri] : [uri])).catch((error) => (this.problem = error.message));
   }
 
   onPaste(event) {
@@ -108,7 +113,7 @@ export class OctaboxMedia extends LitElement {
 
   async onPaint() {
     const mask = await paintMask(this.source, this.items[0] || null);
-    if (mask) this.change([mask]);
+    if (mask !== null) this.change(mask ? [mask] : []);
   }
 }
 
@@ -124,7 +129,9 @@ export function dataUri(file) {
 
 /** Return the content of a URL of this server as a data URI. @param {string} url */
 export async function fetchAsDataUri(url) {
-  return dataUri(await (await fetch(url)).blob());
+  const response = await fetch(url).catch(() => null);
+  if (!response?.ok) throw new Error(response ? T.errors.status(response.status) : T.errors.unreachable);
+  return dataUri(await response.blob());
 }
 
 customElements.define("octabox-media", OctaboxMedia);

@@ -14,6 +14,7 @@
  * @property {string} [syntax] Syntax of the prompts; that of the model by default.
  * @property {string} [format] Format of the files.
  * @property {number} [outputs] Number of outputs.
+ * @property {string[]} [files] Parameters with files, of a job of this server; without it the files in `params` are not taken over.
  * @property {string[]} [unused] What the file has and a form does not.
  */
 

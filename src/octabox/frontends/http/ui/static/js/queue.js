@@ -10,6 +10,8 @@ import { T } from "./texts.js";
 export class OctaboxQueue extends LitElement {
   constructor() {
     super();
+    /** What the server has refused. */
+    this.message = "";
     this.onChange = () => this.requestUpdate();
   }
 
@@ -20,12 +22,13 @@ export class OctaboxQueue extends LitElement {
   connectedCallback() {
     super.connectedCallback();
     runs.addEventListener("change", this.onChange);
-    runs.load().catch(() => {});
+    runs.watch();
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
     runs.removeEventListener("change", this.onChange);
+    runs.unwatch();
   }
 
   render() {
@@ -34,6 +37,7 @@ export class OctaboxQueue extends LitElement {
     return html`<section aria-label=${T.screens.queue}>
       <div class="buttons">${runs.paused.length ? html`<span role="status">${T.queue.paused}</span>` : nothing}
         <button type="button" @click=${() => this.pause(!runs.paused.length)}>${runs.paused.length ? T.queue.resume : T.queue.pause}</button></div>
+      ${this.message || runs.problem ? html`<p class="error" role="alert">${this.message || runs.problem}</p>` : nothing}
       ${waiting.length ? html`<ol class="jobs">${waiting.map((run, index) => this.renderRun(run, waiting[index - 1], waiting[index + 1]))}</ol>` : html`<p class="hint">${T.queue.empty}</p>`}
       ${finished.length ? html`<div class="buttons"><h2>${T.queue.finished}</h2><button type="button" @click=${() => runs.clearFinished()}>${T.queue.clear}</button></div>
         <ol class="jobs">${finished.map((run) => this.renderRun(run))}</ol>` : nothing}
@@ -52,7 +56,8 @@ export class OctaboxQueue extends LitElement {
       <div class="what"><strong>${run.body.model}</strong> <span class="words">${words}</span>
         <div class="where">${describeProgress(run)}</div>
         ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${steps ? step : 0}></progress>`}
-        ${run.error && run.state === "failed" ? html`<p class="error">${run.error.message}</p>` : nothing}</div>
+        ${run.error && run.state === "failed" ? html`<p class="error">${run.error.message}</p>` : nothing}
+        ${run.problem ? html`<p class="error" role="alert">${run.problem}</p>` : nothing}</div>
       <div class="buttons">
         ${run.state === "queued" ? html`<button type="button" ?disabled=${!ahead} @click=${() => ahead && run.move({ before: ahead.id })}>${T.queue.up}</button>
           <button type="button" ?disabled=${!behind} @click=${() => behind && run.move({ after: behind.id })}>${T.queue.down}</button>` : nothing}
@@ -63,13 +68,25 @@ export class OctaboxQueue extends LitElement {
 
   /** @param {boolean} on */
   async pause(on) {
-    runs.paused = (await postJson(`v1/jobs/${on ? "pause" : "resume"}`, {})).paused;
+    this.message = "";
+    try {
+      runs.paused = (await postJson(`v1/jobs/${on ? "pause" : "resume"}`, {})).paused;
+    } catch (error) {
+      this.message = error.message;
+    }
     runs.changed();
   }
 
-  open(run, action) {
+  /** Show the parameters of a job in Create; one that has failed or was cancelled is run again, since the server has kept its files. */
+  async open(run, action) {
+    if (action === "retry" && run.id && run.state !== "completed") {
+      await run.retry();
+      runs.follow();
+      runs.plan(0);
+      return;
+    }
     const { model, task, params = {}, seed, scheduler, workflow, adapters, styles, prompt_syntax: syntax, output, num_outputs: outputs } = run.body;
-    const found = { model, task, params, seed, scheduler, workflow, adapters, styles, syntax, format: output?.format, outputs };
+    const found = { model, task, params, seed, scheduler, workflow, adapters, styles, syntax, format: output?.format, outputs, files: run.files };
     this.dispatchEvent(new CustomEvent("open-parameters", { bubbles: true, detail: { action, found } }));
   }
 }

@@ -24,7 +24,7 @@ import { workflowBody } from "./workflow.js";
  */
 
 /**
- * Return the body of the request that a form describes, and what is wrong by field.
+ * Return the body of the request that a form describes, and what is wrong by field; a setting of a workflow is "part-setting".
  *
  * @param {FormState} form
  * @returns {{body: Record<string, any>, problems: Record<string, string>}}
@@ -33,8 +33,8 @@ export function requestBody({
   model, task = "", fields, values, seed = "", outputs = 1, scheduler = "", syntax = "", styles = [], format = "", chosen = {}, parts = [], workflow = {},
 }) {
   const { params, problems } = toParams(fields, values);
+  const { body: steps, problems: wrong } = workflowBody(parts, workflow);
   const adapters = Object.entries(chosen).map(([lora, weight]) => ({ lora, weight }));
-  const steps = workflowBody(parts, workflow);
   const body = {
     model,
     ...(task ? { task } : {}),
@@ -48,5 +48,5 @@ export function requestBody({
     ...(adapters.length ? { adapters } : {}),
     ...(Object.keys(steps).length ? { workflow: steps } : {}),
   };
-  return { body, problems };
+  return { body, problems: { ...problems, ...wrong } };
 }

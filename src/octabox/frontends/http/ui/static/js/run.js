@@ -1,7 +1,7 @@
 // Background jobs on the server, as this page follows them: their progress, previews and results.
 // @ts-check
 
-import { ApiError, events, resultUrl, send } from "./api.js";
+import { ApiError, events, getJson, postJson, resultUrl, send } from "./api.js";
 import { T } from "./texts.js";
 
 /**
@@ -19,13 +19,19 @@ const ENDED = ["completed", "failed", "cancelled"];
 /** Milliseconds before a connection is tried again, at most. */
 const LONGEST_PAUSE = 10_000;
 
-/** One job, whose state changes as events arrive; "update" says so. */
+/** One job, whose state changes as the server tells of it; "update" says so. */
 export class Run extends EventTarget {
   /** @param {any} body Body of the request, for POST /v1/jobs. */
   constructor(body) {
     super();
     this.id = "";
     this.body = { partial_images: 8, ...body };
+    /** Whether this page has submitted it. */
+    this.own = true;
+    /** Parameters whose files the server has and this page does not. @type {string[]} */
+    this.files = [];
+    /** When there was news of it last, by the clock of the page. */
+    this.heard = 0;
     this.state = "queued";
     this.progress = { phase: "queued", step: 0, steps: 0, position: 0, part: 1, parts: 1, output: 0 };
     this.preview = "";
@@ -35,6 +41,8 @@ export class Run extends EventTarget {
     this.warnings = [];
     /** @type {ApiError | null} */
     this.error = null;
+    /** What the server has refused to do with the job, such as to cancel it. */
+    this.problem = "";
     /** @type {any} */
     this.timings = null;
     this.lastEvent = "";
@@ -43,7 +51,8 @@ export class Run extends EventTarget {
   /** Return the run of a job that is on the server already. @param {any} job */
   static of(job) {
     const run = new Run(job.request || { model: job.model, params: {} });
-    run.id = job.id;
+    run.own = false;
+    run.files = job.files || [];
     run.apply(job);
     return run;
   }
@@ -55,33 +64,49 @@ export class Run extends EventTarget {
   /** Submit the job, and follow it to its end. */
   async start() {
     try {
-      const response = await send("POST", "v1/jobs", { body: this.body });
-      this.apply(await response.json());
-      this.update();
+      this.apply(await postJson("v1/jobs", this.body));
     } catch (error) {
       this.fail(error);
-      this.update();
-      return this;
     }
+    this.update();
     return this.follow();
   }
 
-  /** Follow the events of the job to its end; a connection that is lost is made again, from the last event on. */
-  async follow() {
-    for (let pause = 500; !this.finished; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+  /** Wait for the end of the job. @returns {Promise<Run>} */
+  end() {
+    return new Promise((resolve) => {
+      const check = () => {
+        if (!this.finished) return;
+        this.removeEventListener("update", check);
+        resolve(this);
+      };
+      this.addEventListener("update", check);
+      check();
+    });
+  }
+
+  /**
+   * Follow the events of the job to its end; a connection that is lost is made again, from the last event on.
+   *
+   * A browser has few connections to a server for all of its tabs, so that not many jobs may be followed at once.
+   *
+   * @param {AbortSignal} [signal] Ends that.
+   */
+  async follow(signal) {
+    for (let pause = 500; !this.finished && !signal?.aborted; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       try {
         /** @type {Record<string, string>} */
         const headers = this.lastEvent ? { "last-event-id": this.lastEvent } : {};
-        const response = await send("GET", `v1/jobs/${this.id}/events`, { headers });
+        const response = await send("GET", `v1/jobs/${this.id}/events`, { headers, signal });
         for await (const { event, data, id } of events(response)) {
           this.lastEvent = id || this.lastEvent;
           pause = 500;
           this.receive(event, data);
         }
-        if (!this.finished) this.apply(await (await send("GET", `v1/jobs/${this.id}`)).json());
+        if (!this.finished) await this.read();
       } catch (error) {
-        // The server may be back soon, with the job; one that it does not know any more is lost.
-        if (error instanceof ApiError && error.status !== 0 && error.status < 500) this.fail(error);
+        if (signal?.aborted) break;
+        this.lose(error);
       }
       this.update();
       if (!this.finished) await new Promise((resolve) => setTimeout(resolve, pause));
@@ -89,8 +114,20 @@ export class Run extends EventTarget {
     return this;
   }
 
+  /** Read the state of the job. */
+  async read() {
+    this.apply(await getJson(`v1/jobs/${this.id}`));
+    this.update();
+  }
+
+  /** Take over that the job could not be read: the server may be back soon with it, and one that it does not know any more is lost. @param {any} error */
+  lose(error) {
+    if (error instanceof ApiError && error.status !== 0 && error.status < 500) this.fail(error);
+  }
+
   /** @param {string} event @param {any} data */
   receive(event, data) {
+    this.heard = performance.now();
     if (event === "progress") {
       this.state = data.phase === "queued" ? "queued" : "in_progress";
       this.progress = data;
@@ -103,37 +140,52 @@ export class Run extends EventTarget {
 
   /** Take over the state of a job. @param {any} job */
   apply(job) {
+    this.heard = performance.now();
     this.id = job.id;
     this.state = job.status;
     this.progress = job.progress || this.progress;
     this.created = job.created_at;
+    this.error = job.error ? new ApiError(500, job.error) : null;
     if (job.result) {
       this.outputs = job.result.outputs.map(withLocalUrl);
       this.warnings = job.result.warnings || [];
       this.timings = job.result.timings;
       this.preview = "";
     }
-    if (job.error) this.error = new ApiError(500, job.error);
   }
 
   /** @param {any} error */
   fail(error) {
+    this.heard = performance.now();
     this.state = "failed";
     this.error = error instanceof ApiError ? error : new ApiError(0, { message: String(error) });
   }
 
   /** Cancel the job; the server stops it at the next step. */
   async cancel() {
-    if (!this.id) return;
-    const response = await send("POST", `v1/jobs/${this.id}/cancel`).catch(() => null);
-    if (response) this.apply(await response.json());
-    this.update();
+    if (this.id && !this.finished) await this.change("POST", "cancel");
+  }
+
+  /** Run the job again, which has failed or was cancelled; the server has kept its files. */
+  async retry() {
+    this.lastEvent = "";
+    await this.change("POST", "retry");
   }
 
   /** Move the job among those that wait. @param {{before: string} | {after: string}} place The id of the job that it runs before or after. */
   async move(place) {
-    // Where it has begun meanwhile, there is nothing left to move.
-    await send("PATCH", `v1/jobs/${this.id}`, { body: place }).catch(() => {});
+    await this.change("PATCH", "", place);
+  }
+
+  /** Change the job on the server; what it refuses is said in `problem`. @param {string} method @param {string} verb @param {any} [body] */
+  async change(method, verb, body) {
+    this.problem = "";
+    try {
+      this.apply(await (await send(method, `v1/jobs/${this.id}${verb && `/${verb}`}`, { body })).json());
+    } catch (error) {
+      this.problem = error.message;
+    }
+    this.update();
   }
 
   update() {

@@ -2,6 +2,7 @@
 // @ts-check
 
 import { url } from "./api.js";
+import { T } from "./texts.js";
 
 /** Content of files is left out: it would be longer than all the rest. */
 function shortened(body) {
@@ -32,15 +33,26 @@ export function python(value, depth) {
   return lines.length ? `{\n${lines.join("")}${"    ".repeat(depth)}}` : "{}";
 }
 
-/** Return a configuration whose defaults are the request's parameters. */
+/** Fields of a request that a configuration has, besides the parameters; the model is named, not described, by a request. */
+const CONFIGURED = ["model", "params", "seed", "scheduler", "adapters", "prompt_syntax"];
+
+/** Return a configuration whose defaults are the request's parameters; what it cannot have is named in a comment. */
 export function asYaml(body) {
-  const { prompt, ...defaults } = shortened(body).params;
-  const lines = [`# ${prompt ?? ""}`.trimEnd(), `model: ${JSON.stringify(body.model)}`];
+  const { prompt, ...params } = body.params;
+  // A file in a request is no default of a model.
+  const isFile = (value) => JSON.stringify(value).includes('"data:');
+  const defaults = Object.fromEntries(Object.entries(params).filter(([, value]) => !isFile(value)));
+  const words = prompt === undefined || prompt === "" ? [] : (typeof prompt === "string" ? prompt : JSON.stringify(prompt)).split(/\r\n|[\n\r\u0085\u2028\u2029]/);
+  const lines = words.map((each) => `# ${each}`.trimEnd());
+  const others = Object.keys(body).filter((each) => !CONFIGURED.includes(each)).concat(Object.keys(params).filter((each) => !(each in defaults)));
+  if (others.length) lines.push(`# ${T.create.notConfigured(others)}`);
+  lines.push(`# ${T.create.setSource}`, `model: ${JSON.stringify(body.model)}`);
+  for (const name of ["seed", "prompt_syntax"]) if (body[name] !== undefined) lines.push(`${name}: ${JSON.stringify(body[name])}`);
   if (body.scheduler) lines.push(`scheduler: ${JSON.stringify(configured(body.scheduler))}`);
   if (body.adapters) lines.push("adapters:", ...body.adapters.map((each) => `  - {lora: ${JSON.stringify(each.lora)}, weight: ${each.weight}}`));
   const entries = Object.entries(defaults);
   if (entries.length) lines.push("defaults:", ...entries.map(([name, value]) => `  ${name}: ${JSON.stringify(value)}`));
-  return `${lines.filter((line) => line !== "#").join("\n")}\n`;
+  return `${lines.join("\n")}\n`;
 }
 
 /** Return a scheduler as a configuration has it: the settings of one are apart from its name. */

@@ -2,7 +2,8 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { apiKey, getJson, send, setApiKey } from "./api.js";
+import { apiKey, encodePath, getJson, send, setApiKey } from "./api.js";
+import { STEPS, benchmarkParams, formFields } from "./fields.js";
 import { formatBytes } from "./format.js";
 import { Run } from "./run.js";
 import { T } from "./texts.js";
@@ -49,7 +50,7 @@ export class OctaboxSystem extends LitElement {
   async read() {
     getJson("v1/system", { optional: true }).then((found) => (this.system = found)).catch((error) => (this.refused = error.message));
     try {
-      this.ready = await getJson("readyz").catch((error) => ({ status: error.message }));
+      this.ready = await getJson("readyz").catch((error) => (error.body?.status ? error.body : { status: error.message }));
       this.version = (await getJson("openapi.json")).info.version;
       this.metrics = await (await send("GET", "metrics")).text();
     } catch (error) {
@@ -86,7 +87,8 @@ export class OctaboxSystem extends LitElement {
       ...(machine?.accelerator_memory ? [[T.system.accelerator, formatBytes(machine.accelerator_memory)]] : []),
       ...Object.entries(versions).filter(([name]) => name !== "octabox").map(([name, version]) => [name, version || T.system.notInstalled]),
     ];
-    return html`<div class="tile"><h2>${T.system.server}</h2><dl class="facts">${rows.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl></div>`;
+    return html`<div class="tile"><h2>${T.system.server}</h2><dl class="facts">${rows.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
+      ${Object.entries(this.ready?.failures || {}).map(([name, failure]) => html`<p class="error"><strong>${name}</strong> ${failure}</p>`)}</div>`;
   }
 
   /** Show the memory of each model as a part of that of the machine. */
@@ -122,9 +124,13 @@ export class OctaboxSystem extends LitElement {
     this.running = true;
     this.bench = [];
     this.message = "";
-    const steps = 10;
-    for (const n of [0, ...BATCHES]) {
-      const run = new Run({ model, params: { prompt: "a red circle", num_inference_steps: steps }, seed: 1, num_outputs: Math.max(1, n), partial_images: 0 });
+    const { params, missing } = benchmarkParams(await this.fieldsOf(model));
+    if (missing.length) this.message ||= T.system.benchmarkNeeds(missing);
+    // A model whose steps are not a parameter has as many as it says while it runs.
+    for (const n of this.message ? [] : [0, ...BATCHES]) {
+      const run = new Run({ model, params, seed: 1, num_outputs: Math.max(1, n), partial_images: 0 });
+      let steps = params[STEPS] ?? 1;
+      run.addEventListener("update", () => (steps = Math.max(steps, run.progress.steps || 0)));
       await run.start();
       if (run.error) {
         this.message = run.error.message;
@@ -135,6 +141,16 @@ export class OctaboxSystem extends LitElement {
       if (n) this.bench = [...this.bench, { n, seconds, rate: seconds ? (n * steps) / seconds : 0 }];
     }
     this.running = false;
+  }
+
+  /** Return the fields of a model's form. @param {string} model */
+  async fieldsOf(model) {
+    try {
+      return formFields(await getJson(`v1/models/${encodePath(model)}/schema`));
+    } catch (error) {
+      this.message = error.message;
+      return [];
+    }
   }
 }
 

@@ -17,6 +17,8 @@ export const T = {
     result: "Result", empty: "The result appears here.", tryOne: "Try one of these:", swap: "Swap width and height",
     loading: "Reading the model's parameters …",
     restored: (/** @type {string} */ what, /** @type {string[]} */ unused) => `Parameters restored from ${what}.${unused.length ? ` Not used: ${unused.join(", ")}.` : ""}`, nothingToRestore: "This file holds no parameters.",
+    chooseAgain: "Set this again: the page does not have what was sent.", unfitAdapters: (/** @type {string[]} */ names) => `Left out, since it does not fit this model: ${names.join(", ")}.`,
+    setSource: "Set the folder, file or Hub id of the model in place of its name.", notConfigured: (/** @type {string[]} */ names) => `A configuration does not have ${names.join(", ")}.`,
     required: "Required.", notNumber: "Not a number.", notJson: "Not valid JSON.",
     warnings: "Warnings", again: "Use all parameters", usePrompt: "Use prompt", useSeed: "Use seed", asImage: "Use as input image",
     asMask: "Inpaint", download: "Download", weightHint: "Ctrl+Up and Ctrl+Down change the weight of the word at the cursor.",
@@ -47,7 +49,7 @@ export const T = {
     pause: "Pause the queue", resume: "Resume the queue", paused: "The queue is paused.",
   },
   gallery: {
-    empty: "Nothing has been made yet.", nothingFound: "Nothing was found.", search: "Search prompts, models and parameters", star: "Star", unstar: "Remove star", starred: "Starred only",
+    empty: "Nothing has been made yet.", loading: "Reading what was made …", nothingFound: "Nothing was found.", search: "Search prompts, models and parameters", star: "Star", unstar: "Remove star", starred: "Starred only",
     delete: "Delete", undo: "Undo", deleted: (/** @type {number} */ n) => `${n} deleted.`, selected: (/** @type {number} */ n) => `${n} selected`, selection: "What is selected",
     all: "Select all", none: "Select none", addTags: "Add tags", add: "Add", previous: "Previous", next: "Next",
     kinds: { audio: "Audio", mesh: "Mesh", text: "Text", array: "Array" },
@@ -69,11 +71,13 @@ export const T = {
   grid: {
     x: "Columns", y: "Rows", z: "Pages", none: "nothing", words: "words in the prompt", lora: (/** @type {string} */ name) => `weight of ${name}`, values: "Values, separated by commas or |", make: "Generate grid",
     count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`, save: "Save as one image", tooMany: (/** @type {number} */ n) => `At most ${n} outputs are made in one grid.`,
+    noValues: (/** @type {string} */ axis) => `${axis}: set the values, such as 1, 2, 4 or 1..5.`, problems: (/** @type {string[]} */ names) => `No grid is made: in Create, correct ${names.join(", ")}.`,
     hint: "Columns, rows and pages each vary one parameter of the form in Create. Values may be a range: 1..5, or 0..1 step 0.25.", stop: "Stop",
   },
   system: {
     server: "Server", models: "Memory by model", metrics: "Metrics", key: "API key", save: "Save", keyHint: "This browser sends it with each request.",
     benchmark: "Benchmark", run: "Run benchmark", size: "Batch", rate: "Iterations per second", seconds: "Seconds", benchmarkHint: "Ten steps of a model, with several outputs.",
+    benchmarkNeeds: (/** @type {string[]} */ names) => `The benchmark makes outputs without files, and this model needs ${names.join(", ")}.`,
     none: "No model is in memory.", states: { ready: "is ready", starting: "is starting", stopping: "is stopping", failed: "could not load a model" },
     machine: "Machine", machineIs: (/** @type {string} */ system, /** @type {number} */ cores) => `${system}, ${cores} ${cores === 1 ? "core" : "cores"}`, memory: "Memory", accelerator: "Accelerator", notInstalled: "not installed",
     settings: "Settings", setting: "Setting", value: "Value", source: "Set by", searchSettings: "Search settings", changedOnly: "Only what is set",

@@ -18,9 +18,11 @@ export function workflowFields() {
 
 /** Return the parts in the schema of a workflow. */
 export function parts(schema) {
-  return Object.entries(schema.properties || {}).map(([name, part]) => {
-    const settings = (part.anyOf || [part]).find((each) => each.properties) || { properties: {} };
-    return { name, label: label(name), help: settings.description || "", fields: Object.entries(settings.properties).map(([each, property]) => setting(each, property)) };
+  return Object.entries(schema.properties || {}).flatMap(([name, part]) => {
+    const settings = (part.anyOf || [part]).find((each) => each.properties);
+    // A list, such as that of the stages of a cascade, has no settings of its own.
+    if (!settings) return [];
+    return [{ name, label: label(name), help: settings.description || "", short: settings["x-short"] || [], fields: Object.entries(settings.properties).map(([each, property]) => setting(each, property)) }];
   });
 }
 
@@ -38,20 +40,40 @@ function setting(name, property) {
   };
 }
 
-/** Return the workflow of a request: the parts that are switched on, with the settings that differ from the defaults. */
+/**
+ * Return the parts of the workflow of a request as a form has them: a number is short for some settings, and true for the defaults.
+ *
+ * @param {any[]} known
+ * @param {any} workflow
+ * @returns {Record<string, any>}
+ */
+export function restoreParts(known, workflow) {
+  if (!workflow || typeof workflow !== "object") return {};
+  const short = (name) => known.find((each) => each.name === name)?.short || [];
+  const expanded = (name, part) => (typeof part === "number" ? Object.fromEntries(short(name).map((each) => [each, part])) : part && typeof part === "object" ? part : {});
+  return Object.fromEntries(Object.entries(workflow).filter(([, part]) => part !== null && part !== undefined && part !== false).map(([name, part]) => [name, expanded(name, part)]));
+}
+
+/** Return the workflow of a request, the parts that are switched on with the settings that differ from the defaults, and what is wrong by setting. */
 export function workflowBody(known, chosen) {
   /** @type {Record<string, any>} */
   const body = {};
+  /** @type {Record<string, string>} */
+  const problems = {};
   for (const part of known) {
     if (!(part.name in chosen)) continue;
     body[part.name] = {};
     for (const field of part.fields) {
       const value = chosen[part.name][field.name];
       if (value === undefined || value === null || value === "" || value === field.initial) continue;
-      body[part.name][field.name] = ["number", "slider"].includes(field.control) ? numbers(value) : field.control === "json" && typeof value === "string" ? JSON.parse(value) : value;
+      try {
+        body[part.name][field.name] = ["number", "slider"].includes(field.control) ? numbers(value) : field.control === "json" && typeof value === "string" ? JSON.parse(value) : value;
+      } catch {
+        problems[`${part.name}-${field.name}`] = "json";
+      }
     }
   }
-  return body;
+  return { body, problems };
 }
 
 /** Return whether a value is several numbers, such as the radii of a blur in two directions, or is being edited as such. */

@@ -1,0 +1,214 @@
+"""What the forms of the page send and take over: cleared texts, workflows, grids, benchmarks and configurations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.signature import json_schema
+from octabox.config.model import ModelConfig
+from octabox.frontends.http.native.generations.schema import body_schema
+from octabox.service.bounds import Limits
+from octabox.service.forms.hints import add_form_hints
+from octabox.service.forms.model_sizes import ModelSizes
+from page_scripts import copy_scripts, run
+
+#: Text settings of a node without a browser.
+BROWSER = "globalThis.document = { baseURI: 'http://localhost/', addEventListener() {} };\n"
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the scripts."""
+    return copy_scripts(tmp_path_factory.mktemp("page"))
+
+
+def form_schema(name: str) -> dict[str, Any]:
+    """Return the schema of a pipeline's form."""
+    entry = load_catalog().pipelines[name]
+    schema: dict[str, Any] = add_form_hints(json_schema(entry), entry, ModelSizes(entry), Limits())
+    return schema
+
+
+def test_a_default_text_can_be_cleared(scripts: Path) -> None:
+    """An emptied prompt is sent where the default is not empty; a number that is emptied is the default."""
+    schema = {
+        "properties": {
+            "negative_prompt": {"type": "string", "default": "ugly", "x-octabox": {"control": "prompt"}},
+            "prompt_2": {"type": "string", "default": None, "x-octabox": {"control": "prompt"}},
+            "strength": {"type": "number", "default": 0.5, "x-octabox": {"control": "number"}},
+        }
+    }
+    code = """
+    import { formFields, toParams } from './js/fields.js';
+    const fields = formFields(value);
+    const sent = (text) => toParams(fields, { negative_prompt: text, prompt_2: "", strength: "" }).params;
+    console.log(JSON.stringify([sent(""), sent("ugly"), sent("red")]));"""
+
+    assert [{"negative_prompt": ""}, {}, {"negative_prompt": "red"}] == run(scripts, code, schema)
+
+
+def test_files_of_a_job_are_taken_over(scripts: Path) -> None:
+    """A job that this page has sent keeps its image; a file that is dropped brings none from elsewhere."""
+    code = """
+    import { formFields, restoreValues } from './js/fields.js';
+    const fields = formFields(value);
+    const image = "data:image/png;base64,AA";
+    const taken = [true, false].map((own) => restoreValues(fields, { image, ip_adapter_image: [image] }, own));
+    console.log(JSON.stringify(taken.map((each) => [each.image, each.ip_adapter_image])));"""
+    own, other = run(scripts, code, form_schema("StableDiffusionImg2ImgPipeline"))
+
+    assert "data:image/png;base64,AA" in own[0]
+    assert ["data:image/png;base64,AA"] == [own[1]] or [["data:image/png;base64,AA"]] == [own[1]]
+    assert [None, None] == [each or None for each in other]
+
+
+def test_a_workflow_that_is_half_typed_is_a_problem_of_its_field(scripts: Path) -> None:
+    """The rest of the request is made; a list has no part of its own, and numbers are what they are short for."""
+    code = """
+    import { requestBody } from './js/request.js';
+    import { parts, restoreParts } from './js/workflow.js';
+    const known = parts(value);
+    const form = { model: "m", fields: [], values: {}, parts: known };
+    const made = requestBody({ ...form, workflow: { hires: { params: "{" }, upscale: { scale: 2 } } });
+    const short = { variation: 0.7, upscale: 4, outpaint: 64, seamless: true, faces: null, hires: { steps: 3 } };
+    const restored = restoreParts(known, short);
+    const again = requestBody({ ...form, workflow: restored }).body.workflow;
+    console.log(JSON.stringify([made, known.map((each) => each.name), restored, again]));"""
+    made, names, restored, again = run(scripts, code, body_schema()["properties"]["workflow"])
+
+    assert ({"hires-params": "json"}, 2) == (made["problems"], made["body"]["workflow"]["upscale"]["scale"])
+    assert "stages" not in names
+    assert {"hires", "upscale", "variation"} <= {*names}
+    sides = dict.fromkeys(("left", "top", "right", "bottom"), 64)
+    expected = {"variation": {"strength": 0.7}, "upscale": {"scale": 4}, "outpaint": sides, "hires": {"steps": 3}}
+    assert {**expected, "seamless": {}} == restored == again
+
+
+def test_the_cells_of_a_grid(scripts: Path) -> None:
+    """One seed for all; axes without values, or with too many, make none and say why."""
+    code = """
+    import { axisProblem, axisValues, cellsOf } from './js/axes.js';
+    const z = { name: "", text: "" };
+    const axes = (x, y = "") => ({ x: { name: "strength", text: x }, y: { name: y && "seed", text: y }, z });
+    const cells = [...cellsOf({ params: { prompt: "a" } }, axes("1, 2", "3, 4"), 9)];
+    const seeds = [...cellsOf({ params: {} }, axes("1, 2"), 9).values()].map((each) => each.seed);
+    const problems = [axes(""), axes("1..1000"), axes("1..20", "1..20"), axes("1, 2")].map(axisProblem);
+    console.log(JSON.stringify([cells, seeds, problems, axisValues("5..1")]));"""
+    cells, seeds, problems, down = run(scripts, code)
+
+    assert ["0/0/0", "1/0/0", "0/1/0", "1/1/0"] == [place for place, _ in cells]
+    assert [(1, 3), (2, 3), (1, 4), (2, 4)] == [(each["params"]["strength"], each["seed"]) for _, each in cells]
+    assert [9, 9] == seeds
+    assert [True, True, True, False] == [bool(each) for each in problems]
+    assert "Columns" in problems[0]
+    assert [5, 4, 3, 2, 1] == down
+
+
+def test_large_requests_are_sent_in_parts(scripts: Path) -> None:
+    """Requests with files go in several batches, in their order."""
+    code = (
+        BROWSER
+        + """
+    const { batches } = await import('./js/runs.js');
+    const image = "x".repeat(7_000_000);
+    const sent = [1, 2, 3, 4, 5].map((id) => ({ body: { id, image } }));
+    console.log(JSON.stringify([...batches(sent)].map((part) => part.map((each) => each.body.id))));"""
+    )
+
+    assert [[1, 2], [3, 4], [5]] == run(scripts, code)
+
+
+def test_a_gallery_whose_last_job_is_deleted_meanwhile(scripts: Path) -> None:
+    """The next page begins after an earlier job; another error is one."""
+    code = (
+        BROWSER
+        + """
+    globalThis.window = globalThis;
+    const { pages } = await import('./js/history.js');
+    const asked = [];
+    const read = async (path) => {
+      asked.push(/after=(.*)/.exec(path)?.[1] || "");
+      if (path.includes("after=b")) throw Object.assign(new Error("gone"), { status: 404 });
+      const ids = path.includes("after=a") ? ["c"] : ["a", "b"];
+      return { data: ids.map((id) => ({ id, created_at: 1, result: { outputs: [{}] } })), has_more: ids.length > 1 };
+    };
+    const found = [];
+    for await (const page of pages(read)) found.push(...page.map((each) => each.key));
+    let error = "";
+    const refuse = async () => { throw Object.assign(new Error("no"), { status: 404 }); };
+    try { for await (const _ of pages(refuse)); } catch (e) { error = e.message; }
+    console.log(JSON.stringify([asked, found, error]));"""
+    )
+
+    assert [["", "b", "a"], ["a/0", "b/0", "c/0"], "no"] == run(scripts, code)
+
+
+def test_the_image_under_a_mask(scripts: Path) -> None:
+    """That whose name begins as the mask's, also where it is no plain image."""
+    code = """
+    import { formFields, maskedImage } from './js/fields.js';
+    const found = Object.entries(value).map(([name, schema]) => {
+      const fields = formFields(schema);
+      const mask = fields.find((each) => each.control === "mask");
+      const values = Object.fromEntries(fields.map((each) => [each.name, each.name]));
+      return mask && [mask.name, maskedImage(fields, values, mask.name)];
+    });
+    console.log(JSON.stringify(found));"""
+    names = ("StableDiffusionInpaintPipeline", "StableDiffusion3ControlNetInpaintingPipeline")
+    found = run(scripts, code, {name: form_schema(name) for name in names})
+
+    assert [["mask_image", "image"], ["control_mask", "control_image"]] == found
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "sent", "needs_file"),
+    [
+        ("DDPMPipeline", {"num_inference_steps"}, False),
+        ("StableDiffusionPipeline", {"prompt", "num_inference_steps"}, False),
+        ("StableDiffusionUpscalePipeline", {"prompt", "num_inference_steps"}, True),
+    ],
+)
+def test_a_benchmark_sends_what_the_model_has(
+    scripts: Path, pipeline: str, sent: set[str], *, needs_file: bool
+) -> None:
+    """No prompt to a model without one; what needs a file is named."""
+    code = """
+    import { benchmarkParams, formFields } from './js/fields.js';
+    console.log(JSON.stringify(benchmarkParams(formFields(value))));"""
+    found = run(scripts, code, form_schema(pipeline))
+
+    assert sent == found["params"].keys()
+    assert needs_file == bool(found["missing"])
+
+
+def test_a_request_as_a_configuration(scripts: Path) -> None:
+    """A prompt of several lines stays a comment, and what a configuration cannot have is named."""
+    body = {
+        "model": "demo",
+        "params": {
+            "prompt": "a cat\nname: evil\r\nmodel: worse",
+            "guidance_scale": 3,
+            "image": "data:image/png;base64,AA",
+        },
+        "seed": 7,
+        "prompt_syntax": "a1111",
+        "styles": ["film"],
+        "workflow": {"upscale": {}},
+    }
+    code = "import { asYaml } from './js/snippets.js';\nconsole.log(JSON.stringify(asYaml(value)));"
+    text = run(scripts, code, body)
+    config = ModelConfig.model_validate({"name": "copy", **yaml.safe_load(text)})
+
+    assert ("demo", 7, "a1111", {"guidance_scale": 3}) == (
+        config.model,
+        config.seed,
+        config.prompt_syntax,
+        config.defaults,
+    )
+    assert "# name: evil" in text
+    assert "styles, workflow, image" in text
