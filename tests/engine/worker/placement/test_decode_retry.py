@@ -112,7 +112,7 @@ def test_casts_stay_where_they_are(folder: Path) -> None:
 )
 def test_a_device_that_fails_in_the_second_decode_is_told(error: Exception) -> None:
     """The first output is not taken for the best there is."""
-    part = torch.nn.Linear(1, 1).half()
+    part: Any = torch.nn.Linear(1, 1).half()
     outputs = [torch.full((1,), float("inf")), error]
 
     def decode(_: Any) -> Any:

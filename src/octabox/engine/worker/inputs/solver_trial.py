@@ -64,7 +64,8 @@ def solver_warnings(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) 
         InvalidParameterError: The scheduler does not support so few steps.
     """
     scheduler, steps = getattr(pipe, "scheduler", None), _number(entry, params, STEPS)
-    prediction = getattr(scheduler, "config", {}).get("prediction_type", NOISE)
+    settings = getattr(scheduler, "config", {})
+    prediction = settings.get("prediction_type", NOISE)
     is_known = getattr(scheduler, "alphas_cumprod", None) is not None and prediction in PREDICTIONS
     if not is_known or steps is None or not 1 <= steps <= MAX_STEPS or any(params.get(name) for name in SCHEDULES):
         return []
@@ -73,7 +74,7 @@ def solver_warnings(pipe: Any, entry: PipelineEntry, params: Mapping[str, Any]) 
     if error is None:
         _check_supported(scheduler, int(steps))
         return []
-    if error == 0 or steps == 1 or steps >= scheduler.config.get("num_train_timesteps", MAX_STEPS + 1):
+    if error == 0 or steps == 1 or steps >= settings.get("num_train_timesteps", MAX_STEPS + 1):
         # The first step of every solver is of the first order, and no model has more steps than it was trained with.
         return []
     enough = _enough_steps(scheduler, int(steps), guidance)

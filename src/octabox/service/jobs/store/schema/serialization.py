@@ -73,14 +73,16 @@ def decode_request(text: str, places: list[FilePlace], read: Callable[[str], byt
 
 def without_content(request: GenerationRequest) -> GenerationRequest:
     """Return a request as a job shows it: its media have names and no content, and no value is longer than `LONG_TEXT`."""
-    media = dict.fromkeys([*request.inputs], ())
-    kept = dict[str, dict[str, Any]]()
-    for field in ("params", "optional_params"):
-        values = getattr(request, field)
-        kept[field] = {name: value for name, value in values.items() if _length(value) <= LONG_TEXT}
-        media |= dict.fromkeys(values.keys() - kept[field].keys(), ())
-    workflow = {name: part for name, part in request.workflow.items() if _length(part) <= LONG_TEXT}
-    return dataclasses.replace(request, **kept, inputs=media, workflow=workflow, written={})
+    params, optional, workflow = map(_without_long_values, (request.params, request.optional_params, request.workflow))
+    left_out = (request.params.keys() - params.keys()) | (request.optional_params.keys() - optional.keys())
+    return dataclasses.replace(
+        request,
+        params=params,
+        optional_params=optional,
+        inputs=dict.fromkeys([*request.inputs, *sorted(left_out)], ()),
+        workflow=workflow,
+        written={},
+    )
 
 
 def describe_row(text: str, places: list[FilePlace]) -> GenerationRequest | None:
@@ -89,6 +91,11 @@ def describe_row(text: str, places: list[FilePlace]) -> GenerationRequest | None
         return without_content(decode_request(text, places, lambda _: CONTENT.encode()))
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
+
+
+def _without_long_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are no longer than `LONG_TEXT`."""
+    return {name: value for name, value in values.items() if _length(value) <= LONG_TEXT}
 
 
 def _length(value: Any) -> int:
