@@ -45,7 +45,16 @@ from octabox.service.served_model import ServedModel
 from octabox.storage import open_store
 from octabox.telemetry.logs import RecentLines
 from octabox.telemetry.metrics import Metrics
-from octabox.types import Artifact, Event, Generation, GenerationRequest, ModelInfo, ModelStatus, Progress
+from octabox.types import (
+    Artifact,
+    Event,
+    Generation,
+    GenerationRequest,
+    ModelInfo,
+    ModelStatus,
+    Progress,
+    SchedulerChoice,
+)
 
 #: Folder of the data of all servers over fakes.
 DATA = tempfile.TemporaryDirectory(prefix="octabox-test-", ignore_cleanup_errors=True)
@@ -196,12 +205,14 @@ class FakeModels:
         return {**json_schema(entry), "x-pipeline": entry.name, "x-tasks": list(self.catalog.tasks_like(own.name))}
 
     def schedulers(self, name: str) -> ModelSchedulers:
-        """Return which schedulers fit a model, as if it were the embedded one."""
-        return model_schedulers(self._embedded(name), self.catalog)
+        """Return which schedulers fit a model, as if it were the embedded one, unless it is a folder."""
+        return model_schedulers(self.resolve(name), self.catalog)
 
-    def scheduler_incompatibility(self, name: str, scheduler: str) -> Incompatibility | None:
+    def scheduler_incompatibility(
+        self, name: str, choice: SchedulerChoice, pipeline: PipelineEntry | None = None
+    ) -> Incompatibility | None:
         """Return why a scheduler does not fit it."""
-        return find_incompatibility(scheduler, self._embedded(name), self.catalog)
+        return find_incompatibility(choice, self.resolve(name), self.catalog, pipeline)
 
     def resolve(self, name: str) -> ServedModel:
         """Return a model of its class; the embedded one, if the class is not one of the catalog."""
@@ -214,7 +225,9 @@ class FakeModels:
         return self.catalog.for_task(task, like=entry.name) if task else entry
 
     def _embedded(self, name: str) -> ServedModel:
-        config = ModelConfig(name=self.get(name).name, model=str(demo.FOLDER))
+        info = self.get(name)
+        folder = info.source if Path(info.source).is_dir() else str(demo.FOLDER)
+        config = ModelConfig(name=info.name, model=folder)
         return ServedModel(config, self.catalog.pipelines["StableDiffusionPipeline"])
 
     async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
@@ -302,10 +315,10 @@ class Server:
         messages.put_nowait({"type": "http.disconnect"})
         await asyncio.wait_for(running, 5)
 
-    def add(self, name: str, pipeline: str) -> None:
-        """Add a model of a class of diffusers."""
+    def add(self, name: str, pipeline: str, source: str = "") -> None:
+        """Add a model of a class of diffusers; its schedulers are those of the embedded model, unless it is a folder."""
         tasks = self.models.catalog.tasks_like(pipeline)
-        self.models.infos.append(ModelInfo(name, name, pipeline, tasks))
+        self.models.infos.append(ModelInfo(name, source or name, pipeline, tasks))
         self.generations.known.add(name)
 
     @property

@@ -14,6 +14,7 @@ from octabox.config.model import ModelConfig
 from octabox.errors import IncompatibleWeightsError
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers, traits_of
 from octabox.service.served_model import ServedModel
+from octabox.types import SchedulerChoice
 
 FLOWS = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
 
@@ -117,7 +118,7 @@ def test_a_file_that_says_nothing_is_no_crash(tmp_path: Path, content: object) -
 )
 def test_a_name_is_told_with_its_settings(name: str, words: str) -> None:
     """What a schedule needs counts too."""
-    found = find_incompatibility(name, served(demo.FOLDER), load_catalog())
+    found = find_incompatibility(SchedulerChoice(name), served(demo.FOLDER), load_catalog())
 
     assert bool(words) == (found is not None)
     assert words in (found.reason if found else "")

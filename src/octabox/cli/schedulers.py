@@ -52,11 +52,13 @@ def _load_models(model: str | None, models: Path | None) -> tuple[ModelService |
 def _show_one(name: str, service: ModelService | None, model: str, *, as_json: bool) -> None:
     """Print a scheduler with its settings."""
     from octabox.schedulers.listing import describe_scheduler
+    from octabox.types import SchedulerChoice
 
     catalog = load_catalog()
     description = describe_scheduler(name, catalog)
     if service is not None:
-        schedulers, incompatibility = service.schedulers(model), service.scheduler_incompatibility(model, name)
+        schedulers = service.schedulers(model)
+        incompatibility = service.scheduler_incompatibility(model, SchedulerChoice(name))
         description |= {**schedulers.to_json(), **schedulers.compatibility(description["name"], incompatibility)}
     if as_json:
         click.echo(json.dumps(description, indent=2))

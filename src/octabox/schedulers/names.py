@@ -142,6 +142,24 @@ def resolve_scheduler(name: str, settings: Mapping[str, Any], known: Collection[
     return ResolvedAlias(alias.kind, {**implied, **options}, selected, alias.caveat)
 
 
+def split_schedule(name: str, known: Collection[str]) -> tuple[str, str | None]:
+    """Return the name of a scheduler without the schedule in it, and that schedule; None if the name has none.
+
+    Args:
+        name: Any name that `resolve_scheduler` accepts.
+        known: The available scheduler classes.
+
+    Raises:
+        SchedulerNotFoundError: The name is unknown.
+    """
+    normalized = _normalize(name)
+    found = next(_candidates(normalized, name, known), None)
+    if found is None:
+        raise _not_found(name, normalized, known)
+    alias, schedule = found
+    return (name, None) if schedule is None else (alias.name, schedule)
+
+
 def _normalize(name: str) -> str:
     """Return a name in lower case, with one underscore between words."""
     return SEPARATORS.sub("_", name.strip().lower().replace("++", "pp"))

@@ -95,17 +95,27 @@ def model_schedulers(model: ServedModel, catalog: Catalog) -> ModelSchedulers:
     return ModelSchedulers(config.name, default, traits.matches_flows, recommended, settings, incompatibilities)
 
 
-def find_incompatibility(name: str, model: ServedModel, catalog: Catalog) -> Incompatibility | None:
-    """Return why a scheduler does not fit a model with the settings of its alias; None if it fits."""
+def find_incompatibility(
+    choice: SchedulerChoice, model: ServedModel, catalog: Catalog, pipeline: PipelineEntry | None = None
+) -> Incompatibility | None:
+    """Return why a scheduler does not fit a model with its settings and those of its alias; None if it fits.
+
+    Args:
+        choice: The scheduler, by any name.
+        model: The model.
+        catalog: All pipelines and schedulers.
+        pipeline: The pipeline of the request; None for that of the model's class.
+    """
     traits = traits_of(model, catalog)
     if traits is None:
         return None
-    resolved = resolve_scheduler(name, {}, catalog.schedulers)
+    resolved = resolve_scheduler(choice.name, choice.settings, catalog.schedulers)
     entry = catalog.schedulers[resolved.kind]
     try:
-        check_settings(name, resolved, entry, {})
+        check_settings(choice.name, resolved, entry, choice.settings)
     except OctaboxError as error:
         return Incompatibility(IncompatibilityCause.SETTINGS, error.message)
+    traits = replace(traits, pipeline=pipeline or traits.pipeline)
     return incompatibility(entry, traits, resolved.settings, catalog.pipelines.values())
 
 

@@ -139,9 +139,11 @@ class ModelService(ConfiguredModels):
         """Return which noise schedulers fit a model; for a Hub id that may fetch one small file."""
         return model_schedulers(self._model(self.config(name)), self.catalog)
 
-    def scheduler_incompatibility(self, name: str, scheduler: str) -> Incompatibility | None:
-        """Return why a scheduler does not fit a model; None if it fits."""
-        return find_incompatibility(scheduler, self._model(self.config(name)), self.catalog)
+    def scheduler_incompatibility(
+        self, name: str, choice: SchedulerChoice, pipeline: PipelineEntry | None = None
+    ) -> Incompatibility | None:
+        """Return why a scheduler does not fit a model, or one of its pipelines; None if it fits."""
+        return find_incompatibility(choice, self._model(self.config(name)), self.catalog, pipeline)
 
     def check_scheduler(self, model: ServedModel, pipeline: PipelineEntry, choice: SchedulerChoice) -> None:
         """Check that a scheduler can work with a model, by their configurations.

@@ -13,7 +13,7 @@ from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.schedulers.compatibility import Incompatibility
 from octabox.service.model_schedulers import ModelSchedulers
 from octabox.service.served_model import ServedModel
-from octabox.types import Event, Generation, GenerationRequest, ModelInfo, ModelStatus
+from octabox.types import Event, Generation, GenerationRequest, ModelInfo, ModelStatus, SchedulerChoice
 
 
 class GenerationService(Protocol):
@@ -114,8 +114,10 @@ class ModelService(Protocol):
         """Return which noise schedulers fit a model."""
         ...
 
-    def scheduler_incompatibility(self, name: str, scheduler: str) -> Incompatibility | None:
-        """Return why a scheduler does not fit a model; None if it fits."""
+    def scheduler_incompatibility(
+        self, name: str, choice: SchedulerChoice, pipeline: PipelineEntry | None = None
+    ) -> Incompatibility | None:
+        """Return why a scheduler does not fit a model, or one of its pipelines; None if it fits."""
         ...
 
     async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:

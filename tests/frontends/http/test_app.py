@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx
 import openai
@@ -100,9 +101,30 @@ async def test_client_that_leaves_during_its_upload(caplog: pytest.LogCaptureFix
 async def test_body_whose_length_is_absurd() -> None:
     """A declared length of thousands of digits is refused like any other."""
     server = Server()
-    answer = await server.http.post(MODELS, content=b"", headers={"content-length": "9" * 5000})
+    headers = {"content-type": "application/json", "content-length": "9" * 5000}
+    answer = await server.http.post("/v1/images/generations", content=b"", headers=headers)
 
     assert 413 == answer.status_code
+
+
+async def test_a_declared_body_that_is_too_large_is_not_read() -> None:
+    """One byte over the limit is enough for a refusal, after which the connection is closed."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json"), (b"content-length", b"101")]
+    path = "/v1/images/generations"
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "headers": headers}
+    scope |= {"scheme": "http", "query_string": b""}
+    await Server(max_upload_bytes=100).app(scope, receive, send)
+
+    assert 413 == sent[0]["status"]
+    assert (b"connection", b"close") in sent[0]["headers"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_the_text_of_the_web_ui() -> None:
         "a red circle\n"
         "Negative prompt: blur, noise\n"
         "Steps: 20, Sampler: DDIMScheduler, CFG scale: 7, Seed: 1, Size: 128x96, Model: demo, Denoising strength: 0.5, "
-        "Pipeline: StableDiffusionPipeline, Version: octabox 0.1.0"
+        "Eta: 0.5, Pipeline: StableDiffusionPipeline, Version: octabox 0.1.0"
     )
 
     assert expected == format_infotext(METADATA)

@@ -102,8 +102,6 @@ OPEN_DELAY = 2.0
 
 logger = logging.getLogger("octabox.http")
 
-_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "request_too_large"}
-
 
 def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[RouteModule] = ROUTE_MODULES) -> FastAPI:
     """Return the application.
@@ -239,8 +237,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         message = str(error.detail)
         if error.status_code in (404, 405):
             message = f"There is no route {request.method} {request.url.path}."
-        code = _CODES.get(error.status_code, "invalid_request")
-        body = errors.build_error_body(message, "invalid_request_error", code)
+        body = errors.build_error_body(message, "invalid_request_error", errors.status_code(error.status_code))
         return SafeJson(body, error.status_code, error.headers)
 
 

@@ -22,6 +22,8 @@ class HttpError:
 #: Seconds until the server may have been started again.
 RESTART_SECONDS = 5
 
+_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "request_too_large"}
+
 _INVALID, _SERVER = "invalid_request_error", "server_error"
 
 #: By class; a class without a row has the row of its nearest base class.
@@ -105,6 +107,11 @@ def error_body(error: errors.OctaboxError) -> dict[str, Any]:
 def build_error_body(message: str, type_: str, code: str, param: str | None = None) -> dict[str, Any]:
     """Return the body of an error response for an error of another library, such as an unknown route."""
     return {"error": {"message": message, "type": type_, "param": param, "code": code}}
+
+
+def status_code(status: int) -> str:
+    """Return the code of an error of another library by its status."""
+    return _CODES.get(status, "invalid_request")
 
 
 def internal_error_body() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octabox.errors import SecurityError
-from octabox.frontends.http.errors import build_error_body, error_body, http_error, internal_error_body
+from octabox.frontends.http.errors import error_body, http_error, internal_error_body
 from octabox.security.clients import client_name, current_client
 from octabox.security.hosts import HostPolicy
 
@@ -117,14 +117,14 @@ class BodyLimit:
         declared = dict(scope["headers"]).get(b"content-length", b"")
         if declared.isdigit() and len(declared) > len(str(self._limit)) + 1:
             declared = b"9" * (len(str(self._limit)) + 1)
-        if declared.isdigit() and int(declared) > self._limit:
-            refusal = build_error_body(self._message, "invalid_request_error", "request_too_large")
-            await SafeJson(refusal, 413, {"connection": "close"})(scope, receive, send)
-            return
+        is_larger = declared.isdigit() and int(declared) > self._limit
         read = 0
 
         async def receive_and_count() -> Message:
             nonlocal read
+            if is_larger:
+                # The route responds, in the format of its API.
+                raise HTTPException(413, self._message, {"connection": "close"})
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._limit:

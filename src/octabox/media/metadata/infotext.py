@@ -8,21 +8,40 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from octabox.media.metadata.passes import (
+    AUTOMATIC,
+    GUIDANCE_KEYS,
+    guidance_pairs,
+    parse_guidance,
+    parse_second_pass,
+    prompt_text,
+    second_pass_pairs,
+    to_number,
+)
+
 #: A pair in the last line; a line with fewer pairs than the minimum is part of the prompt.
 PAIR, MIN_PAIRS = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'), 3
 
 #: Prefix of the negative prompt.
 NEGATIVE = "Negative prompt:"
 
-#: Name of the default schedule in the web UI.
-AUTOMATIC = "Automatic"
-
 #: Keys and types of call parameters.
 PARAMETER_KEYS: dict[str, tuple[str, type[int | float]]] = {
     "num_inference_steps": ("Steps", int),
-    "guidance_scale": ("CFG scale", float),
+    "guidance_scale": (GUIDANCE_KEYS[0], float),
+    "image_guidance_scale": ("Image CFG scale", float),
     "strength": ("Denoising strength", float),
 }
+
+#: Keys for the values that the steps of a scheduler take.
+STEP_KEYS = {
+    "eta": "Eta",
+    "s_churn": "Sigma churn",
+    "s_tmin": "Sigma tmin",
+    "s_tmax": "Sigma tmax",
+    "s_noise": "Sigma noise",
+}
+
 
 #: Key of the web UI for the layer of the text encoder that is used, counted from the end, and its name in metadata. How many
 #: layers that skips depends on the pipeline: some use the layer before the last by default.
@@ -68,18 +87,20 @@ def format_infotext(metadata: Mapping[str, Any], extra: Mapping[str, Any] = Mapp
     """
     params, scheduler = metadata.get("params", {}), metadata.get("scheduler") or {}
     workflow = metadata.get("workflow") or {}
-    lines = [_text(params.get("prompt", ""))]
+    lines = [prompt_text(params.get("prompt", ""))]
     if negative := params.get("negative_prompt"):
-        lines.append(f"Negative prompt: {_text(negative)}")
+        lines.append(f"Negative prompt: {prompt_text(negative)}")
     pairs = {
         "Steps": params.get("num_inference_steps"),
         "Sampler": scheduler.get("name"),
         "Schedule type": scheduler.get("schedule"),
-        "CFG scale": params.get("guidance_scale"),
+        **guidance_pairs(params),
+        "Image CFG scale": params.get("image_guidance_scale"),
         "Seed": metadata.get("seed"),
         "Size": _size(params if "hires" in workflow else metadata.get("size") or params),
         "Model": metadata.get("model"),
         "Denoising strength": params.get("strength"),
+        **_step_pairs(params, scheduler),
         **_workflow_pairs(workflow | {"variation": metadata.get("variation") or {}}),
         **_change_pairs(metadata),
         LAYER_KEY: metadata.get(LAYER),
@@ -89,6 +110,12 @@ def format_infotext(metadata: Mapping[str, Any], extra: Mapping[str, Any] = Mapp
     }
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in pairs.items() if value is not None))
     return "\n".join(lines)
+
+
+def _step_pairs(params: Mapping[str, Any], scheduler: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the pairs for the values that the steps of a scheduler take."""
+    settings = {**(scheduler.get("settings") or {}), **{name: params[name] for name in ("eta",) if name in params}}
+    return {key: settings.get(name) for name, key in STEP_KEYS.items()}
 
 
 def _change_pairs(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +132,7 @@ def _change_pairs(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parse_changes(pairs: Mapping[str, str]) -> dict[str, Any]:
     """Return the initial noise and the closed axes in the pairs of an infotext."""
-    scale = _number(pairs.get("Noise multiplier"), float)
+    scale = to_number(pairs.get("Noise multiplier"), float)
     noise = _sides(pairs.get("Seed resize from", "")) | ({} if scale is None else {"scale": scale})
     axes = pairs.get("Tiling axes") or (BOTH_AXES if pairs.get("Tiling") == str(True) else None)
     return ({"noise": noise} if noise else {}) | ({"seamless": {"axes": axes}} if axes else {})
@@ -124,6 +151,7 @@ def _workflow_pairs(workflow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
             "Hires resize": _size(hires),
             "Hires steps": hires.get("steps"),
             "Hires upscaler": UPSCALERS.get(upscaler, upscaler),
+            **second_pass_pairs(hires),
         }
     if refiner := workflow.get("refiner"):
         pairs |= {"Refiner": refiner.get("model"), "Refiner switch at": refiner.get("switch_at")}
@@ -138,10 +166,6 @@ def _workflow_pairs(workflow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         content = {CONTENT: None if fill == "original" else CONTENTS.get(fill, fill)}
         pairs |= {**radii, **content, MODE: INVERTED if inpaint.get("invert") else None}
     return pairs
-
-
-def _text(prompt: Any) -> str:
-    return "\n".join(map(str, prompt)) if isinstance(prompt, (list, tuple)) else str(prompt)
 
 
 def _size(sides: Mapping[str, Any]) -> str | None:
@@ -172,19 +196,22 @@ def parse_infotext(text: str) -> dict[str, Any]:
     if negative:
         params["negative_prompt"] = negative
     metadata: dict[str, Any] = {"params": params | _params(pairs), "prompt_syntax": "a1111"}
-    if (seed := _number(pairs.get("Seed"), int)) is not None:
+    if (seed := to_number(pairs.get("Seed"), int)) is not None:
         metadata["seed"] = seed
     if model := pairs.get("Model"):
         metadata["model"] = model
-    if (layer := _number(pairs.get(LAYER_KEY), int)) is not None:
+    if (layer := to_number(pairs.get(LAYER_KEY), int)) is not None:
         metadata[LAYER] = layer
     if workflow := _workflow(pairs):
         metadata["workflow"] = workflow
     if "hires" in workflow:
         # The web UI has a single strength, which is that of the second pass.
         metadata["params"].pop("strength", None)
-    if (other := _number(pairs.get("Variation seed"), int)) is not None:
-        metadata["variation"] = {"seed": other, "strength": _number(pairs.get("Variation seed strength"), float) or 0.0}
+    if (other := to_number(pairs.get("Variation seed"), int)) is not None:
+        metadata["variation"] = {
+            "seed": other,
+            "strength": to_number(pairs.get("Variation seed strength"), float) or 0.0,
+        }
     metadata |= _parse_changes(pairs)
     names = [pairs.get(name, AUTOMATIC) for name in ("Sampler", "Schedule type")]
     if sampler := " ".join(name for name in names if name != AUTOMATIC):
@@ -199,17 +226,18 @@ def _workflow(pairs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         names = {shown: name for name, shown in UPSCALERS.items()}
         upscaler = pairs.get("Hires upscaler")
         found["hires"] = {
-            "scale": _number(pairs.get("Hires upscale"), float),
+            "scale": to_number(pairs.get("Hires upscale"), float),
             **_sides(pairs.get("Hires resize", "")),
-            "steps": _number(pairs.get("Hires steps"), int),
-            "strength": _number(pairs.get("Denoising strength"), float),
+            "steps": to_number(pairs.get("Hires steps"), int),
+            "strength": to_number(pairs.get("Denoising strength"), float),
             "upscaler": names.get(upscaler, upscaler) if upscaler else None,
+            **parse_second_pass(pairs),
         }
     if model := pairs.get("Refiner"):
-        found["refiner"] = {"model": model, "switch_at": _number(pairs.get("Refiner switch at"), float)}
+        found["refiner"] = {"model": model, "switch_at": to_number(pairs.get("Refiner switch at"), float)}
     if pairs.get("Inpaint area") == ONLY_MASKED:
-        padding, blur = (_number(pairs.get(name), int) for name in ("Masked area padding", "Mask blur"))
-        radii = [_number(pairs.get(name), int) for name in MASK_BLURS]
+        padding, blur = (to_number(pairs.get(name), int) for name in ("Masked area padding", "Mask blur"))
+        radii = [to_number(pairs.get(name), int) for name in MASK_BLURS]
         fills = {shown: name for name, shown in CONTENTS.items()}
         found["inpaint"] = {
             "padding": padding,
@@ -224,22 +252,15 @@ def _params(pairs: Mapping[str, str]) -> dict[str, Any]:
     """Return the call parameters in the pairs of an infotext."""
     params: dict[str, Any] = {}
     for name, (key, kind) in PARAMETER_KEYS.items():
-        if (number := _number(pairs.get(key), kind)) is not None:
+        if (number := to_number(pairs.get(key), kind)) is not None:
             params[name] = number
-    return params | _sides(pairs.get("Size", ""))
+    return params | parse_guidance(pairs, GUIDANCE_KEYS) | _sides(pairs.get("Size", ""))
 
 
 def _sides(text: str) -> dict[str, int]:
     """Return the width and height in a text such as ``512x768``."""
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
     return {"width": int(size[1]), "height": int(size[2])} if size else {}
-
-
-def _number(text: str | None, kind: type[int | float]) -> float | None:
-    try:
-        return None if text is None else kind(text)
-    except ValueError:
-        return None
 
 
 def _unquoted(value: str) -> str:

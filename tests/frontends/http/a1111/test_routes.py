@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
+from a1111_bodies import IMAGE
 from fakes import Server, sample_image
 from octabox.frontends.http.a1111.samplers import LABELS
 
 PREFIX = "/sdapi/v1"
+
+#: The description of an image, with the least number of pairs.
+INFOTEXT = "x\nSteps: 9, Sampler: DDIM, Seed: 4"
 
 
 @pytest.fixture
@@ -137,6 +142,13 @@ async def test_override_settings_are_those_of_one_request(server: Server) -> Non
         ("POST", "/sdapi/v1/train/embedding", {}, 404, "There is no route"),
         ("POST", "/sdapi/v1/options", {"sd_model_checkpoint": "nothere"}, 404, "There is no model 'nothere'"),
         ("POST", "/sdapi/v1/options", {"jpeg_quality": "high"}, 400, "jpeg_quality"),
+        (
+            "POST",
+            "/sdapi/v1/options",
+            {"samples_format": "gif"},
+            400,
+            "'samples_format' must be one of png, jpeg, webp",
+        ),
         ("POST", "/sdapi/v1/txt2img", {"sampler_name": "nothere"}, 404, "Sampler not found"),
         ("POST", "/sdapi/v1/txt2img", {"steps": "many"}, 400, "'steps'"),
         ("POST", "/sdapi/v1/txt2img", {"n_iter": 99}, 400, "1 to 10 images"),
@@ -148,6 +160,10 @@ async def test_override_settings_are_those_of_one_request(server: Server) -> Non
         ("POST", "/sdapi/v1/interrogate", {"image": "QQ=="}, 400, "no model that describes images"),
         ("POST", "/sdapi/v1/extra-single-image", {"image": "QQ=="}, 400, "image"),
         ("POST", "/controlnet/detect", {"controlnet_module": "depth"}, 400, "There is no preprocessor 'depth'"),
+        ("POST", "/controlnet/detect", {"controlnet_threshold_a": "inf"}, 400, "controlnet_threshold_a"),
+        ("POST", "/sdapi/v1/txt2img", {"cfg_scale": "nan"}, 400, "'cfg_scale'"),
+        ("POST", "/sdapi/v1/txt2img", {"infotext": INFOTEXT, "override_settings": [1]}, 400, "override_settings"),
+        ("POST", "/controlnet/txt2img", {"controlnet_units": [], "alwayson_scripts": [1]}, 400, "alwayson_scripts"),
     ],
 )
 async def test_errors(server: Server, method: str, path: str, body: Any, status: int, text: str) -> None:
@@ -159,6 +175,48 @@ async def test_errors(server: Server, method: str, path: str, body: Any, status:
     assert {"error", "detail", "body", "errors", "code"} <= set(error)
     assert text in error["detail"]
     assert 200 == (await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x"})).status_code
+
+
+@pytest.mark.parametrize(
+    ("route", "fields"),
+    [
+        ("txt2img", {"refiner_checkpoint": "nothere", "refiner_switch_at": 0.5}),
+        ("txt2img", {"enable_hr": True, "hr_checkpoint_name": "nothere"}),
+        ("txt2img", {"hr_checkpoint_name": "nothere", "enable_hr": True, "firstpass_image": IMAGE}),
+        ("img2img", {"refiner_checkpoint": "nothere", "refiner_switch_at": 0.5, "init_images": [IMAGE]}),
+    ],
+)
+async def test_the_field_of_an_unknown_model(server: Server, route: str, fields: dict[str, Any]) -> None:
+    """It is that of the client."""
+    answer = await server.http.post(f"{PREFIX}/{route}", json={"prompt": "x", **fields})
+
+    assert 404 == answer.status_code
+    assert answer.json()["param"] in fields
+
+
+async def test_previews_of_steps_that_are_no_number(server: Server) -> None:
+    """The service judges them; the number of previews is not the reason of an error."""
+    await server.http.get(f"{PREFIX}/progress")
+    answer = await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x", "num_inference_steps": "abc"})
+
+    assert 200 == answer.status_code
+    assert "abc" == server.asked.optional_params["num_inference_steps"]
+
+
+async def test_a_body_that_is_too_large() -> None:
+    """The error has the format of the web UI, whether the length is declared or not."""
+    server = Server(max_upload_bytes=100)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b" " * 200
+
+    for content in (b" " * 200, chunks()):
+        answer = await server.http.post(
+            f"{PREFIX}/img2img", content=content, headers={"content-type": "application/json"}
+        )
+
+        assert (413, "request_too_large") == (answer.status_code, answer.json()["code"])
+        assert {"error", "detail", "body", "errors"} <= set(answer.json())
 
 
 async def test_an_unexpected_exception_is_not_shown(server: Server) -> None:
@@ -188,9 +246,24 @@ async def test_extras(server: Server) -> None:
     batch = {**body, "imageList": [{"data": image, "name": "a"}] * 2, "codeformer_visibility": 1}
     several = (await server.http.post(f"{PREFIX}/extra-batch-images", json=batch)).json()
 
-    assert [(32, 16), (48, 24), (32, 32), (32, 16), (16, 8)] == [size_of(each["image"]) for each in made]
+    assert [(32, 16), (48, 24), (32, 32), (64, 32), (16, 8)] == [size_of(each["image"]) for each in made]
     assert 2 == len(several["images"])
     assert "codeformer_visibility" in several["html_info"]
+
+
+@pytest.mark.parametrize("crop", [True, False])
+async def test_the_limit_of_extras_is_that_of_the_enlarged_image(*, crop: bool) -> None:
+    """An image is enlarged before it is cropped."""
+    server = Server(max_image_pixels=1000)
+    body = {"image": base64.b64encode(sample_image(size=(16, 8))).decode(), "upscaler_1": "Nearest", "resize_mode": 1}
+    sized = {**body, "upscaling_crop": crop, "upscaling_resize_w": 31}
+    answers = [
+        await server.http.post(f"{PREFIX}/extra-single-image", json={**sized, "upscaling_resize_h": each})
+        for each in (16, 32)
+    ]
+
+    assert [200, 400] == [each.status_code for each in answers]
+    assert "upscaling_resize_w" == answers[1].json()["param"]
 
 
 def size_of(image: str) -> tuple[int, int]:

@@ -113,6 +113,19 @@ def test_parameters_of_the_automatic1111_web_ui(scripts: Path) -> None:
     assert [] == found["unused"]
 
 
+def test_the_guidance_of_a_distilled_model(scripts: Path) -> None:
+    """It is the parameter that others have for classifier-free guidance, which has another name next to it."""
+    code = "import { fromInfotext } from './js/metadata.js';\nconsole.log(JSON.stringify(fromInfotext(value)));"
+    text = "a cat\nSteps: 25, CFG scale: 2, Distilled CFG Scale: 3.5, Seed: 1"
+    both, alone = (run(scripts, code, each) for each in (text, text.replace("CFG scale: 2, ", "")))
+
+    assert {"true_cfg_scale": 2, "guidance_scale": 3.5} == {
+        name: both["params"][name] for name in ("true_cfg_scale", "guidance_scale")
+    }
+    assert {"prompt": "a cat", "num_inference_steps": 25, "guidance_scale": 3.5} == alone["params"]
+    assert [] == both["unused"]
+
+
 def test_what_a_form_does_not_have_is_named(scripts: Path) -> None:
     """Settings of the web UI that are not read; a schedule goes with its sampler."""
     text = (

@@ -36,7 +36,7 @@ from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.memory_modes.loading import resolve_memory
 from octabox.engine.worker.performance.optimizations import AppliedPerformance, apply_layout, apply_performance
-from octabox.engine.worker.performance.plan import plan_performance
+from octabox.engine.worker.performance.plan import PerformancePlan, plan_performance
 from octabox.engine.worker.placement.casts import has_mixed_dtypes, install_casts
 from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose_dtypes, choose_variant
@@ -121,13 +121,27 @@ def load(
     if precision.casts or has_mixed_dtypes(components.values()):
         install_casts(components.values())
     apply_storage(config, components)
-    fused = apply_layout(components, plan, adapted=bool(ip_adapters or config.adapters))
+    performance = _apply_plan(pipe, components, plan, placement, ip_adapters, adapted=bool(config.adapters))
+    notes += (*placement.notes, *performance.warnings)
+    return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
+
+
+def _apply_plan(
+    pipe: Any,
+    components: dict[str, Any],
+    plan: PerformancePlan,
+    placement: Placement,
+    ip_adapters: IPAdapters | None,
+    *,
+    adapted: bool,
+) -> AppliedPerformance:
+    """Place the components of a model, apply its performance settings, and return those that apply."""
+    fused = apply_layout(components, plan, adapted=adapted or bool(ip_adapters))
     placement.install(components, ip_adapters.attached if ip_adapters else nullcontext)
     performance = apply_performance(pipe, components, plan, fused)
     if ip_adapters:
         ip_adapters.note_processors()
-    notes += (*placement.notes, *performance.warnings)
-    return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
+    return performance
 
 
 def _import_classes(pipeline: str, class_names: list[str] | None) -> Any:

@@ -180,7 +180,7 @@ class Placement:
             reason = " ".join(str(error).split())
             self.notes += (f"`memory: {self.mode}` does not move the component '{name}': {reason}",)
             return None
-        offloader = self._create_offloader(name, module)
+        offloader = _create_offloader(name, module, self.mode, self.device, self._eviction)
         try:
             offloader.install()
         except ValueError as error:
@@ -189,12 +189,16 @@ class Placement:
             offloader.install()
         return offloader
 
-    def _create_offloader(self, name: str, module: torch.nn.Module) -> Offloader:
-        if self.mode == "sequential_cpu_offload" and not is_quantized(module):
-            return SequentialOffloader(name, module, self.device)
-        if self.mode == "group_offload" and GroupOffloader.supports(module, self.device):
-            return GroupOffloader(name, module, self.device)
-        return ComponentOffloader(name, module, self._eviction)
+
+def _create_offloader(
+    name: str, module: torch.nn.Module, mode: str, device: torch.device, eviction: EvictionPolicy
+) -> Offloader:
+    """Return the offloader of a component in a memory mode."""
+    if mode == "sequential_cpu_offload" and not is_quantized(module):
+        return SequentialOffloader(name, module, device)
+    if mode == "group_offload" and GroupOffloader.supports(module, device):
+        return GroupOffloader(name, module, device)
+    return ComponentOffloader(name, module, eviction)
 
 
 def _modules(components: Mapping[str, Any]) -> dict[str, torch.nn.Module]:

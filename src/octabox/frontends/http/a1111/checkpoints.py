@@ -66,8 +66,13 @@ def checkpoint_to_json(info: ModelInfo) -> dict[str, Any]:
     }
 
 
-def find_checkpoint(models: ModelService, name: str | None) -> str:
+def find_checkpoint(models: ModelService, name: str | None, field: str = "sd_model_checkpoint") -> str:
     """Return the name of a model by its title, its name, its hash or its file; the first that makes images without one.
+
+    Args:
+        models: The models of this server.
+        name: What the client calls it.
+        field: The client's field for it, for the error.
 
     Raises:
         ModelNotFoundError: There is no such model.
@@ -85,13 +90,13 @@ def find_checkpoint(models: ModelService, name: str | None) -> str:
         hashes = (identity(info)[:HASH_DIGITS], identity(info))
         if {bare.casefold(), _SUFFIX.sub("", bare).casefold()} & {each.casefold() for each in names} or text in hashes:
             return info.name
-    missing.parameter = "sd_model_checkpoint"
+    missing.parameter = field
     raise missing
 
 
-def find_other(models: ModelService, name: str | None) -> str | None:
+def find_other(models: ModelService, name: str | None, field: str) -> str | None:
     """Return the name of another model; None if the field names none or that of the request."""
-    return find_checkpoint(models, name) if is_other(name) else None
+    return find_checkpoint(models, name, field) if is_other(name) else None
 
 
 def is_other(name: str | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 def _to_number(value: Any) -> Any:
@@ -23,8 +23,9 @@ def _to_number(value: Any) -> Any:
 #: An integer, or a text with one.
 Count = Annotated[int, BeforeValidator(_to_number)]
 
-#: A number, or a text with one.
-Number = Annotated[float, BeforeValidator(_to_number)]
+#: A number, or a text with one; `Unbounded` may be infinite.
+Number = Annotated[float, BeforeValidator(_to_number), AllowInfNan(False)]
+Unbounded = Annotated[float, BeforeValidator(_to_number)]
 
 
 def drop_null(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from octabox.frontends.http.a1111.checkpoints import find_checkpoint, identity, 
 from octabox.frontends.http.a1111.fields import Count, Number, drop_null
 from octabox.frontends.http.a1111.modules import missing_warning, model_with, requested_modules
 from octabox.frontends.http.bodies import check_fields
+from octabox.media.formats import ALIASES, formats_of
 from octabox.service.protocols import ModelService
 from octabox.types import OutputFormat
 
@@ -24,8 +25,14 @@ VAE, MODULES = "sd_vae", "forge_additional_modules"
 #: The option for the model that restores faces.
 RESTORER = "face_restoration_model"
 
-#: Formats of images by the names of the web UI.
-FORMATS = {"jpg": "jpeg"}
+#: Largest number of a layer of the text encoder, counted from the end.
+MAX_LAYER = 64
+
+
+def format_name(name: str) -> str:
+    """Return the name of a format of images by that of the web UI."""
+    lowered = name.strip().lower()
+    return ALIASES.get(lowered, lowered)
 
 
 class Options(BaseModel):
@@ -35,7 +42,7 @@ class Options(BaseModel):
 
     sd_model_checkpoint: str | None = Field(None, description="Title or name of the model.")
     CLIP_stop_at_last_layers: Count = Field(
-        1, ge=1, le=64, description="Layer of the text encoder that is used, counted from the end."
+        1, ge=1, le=MAX_LAYER, description="Layer of the text encoder that is used, counted from the end."
     )
     samples_format: str = Field("png", description="Format of images: png, jpg or webp.")
     jpeg_quality: Count = Field(80, ge=0, le=100, description="Quality of jpg and webp.")
@@ -62,11 +69,19 @@ class Options(BaseModel):
         """Replace null by the default."""
         return cls.model_fields[info.field_name].get_default(call_default_factory=True) if value is None else value
 
+    @field_validator("samples_format")
+    @classmethod
+    def _known_format(cls, value: str) -> str:
+        """Refuse a format that no image can have, before it is kept for later requests."""
+        known = formats_of(("image",))
+        if format_name(value) not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return value
+
     @property
     def output(self) -> OutputFormat:
         """The format of images."""
-        name = self.samples_format.lower()
-        name = FORMATS.get(name, name)
+        name = format_name(self.samples_format)
         return OutputFormat(name, None if name == "png" else self.jpeg_quality)
 
     @property

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from octabox.errors import AuthenticationError, OctaboxError, SchedulerNotFoundError, UnknownParameterError
 from octabox.frontends.http.a1111.callers import add_cookie
-from octabox.frontends.http.errors import error_headers, http_error
+from octabox.frontends.http.errors import error_headers, http_error, status_code
 from octabox.frontends.http.middleware import SafeJson
 
 logger = logging.getLogger("octabox.http")
@@ -62,7 +62,7 @@ class A1111Route(APIRoute):
                 text = f"'{first['loc'][-1]}': {first['msg']}."
                 response = SafeJson(error_body("RequestValidationError", text, "invalid_value"), 422)
             except HTTPException as error:
-                body = error_body("HTTPException", str(error.detail), "invalid_request")
+                body = error_body("HTTPException", str(error.detail), status_code(error.status_code))
                 response = SafeJson(body, error.status_code, error.headers)
             except ClientDisconnect:
                 raise

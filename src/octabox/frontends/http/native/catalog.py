@@ -23,6 +23,7 @@ from octabox.service.bounds import Limits
 from octabox.service.forms.hints import add_form_hints
 from octabox.service.forms.model_sizes import ModelSizes
 from octabox.service.forms.scheduler_settings import settings_schema
+from octabox.types import SchedulerChoice
 
 
 def routes(ctx: AppContext) -> APIRouter:
@@ -93,7 +94,7 @@ def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
         if model is None:
             return SafeJson(found)
         known = await asyncio.to_thread(ctx.models.schedulers, model)
-        incompatibility = await asyncio.to_thread(ctx.models.scheduler_incompatibility, model, name)
+        incompatibility = await asyncio.to_thread(ctx.models.scheduler_incompatibility, model, SchedulerChoice(name))
         return SafeJson({**found, **known.to_json(), **known.compatibility(found["name"], incompatibility)})
 
 

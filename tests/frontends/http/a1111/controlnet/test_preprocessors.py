@@ -41,6 +41,15 @@ def test_thresholds() -> None:
 
 
 @pytest.mark.parametrize("name", PREPROCESSORS)
+def test_thresholds_have_a_range(name: str) -> None:
+    """One outside of it is the nearest one within it."""
+    most = [each[3] for each in PREPROCESSORS[name].sliders]
+    ends = [*most, 0, 0][:2]
+
+    assert preprocess(square(), name, -1, 1e30, 1e30).tobytes() == preprocess(square(), name, -1, *ends).tobytes()
+
+
+@pytest.mark.parametrize("name", PREPROCESSORS)
 def test_each_makes_an_image(name: str) -> None:
     """In RGB; at a smaller resolution that is the size."""
     made = preprocess(square(), name, 32, -1, -1)

@@ -15,8 +15,8 @@ from PIL import Image
 from a1111_bodies import IMAGE, sent
 from fakes import Server
 from octabox.config.model import ModelConfig
-from octabox.errors import InvalidParameterError
-from octabox.frontends.http.a1111.controlnet.units import Pass, Unit
+from octabox.errors import InvalidParameterError, RequestError
+from octabox.frontends.http.a1111.controlnet.units import Pass, Unit, parse_units
 
 SCALE = "controlnet_conditioning_scale"
 
@@ -52,6 +52,44 @@ def test_weights(option: str | int, weights: tuple[float, float]) -> None:
     unit = Unit.model_validate({"weight": 0.7, "hr_option": option})
 
     assert weights == tuple(unit.in_pass(each).weight for each in Pass)
+
+
+@pytest.mark.parametrize(
+    "args", [[{"weight": 2}], {"weight": 2}, {"0": {"weight": 2}}, [False, None, {"weight": 2}], None]
+)
+def test_forms_of_units(args: Any) -> None:
+    """A list, one unit, an object of units, and the flags that older clients send before them."""
+    units, warnings = parse_units({"ControlNet": {"args": args}})
+    bare, _ = parse_units({"controlnet": {"weight": 2}})
+
+    assert [2.0] * (args is not None) == [each.weight for each in units]
+    assert [2.0] == [each.weight for each in bare]
+    assert () == warnings
+
+
+@pytest.mark.parametrize("args", ["image", ["image"], [[{}]], 5, {"weight": "heavy"}])
+def test_what_is_no_unit(args: Any) -> None:
+    """It is an error, in place of an image without the control."""
+    with pytest.raises(RequestError):
+        parse_units({"ControlNet": {"args": args}, "other": {"args": []}})
+
+
+def test_the_mask_of_an_image() -> None:
+    """It has no effect, as that of the unit itself."""
+    units, warnings = parse_units({"ControlNet": {"args": [{"image": {"image": "a", "mask": "b"}}]}})
+
+    assert ("a", "b") == (units[0].source, units[0].mask)
+    assert ["'controlnet.mask' has no effect: the control applies to the complete image."] == [*warnings]
+
+
+@pytest.mark.parametrize(("option", "scale"), [("Both", 0.7), ("Low res only", 0), ("High res only", 0.7)])
+async def test_an_image_in_place_of_the_first_pass(server: Server, option: str, scale: float) -> None:
+    """What is left is the second pass."""
+    unit = {"image": IMAGE, "weight": 0.7, "hr_option": option}
+    body: dict[str, Any] = {"prompt": "x", "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    request, _ = await sent(server, **body, enable_hr=True, hr_upscaler="Lanczos", firstpass_image=IMAGE)
+
+    assert scale == request.params[SCALE]
 
 
 def test_unknown() -> None:

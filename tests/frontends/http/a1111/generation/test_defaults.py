@@ -79,15 +79,6 @@ async def test_nothing_of_an_infotext_is_dropped_in_silence(server: Server) -> N
     assert ["In 'infotext', 'Tiling axes', 'RNG' have no effect."] == warnings
 
 
-async def test_a_refiner_has_formats(server: Server) -> None:
-    """The message about another format is about the refiner, if there is no second pass."""
-    body = {"prompt": "x", "refiner_checkpoint": "demo", "refiner_switch_at": 0.5}
-    answer = await server.http.post("/sdapi/v1/txt2img", json={**body, "override_settings": {"samples_format": "avif"}})
-
-    assert 400 == answer.status_code
-    assert "A refiner makes png, jpg or webp." in answer.text
-
-
 async def test_an_infotext_has_options(server: Server) -> None:
     """Those of the request take precedence, one by one; the names of Forge and SD.Next are known too."""
     pairs = "Steps: 9, Sampler: DDIM, Seed: 4, CLiP-skip: 2, VAE: a, Module 1: b, Face restoration: c"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 
 from a1111_bodies import IMAGE, sent
 from fakes import Server
+from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.generation.schema import ImageToImageBody, TextToImageBody
 from octabox.frontends.http.a1111.generation.unsupported import UNSUPPORTED
@@ -125,6 +128,30 @@ async def test_the_layer_of_the_text_encoder(server: Server) -> None:
     assert "clip_skip" not in last.params
 
 
+async def test_forms_of_the_layer(server: Server) -> None:
+    """It may be text; 0 asks for nothing; next to the option it is a warning, and another value an error."""
+    for value in (2.0, "2"):
+        request, quiet = await sent(server, prompt="x", clip_skip=value)
+
+        assert (1, []) == (request.params["clip_skip"], quiet)
+    none, quiet = await sent(server, prompt="x", clip_skip=0)
+    both, warnings = await sent(server, prompt="x", clip_skip=3, override_settings={"CLIP_stop_at_last_layers": 2})
+    answer = await server.http.post("/sdapi/v1/txt2img", json={"prompt": "x", "clip_skip": "abc"})
+
+    assert ("clip_skip" in none.params, quiet) == (False, [])
+    assert 1 == both.params["clip_skip"]
+    assert ["'clip_skip' 3 has no effect: 'CLIP_stop_at_last_layers' is 2."] == warnings
+    assert (400, "clip_skip") == (answer.status_code, answer.json()["param"])
+
+
+@pytest.mark.parametrize("fields", [{}, {"mask": IMAGE}])
+async def test_latents_are_not_resized(server: Server, fields: dict[str, str]) -> None:
+    """The image is, with a warning, also where a mask is painted."""
+    _, warnings = await sent(server, "img2img", prompt="x", init_images=[IMAGE], resize_mode=3, **fields)
+
+    assert ["'resize_mode' 3 resizes the image, not its latents."] == warnings
+
+
 async def test_another_family(server: Server) -> None:
     """Guidance is that of the model; what it lacks is a warning, and a sampler has its form for flows."""
     server.add("flow", "FluxPipeline")
@@ -206,6 +233,77 @@ async def test_images(server: Server) -> None:
     assert "width" not in request.optional_params
     assert [1, 2, 3, 4] == [each.seed for each in several]
     assert all(1 == each.num_outputs for each in several)
+
+
+async def test_seeds_of_several_images(server: Server) -> None:
+    """Image k has the seed that is k higher, also where the batch has as many images as are sent."""
+    body = {"prompt": "x", "seed": 5, "init_images": [IMAGE, IMAGE], "batch_size": 2, "n_iter": 2}
+    answer = (await server.http.post("/sdapi/v1/img2img", json=body)).json()
+    info, requests = json.loads(answer["info"]), server.generations.requests
+
+    assert [5, 6, 7, 8] == info["all_seeds"] == [each.seed for each in requests]
+    assert (4, 2) == (len(answer["images"]), info["batch_size"])
+
+
+@pytest.mark.parametrize("fields", [{}, {"steps": 49}, {"steps": 1}, {"num_inference_steps": 3}])
+async def test_the_least_strength(server: Server, fields: dict[str, Any]) -> None:
+    """A strength of 0 leaves one of the steps that run, as the pipelines of diffusers round it."""
+    request, _ = await sent(server, "img2img", prompt="x", init_images=[IMAGE], denoising_strength=0, **fields)
+    strength = request.optional_params["strength"]
+    steps = next(iter(fields.values()), 50)
+
+    assert 1 == int(steps * strength)
+    assert strength <= 1
+
+
+async def test_the_least_strength_of_a_second_pass(server: Server) -> None:
+    """The pass has its steps within the limit of a request; without a number of them it has one."""
+    body: dict[str, Any] = {"prompt": "x", "enable_hr": True, "hr_upscaler": "Lanczos", "denoising_strength": 0}
+    cases: list[dict[str, Any]] = [{"steps": 20}, {"steps": 20, "hr_second_pass_steps": 33}]
+    for fields in cases:
+        request, _ = await sent(server, **body, **fields)
+        hires = request.workflow["hires"]
+        needed = math.ceil(round(hires["steps"] / hires["strength"], 6))
+
+        assert hires["steps"] <= needed <= Settings().max_steps
+    without, _ = await sent(server, **body)
+    continued, _ = await sent(server, **body, firstpass_image=IMAGE, steps=100)
+
+    assert 1 == int(50 * without.workflow["hires"]["strength"])
+    assert Settings().max_steps == continued.optional_params["num_inference_steps"]
+
+
+async def test_another_model_of_a_second_pass(server: Server) -> None:
+    """Its guidance and its sampler are its own, not those of the first model."""
+    server.add("flow", "FluxPipeline")
+    body: dict[str, Any] = {"prompt": "x", "enable_hr": True, "hr_upscaler": "Lanczos", "hr_cfg": 5}
+    settings = {"sd_model_checkpoint": "flow"}
+    same, _ = await sent(server, **body, override_settings=settings)
+    other, warnings = await sent(
+        server, **body, override_settings=settings, hr_checkpoint_name="demo", hr_sampler_name="DDIM"
+    )
+
+    assert {"true_cfg_scale": 5} == same.workflow["hires"]["params"]
+    assert {"guidance_scale": 5} == other.workflow["hires"]["params"]
+    assert {"name": "DDIM", "schedule": "automatic"} == other.workflow["hires"]["scheduler"]
+    assert [] == warnings
+
+
+async def test_styles_of_a_second_pass(tmp_path: Path) -> None:
+    """They apply to the prompts of both passes; an unknown one is an error as before."""
+    file = tmp_path / "styles.csv"
+    file.write_text("name,prompt,negative_prompt\nink,{prompt} in ink,colours\n", encoding="utf-8")
+    server = Server(styles=file)
+    body: dict[str, Any] = {"prompt": "x", "enable_hr": True, "hr_upscaler": "Lanczos", "hr_prompt": "y"}
+    request, warnings = await sent(server, **body, hr_negative_prompt="n", styles=["ink", ""])
+    plain, _ = await sent(server, **body)
+    answer = await server.http.post("/sdapi/v1/txt2img", json={**body, "styles": ["oil"]})
+
+    assert {"prompt": "y in ink", "negative_prompt": "n, colours"} == request.workflow["hires"]["params"]
+    assert ({"prompt": "x"}, ("ink",)) == (request.params, request.styles)
+    assert {"prompt": "y"} == plain.workflow["hires"]["params"]
+    assert [] == warnings
+    assert (400, "styles") == (answer.status_code, answer.json()["param"])
 
 
 @pytest.mark.parametrize(("fill", "name"), [*enumerate(["surroundings", "original", "latent-noise", "latent-blank"])])

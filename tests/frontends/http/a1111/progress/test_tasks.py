@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from fakes import Server
-from octabox.frontends.http.a1111.callers import Caller
-from octabox.frontends.http.a1111.progress.tasks import OnProgress, Task
-from octabox.types import Progress
+from octabox.frontends.http.a1111.callers import Caller, Callers
+from octabox.frontends.http.a1111.progress.routes import routes
+from octabox.frontends.http.a1111.progress.tasks import OnProgress, Task, Tasks
+from octabox.security.clients import current_client
+from octabox.types import Artifact, Progress
 
 PREFIX = "/sdapi/v1"
 
@@ -57,6 +61,48 @@ async def test_two_callers_at_one_address() -> None:
     assert (200, []) == (answer.status_code, answer.json()["images"])
     assert (0, 0) == (idle["progress"], idle["state"]["job_count"])
     assert running["progress"] > 0
+
+
+async def test_tasks_of_another_address() -> None:
+    """They are not in the list of what waits."""
+    server = Server()
+    running = await start(server.http, server, force_task_id="mine")
+    foreign = httpx.ASGITransport(server.app, client=("192.0.2.7", 1))
+    other = httpx.AsyncClient(transport=foreign, base_url="http://localhost")
+    tasks = [(await each.get("/internal/pending-tasks")).json()["tasks"] for each in (server.http, other)]
+    await server.http.post(f"{PREFIX}/interrupt")
+    await asyncio.wait_for(running, 30)
+
+    assert [["mine"], []] == tasks
+
+
+async def test_previews_of_another_address() -> None:
+    """They are for the caller alone, also where another one knows the id of the task."""
+    tasks, mine, app = Tasks(), Caller("127.0.0.1"), FastAPI()
+    app.include_router(routes(Callers(), tasks))
+    with tasks.started("one", mine, "txt2img", 1) as task:
+        task.advance(Progress("running", 1, 10, preview=Artifact("image", "image/png", b"seen", 1)))
+        shown = {}
+        for name in ("127.0.0.1", "192.0.2.7"):
+            token = current_client.set(name)
+            client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+            shown[name] = await progress(client, id_task="one")
+            current_client.reset(token)
+
+    assert ["one", "one"] == [each["id_task"] for each in shown.values()]
+    assert [True, False] == [bool(each["current_image"]) for each in shown.values()]
+
+
+async def test_a_client_without_cookies() -> None:
+    """It ends its own task, also while that of a session at its address runs; without one of its own, that of the session."""
+    tasks, bare, session = Tasks(), Caller("a"), Caller("a", "s" * 16)
+    with tasks.started("theirs", session, "txt2img", 1) as theirs:
+        theirs.advance(Progress("running", 1, 10))
+        alone = tasks.current(bare)
+        with tasks.started("mine", bare, "txt2img", 1) as mine:
+            found = [tasks.current(bare), tasks.current(session)]
+
+    assert [theirs, mine, theirs] == [alone, *found]
 
 
 class Works:
@@ -103,6 +149,41 @@ async def test_batches_that_are_interrupted_or_fail() -> None:
 
     with pytest.raises(ValueError):  # noqa: PT011 (that of the work)
         await failing.running
+
+
+async def test_the_preview_of_a_batch() -> None:
+    """It is that of the batch that runs; an interrupted batch keeps its own, and one that waits has none."""
+    works = Works(3)
+    await asyncio.sleep(0.01)
+    preview = Artifact("image", "image/png", b"first", 1)
+    works.task.advance(Progress("running", 2, 10, preview=preview), 0)
+    works.gates[1].set()
+    await asyncio.sleep(0.01)
+    kept = works.task.preview
+    works.gates[0].set()
+    await asyncio.sleep(0.01)
+    waiting = works.task.preview
+    works.task.advance(Progress("running", 2, 10, preview=replace(preview, content=b"third")), 2)
+    works.task.interrupt()
+    await works.running
+
+    assert (preview, None) == (kept, waiting)
+    assert works.task.preview is not None
+    assert b"third" == works.task.preview.content
+
+
+async def test_the_preview_of_a_part_before() -> None:
+    """Batches that start later, such as those of the next cell of a plot, begin without it."""
+    task = Task("x", Caller("a"), "txt2img", batches=2)
+    task.preview = Artifact("image", "image/png", b"before", 1)
+    seen = []
+
+    async def work(_: OnProgress) -> None:
+        seen.append(task.preview)
+
+    await task.run(1, [work])
+
+    assert [None] == seen
 
 
 async def test_the_batches_of_a_request() -> None:

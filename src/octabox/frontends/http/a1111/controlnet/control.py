@@ -171,16 +171,17 @@ def preprocess(image: Image.Image, module: str, resolution: int, low: float, hig
         image: The image.
         module: Name of the preprocessor.
         resolution: Length of the shorter side at which it works; -1 is that of the image.
-        low: Its first threshold; -1 is the default.
-        high: Its second threshold; -1 is the default.
+        low: Its first threshold, within its range; -1 is the default.
+        high: Its second threshold, likewise.
 
     Raises:
         InvalidParameterError: There is no such preprocessor.
     """
     name, preprocessor = find_preprocessor(module)
-    defaults = [default for _, default, _, _ in preprocessor.sliders]
+    ranges = [(default, least, most) for _, default, least, most in preprocessor.sliders]
     values = [
-        value if value >= 0 else default for value, default in zip((low, high), [*defaults, 0.0, 0.0], strict=False)
+        min(max(value, least), most) if value >= 0 else default
+        for value, (default, least, most) in zip((low, high), [*ranges, *[(0.0, 0.0, 0.0)] * 2], strict=False)
     ]
     if name != "none" and 0 < resolution < min(image.size):
         factor = resolution / min(image.size)

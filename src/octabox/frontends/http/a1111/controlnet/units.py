@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.fields import Count, LenientModel, Number
@@ -54,11 +54,14 @@ class Unit(LenientModel):
     hr_option: str | Count = Field("Both", description="Both, Low res only or High res only: passes with the control.")
     save_detected_map: bool = Field(default=False, description="Whether the control image follows those of the result.")
 
-    @field_validator("image", mode="before")
+    @model_validator(mode="before")
     @classmethod
     def _image_of_object(cls, value: Any) -> Any:
-        """Accept an object with the image."""
-        return value.get("image") if isinstance(value, Mapping) else value
+        """Accept an object with the image and its mask."""
+        image = value.get("image") if isinstance(value, Mapping) else None
+        if not isinstance(image, Mapping):
+            return value
+        return {**value, "image": image.get("image"), "mask": value.get("mask") or image.get("mask")}
 
     @property
     def source(self) -> str | None:
@@ -121,16 +124,39 @@ def parse_units(scripts: Mapping[str, Any]) -> tuple[tuple[Unit, ...], tuple[str
     units: list[Unit] = []
     warnings: list[str] = []
     for name, script in scripts.items():
-        args = script.get("args", []) if isinstance(script, Mapping) else script
-        args = list(args.values()) if isinstance(args, Mapping) else args
+        args = script.get("args", script) if isinstance(script, Mapping) else script
         if name.strip().casefold() != SCRIPT:
+            args = list(args.values()) if isinstance(args, Mapping) else args
             if isinstance(args, Sequence) and any(args):
                 warnings.append(f"The script '{name[:60]}' has no effect: there is only ControlNet.")
             continue
-        fields = [each for each in args if isinstance(each, Mapping)] if isinstance(args, Sequence) else []
-        units += [check_fields(Unit, each, "alwayson_scripts.controlnet.") for each in fields]
+        units += [check_fields(Unit, each, "alwayson_scripts.controlnet.") for each in _fields_of_units(args)]
     enabled = tuple(each for each in units if each.enabled)
     return enabled, (*warnings, *(text for each in enabled for text in _unit_warnings(each)))
+
+
+def _fields_of_units(args: Any) -> list[Mapping[str, Any]]:
+    """Return the fields of each unit: of a list of them, of an object with some, or of a single one.
+
+    Raises:
+        InvalidParameterError: A unit is not an object.
+    """
+    if isinstance(args, Mapping):
+        values = list(args.values())
+        args = values if all(isinstance(each, Mapping) for each in values) else [args]
+    # Older clients send the flags of the extension's own page before the units.
+    found = (
+        [each for each in args if each is not None and not isinstance(each, bool)] if isinstance(args, list) else [args]
+    )
+    found = [] if args is None else found
+    for each in found:
+        if not isinstance(each, Mapping):
+            raise InvalidParameterError(
+                f"A unit of ControlNet is an object with its fields, not {str(each)[:60]!r}.",
+                hint='Such as {"args": [{"image": "..."}]}.',
+                parameter="alwayson_scripts.controlnet",
+            )
+    return found
 
 
 def _unit_warnings(unit: Unit) -> list[str]:

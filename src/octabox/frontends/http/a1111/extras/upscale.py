@@ -33,7 +33,7 @@ async def enlarge(ctx: AppContext, body: ExtrasBody, image: Image.Image, warning
     Raises:
         OctaboxError: There is no such upscaler, the result is too large, or the model has failed.
     """
-    size = _size(body, image.size, ctx.settings.max_image_pixels)
+    size, field = _size(body, image.size)
     fit = body.resize_mode == 0 or body.upscaling_crop
     names = [
         await asyncio.to_thread(find_upscaler, ctx.models, getattr(body, field), field)
@@ -41,37 +41,27 @@ async def enlarge(ctx: AppContext, body: ExtrasBody, image: Image.Image, warning
     ]
     if names[0] is None:
         return image
-    first = await enlarge_to(ctx, names[0], image, size, warnings, fit=fit)
+    first = await enlarge_to(ctx, names[0], image, size, warnings, field, fit=fit)
     if names[1] is None or not body.extras_upscaler_2_visibility:
         return first
-    second = await enlarge_to(ctx, names[1], image, size, warnings, fit=fit)
+    second = await enlarge_to(ctx, names[1], image, size, warnings, field, fit=fit)
     if second.size != first.size:
         second = second.resize(first.size, Image.Resampling.LANCZOS)
     return await asyncio.to_thread(Image.blend, first, second, body.extras_upscaler_2_visibility)
 
 
-def _size(body: ExtrasBody, size: Size, limit: int) -> Size:
-    """Return the size of the result.
-
-    Raises:
-        InvalidParameterError: It exceeds the limit.
-    """
-    target = round(size[0] * body.upscaling_resize), round(size[1] * body.upscaling_resize)
+def _size(body: ExtrasBody, size: Size) -> tuple[Size, str]:
+    """Return the requested size, and the field that it comes from."""
     if body.resize_mode:
-        target = body.upscaling_resize_w, body.upscaling_resize_h
-    if target[0] * target[1] > limit:
-        raise InvalidParameterError(
-            f"An image of {target[0]}x{target[1]} exceeds the limit of {limit} pixels.",
-            hint="Request a smaller one, or raise `max_image_pixels`.",
-            parameter="upscaling_resize",
-        )
-    return max(target[0], 1), max(target[1], 1)
+        return (body.upscaling_resize_w, body.upscaling_resize_h), "upscaling_resize_w"
+    width, height = (max(round(side * body.upscaling_resize), 1) for side in size)
+    return (width, height), "upscaling_resize"
 
 
 async def enlarge_to(
-    ctx: AppContext, name: str, image: Image.Image, size: Size, warnings: list[str], *, fit: bool = True
+    ctx: AppContext, name: str, image: Image.Image, size: Size, warnings: list[str], field: str, *, fit: bool = True
 ) -> Image.Image:
-    """Return an image enlarged by one upscaler, in its shape: to cover the size, and cropped to it, or within the size.
+    """Return an image enlarged by one upscaler, in its shape, to cover the size, and cropped to it.
 
     Args:
         ctx: Collaborators of the routes.
@@ -79,19 +69,26 @@ async def enlarge_to(
         image: The image.
         size: The size.
         warnings: Receives the warnings.
-        fit: Whether to crop; otherwise the result is within the size.
+        field: The field for the size, for the error.
+        fit: Whether to crop; otherwise one side of the result may be longer.
 
     Raises:
-        OctaboxError: The model has failed.
+        OctaboxError: The image becomes too large, or the model has failed.
     """
+    scale = max(size[0] / image.width, size[1] / image.height)
+    width, height = size if fit else (max(round(side * scale), 1) for side in image.size)
+    if width * height > (limit := ctx.settings.max_image_pixels):
+        raise InvalidParameterError(
+            f"An image of {width}x{height} exceeds the limit of {limit} pixels.",
+            hint="Request a smaller one, or raise `max_image_pixels`.",
+            parameter=field,
+        )
     made = image if name in FILTERS else await run_model(ctx, name, image, warnings)
     filter_ = FILTERS.get(name, Image.Resampling.LANCZOS)
     if fit:
         # It crops first: the whole of a long image in this scale could be far larger than the size.
         return await asyncio.to_thread(ImageOps.fit, made, size, filter_)
-    scale = min(size[0] / image.width, size[1] / image.height)
-    target = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
-    return await asyncio.to_thread(made.resize, target, filter_)
+    return await asyncio.to_thread(made.resize, (width, height), filter_)
 
 
 async def run_model(

@@ -14,6 +14,7 @@ FIELDS = {
     "Steps": "steps",
     "CFG scale": "cfg_scale",
     "Distilled CFG Scale": "distilled_cfg_scale",
+    "Image CFG scale": "image_cfg_scale",
     "Seed": "seed",
     "Sampler": "sampler_name",
     "Schedule type": "scheduler",
@@ -96,7 +97,10 @@ def with_infotext(fields: Mapping[str, Any]) -> dict[str, Any]:
         found["inpainting_mask_invert"] = int(pairs[MODE] == INVERTED)
     if FACES in pairs:
         found["restore_faces"] = True
-    settings = {**_settings(pairs), **(sent.get("override_settings") or {})}
+    own = sent.get("override_settings") or {}
+    if not isinstance(own, Mapping):
+        return {**found, **sent}  # The check of the fields reports it.
+    settings = {**_settings(pairs), **own}
     return {**found, **sent, **({"override_settings": settings} if settings else {})}
 
 

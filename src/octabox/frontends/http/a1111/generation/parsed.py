@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.generation.sampling import Sampling
 from octabox.frontends.http.a1111.generation.targets import Target
 from octabox.types import GenerationRequest, Source
@@ -98,13 +97,6 @@ def with_warnings(parsed: ParsedRequest, *warnings: str) -> ParsedRequest:
 
 
 def with_part(parsed: ParsedRequest, name: str, settings: Mapping[str, Any]) -> ParsedRequest:
-    """Return a request with a part of a workflow.
-
-    Raises:
-        InvalidParameterError: The format of its images is not that of a workflow.
-    """
-    if parsed.request.output.format not in (None, "png", "jpeg", "webp"):
-        maker = {"hires": "A second pass", "refiner": "A refiner"}[name]
-        raise InvalidParameterError(f"{maker} makes png, jpg or webp.", parameter="samples_format")
+    """Return a request with a part of a workflow."""
     workflow = {**parsed.request.workflow, name: dict(settings)}
     return replace(parsed, request=replace(parsed.request, workflow=workflow))

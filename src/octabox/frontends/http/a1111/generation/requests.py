@@ -10,7 +10,7 @@ from typing import Any
 from octabox.frontends.http.a1111.callers import Caller, Callers
 from octabox.frontends.http.a1111.checkpoints import find_checkpoint
 from octabox.frontends.http.a1111.controlnet.control import Control, find_control
-from octabox.frontends.http.a1111.controlnet.units import parse_units
+from octabox.frontends.http.a1111.controlnet.units import Pass, parse_units
 from octabox.frontends.http.a1111.generation.parsed import ParsedRequest, with_inputs, with_params, with_warnings
 from octabox.frontends.http.a1111.generation.passes.continued import continued
 from octabox.frontends.http.a1111.generation.passes.controlled import with_control_passes
@@ -65,7 +65,7 @@ class Batches:
         """Return a request to the service."""
         if not self.images:
             return self.parsed.batch(index)
-        request = replace(self.parsed.batch(index), num_outputs=1)
+        request = self.parsed.batch(index)
         source: tuple[Source, ...] = (self.images[index % len(self.images)],)
         return replace(request, inputs={**request.inputs, self.parsed.target.image: source})
 
@@ -89,7 +89,7 @@ class RequestBuilder:
         """
         if body.enable_hr and body.firstpass_image:
             following, warnings = await continued(self._ctx, body)
-            batches = await self.image_to_image(following, caller)
+            batches = await self._painted(following, caller, Pass.SECOND)
             return replace(batches, parsed=with_warnings(batches.parsed, *warnings))
         options, model, notes = await asyncio.to_thread(self._options, body, caller)
         control, model = await self._control(body, model)
@@ -101,7 +101,7 @@ class RequestBuilder:
         parsed = with_params(parsed, optional_params=size)
         parsed = with_refiner(parsed, await asyncio.to_thread(refiner_part, self._ctx.models, body))
         if body.enable_hr:
-            second = await asyncio.to_thread(hires_pass, self._ctx.models, target, body, parsed.sampling)
+            second = await asyncio.to_thread(hires_pass, self._ctx, target, body, parsed.sampling)
             parsed = with_second_pass(parsed, second)
             if control.has_passes:
                 parsed, control = await asyncio.to_thread(with_control_passes, self._ctx.models, parsed, control)
@@ -116,12 +116,17 @@ class RequestBuilder:
         Raises:
             OctaboxError: The request is invalid.
         """
+        return await self._painted(body, caller)
+
+    async def _painted(self, body: ImageToImageBody, caller: Caller, which: Pass | None = None) -> Batches:
+        """Return the batches that paint over images, as a request of its own or as one of two passes."""
         sources = [text for text in body.init_images if text]
         if not sources:
             raise ImageNotFoundError(f"{NO_IMAGE}.", hint="Send it as base64.", parameter="init_images")
         count = check_count(body, len(sources), self._ctx.settings.max_outputs)
         options, model, notes = await asyncio.to_thread(self._options, body, caller)
         control, model = await self._control(body, model)
+        control = control.in_pass(which) if which else control
         find = mask_target if body.mask else image_target
         target = await asyncio.to_thread(find, self._ctx.models, model, controlled=bool(control.units))
         parsed = await asyncio.to_thread(to_request, self._ctx.models, body, options, target)
@@ -131,6 +136,9 @@ class RequestBuilder:
         files = tuple([await asyncio.to_thread(encode_png, each) for each in images])
         if len(files) == 1:
             parsed = with_inputs(parsed, {target.image: files})
+        else:
+            # Each makes one output, and the seeds count outputs.
+            parsed = replace(parsed, request=replace(parsed.request, num_outputs=1))
         parsed = await self._with_control(parsed, control, dict(zip(SIDES, images[0].size, strict=True)))
         blur = mask_blur(body) if body.mask else None
         strength = body.denoising_strength

@@ -14,8 +14,9 @@ from typing import Any
 from PIL import Image
 
 from octabox.frontends.http.a1111.checkpoints import HASH_DIGITS, identity
-from octabox.frontends.http.a1111.generation.infotext import build_infotext, extra_pairs, replace_infotext
-from octabox.frontends.http.a1111.generation.plot import Plot, draw_grid
+from octabox.frontends.http.a1111.generation.infotext import Guidances, build_infotext, extra_pairs, replace_infotext
+from octabox.frontends.http.a1111.generation.passes.hires import second_target
+from octabox.frontends.http.a1111.generation.plots.plot import Plot, draw_grid
 from octabox.frontends.http.a1111.generation.requests import Batches
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody
 from octabox.frontends.http.a1111.images import join_grid
@@ -75,7 +76,10 @@ def _response(
     label, known = parsed.sampling.label if parsed.sampling.choice else "", models.catalog.schedulers
     model_hash = identity(info)[:HASH_DIGITS]
     extra = {"Model hash": model_hash, **({"VAE": vae} if (vae := vae_name(parsed.target.served)) else {})}
-    infotexts = [build_infotext(each.metadata, body.prompt, extra, label, known) for each in artifacts]
+    hires = parsed.request.workflow.get("hires")
+    second = second_target(models, hires.get("model"), parsed.target) if hires else parsed.target
+    guidances = Guidances(*((each.guidance, each.distilled_guidance) for each in (parsed.target, second)))
+    infotexts = [build_infotext(each.metadata, body.prompt, extra, label, known, guidances) for each in artifacts]
     warnings = rename_warnings(
         [*parsed.warnings, *(each for generation in output.generations for each in generation.warnings)],
         parsed.client_names,
@@ -97,14 +101,15 @@ def _response(
     return {"images": images, "parameters": _parameters(body), "info": json.dumps(described), "warnings": warnings}
 
 
-def to_plot_response(plot: Plot, bodies: Sequence[dict[str, Any]], body: GenerationBody) -> dict[str, Any]:
+def to_plot_response(plot: Plot, cells: Sequence[dict[str, Any] | None], body: GenerationBody) -> dict[str, Any]:
     """Return the body of the response to a request for a plot: the grid, and the images of it.
 
     Args:
         plot: The plot.
-        bodies: The bodies of the responses to its requests.
+        cells: The bodies of the responses to its requests, in their order; None for one without an image.
         body: The body of the request.
     """
+    bodies = [each for each in cells if each is not None]
     if not bodies:
         return {"images": [], "parameters": _parameters(body), "info": json.dumps({"infotexts": []}), "warnings": []}
     infos = [json.loads(each["info"]) for each in bodies]
@@ -115,7 +120,7 @@ def to_plot_response(plot: Plot, bodies: Sequence[dict[str, Any]], body: Generat
         for name in ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds", "infotexts")
     }
     if images:
-        first = [_decoded(each["images"][0]) for each in bodies]
+        first = [None if each is None else _decoded(each["images"][0]) for each in cells]
         text = infos[0]["infotexts"][0]
         grids = [replace_infotext(encode_png(each), text) for each in _grids(plot, first)]
         lone = images if plot.flags["include_lone_images"] else []
@@ -129,12 +134,12 @@ def to_plot_response(plot: Plot, bodies: Sequence[dict[str, Any]], body: Generat
     return {"images": images, "parameters": _parameters(body), "info": json.dumps(info), "warnings": warnings}
 
 
-def _grids(plot: Plot, images: Sequence[Image.Image]) -> list[Image.Image]:
+def _grids(plot: Plot, images: Sequence[Image.Image | None]) -> list[Image.Image]:
     """Return the grid of a plot, and that of each value of z, if the plot includes them."""
     planes = plot.planes() if plot.flags["include_sub_grids"] and len(plot.axes[2].values) > 1 else []
     count = len(plot.axes[0].values) * len(plot.axes[1].values)
     parts = [(each, images[index * count : (index + 1) * count]) for index, each in enumerate(planes)]
-    return [draw_grid(plot, images), *(draw_grid(each, part) for each, part in parts if part)]
+    return [draw_grid(plot, images), *(draw_grid(each, part) for each, part in parts if any(part))]
 
 
 def _decoded(text: str) -> Image.Image:
@@ -176,7 +181,7 @@ def _info(
         "sampler_name": parsed.sampling.label,
         "cfg_scale": params.get(target.guidance, body.cfg_scale),
         "steps": params.get(target.steps, body.steps),
-        "batch_size": body.batch_size,
+        "batch_size": len(batches.images) or body.batch_size,
         "restore_faces": body.restore_faces,
         "face_restoration_model": parsed.request.workflow.get("faces", {}).get("model"),
         "sd_vae_name": vae_name(target.served),

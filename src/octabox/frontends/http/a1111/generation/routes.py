@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -15,10 +15,11 @@ from octabox.errors import QueueFullError
 from octabox.frontends.http.a1111.callers import Caller, Callers, caller_of
 from octabox.frontends.http.a1111.controlnet.units import SCRIPT
 from octabox.frontends.http.a1111.generation.defaults import with_infotext
-from octabox.frontends.http.a1111.generation.plot import cell_body, parse_plot, with_fixed_seed
+from octabox.frontends.http.a1111.generation.plots.plot import cell_body, parse_plot, with_fixed_seed
 from octabox.frontends.http.a1111.generation.requests import Batches, RequestBuilder
 from octabox.frontends.http.a1111.generation.results import Output, to_plot_response, to_response
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody, TextToImageBody
+from octabox.frontends.http.a1111.generation.translate import requested_steps
 from octabox.frontends.http.a1111.progress.tasks import OnProgress, Task, Tasks
 from octabox.frontends.http.a1111.responses import A1111Route, ScriptNotFoundError
 from octabox.frontends.http.a1111.scripts import PLOT
@@ -80,12 +81,12 @@ class Generator:
         built = [await build(cell, task.caller) for cell in cells]
         task.batches = sum(batches.runs for batches in built)
         done = 0
-        bodies: list[dict[str, Any]] = []
+        bodies: list[dict[str, Any] | None] = []
         for cell, batches in zip(cells, built, strict=True):
             output = await self._run(cell, batches, task, done)
             done += batches.runs
-            if output.artifacts:
-                bodies.append(await to_response(self.ctx.models, cell, batches, output, task))
+            made = await to_response(self.ctx.models, cell, batches, output, task) if output.artifacts else None
+            bodies.append(made)
             if task.interrupted:
                 break
         return await asyncio.to_thread(to_plot_response, plot, bodies, body)
@@ -127,9 +128,9 @@ class Generator:
             return 0
         if "live_previews_enable" not in body.override_settings and not self.callers.reads_previews(caller):
             return 0
-        params = batches.parsed.request.optional_params
-        steps = params.get(batches.parsed.target.steps, body.steps)
-        return min(max((int(steps) - 1) // every, 1), MAX_PREVIEWS)
+        target = batches.parsed.target
+        steps = requested_steps(body, target) or target.default_steps or body.steps
+        return min(max((steps - 1) // every, 1), MAX_PREVIEWS)
 
 
 def routes(ctx: AppContext, callers: Callers, tasks: Tasks) -> APIRouter:
@@ -167,10 +168,11 @@ async def _read(request: Request, model: type[Body]) -> Body:
         RequestError: It is not a JSON object, a field has an invalid value, or there is no such script.
     """
     fields = await read_json(request)
-    if UNITS in fields:
+    scripts = fields.get("alwayson_scripts") or {}
+    if UNITS in fields and isinstance(scripts, Mapping):
         # Older clients send the units next to the other fields.
-        scripts = {**(fields.get("alwayson_scripts") or {}), SCRIPT: {"args": fields.pop(UNITS)}}
-        fields = {**fields, "alwayson_scripts": scripts}
+        units = {SCRIPT: {"args": fields.pop(UNITS)}}
+        fields = {**fields, "alwayson_scripts": {**scripts, **units}}
     body = check_fields(model, with_infotext(fields))
     name = (body.script_name or "").strip().casefold()
     if name in ("", "none"):

@@ -11,7 +11,7 @@ from octabox.frontends.http.a1111.generation.schema import GenerationBody
 from octabox.frontends.http.a1111.generation.targets import Target
 from octabox.frontends.http.a1111.samplers import choice_of, flow_twin, is_default, label_of, without_prefix
 from octabox.schedulers.compatibility import COMPONENT, check_settings, schedule_timesteps
-from octabox.schedulers.names import resolve_scheduler
+from octabox.schedulers.names import resolve_scheduler, split_schedule
 from octabox.service.protocols import ModelService
 from octabox.types import SchedulerChoice
 
@@ -97,19 +97,43 @@ def sampling_of(models: ModelService, target: Target, name: str | None, schedule
         if not default:
             return Sampling(None, "", ("'scheduler' has no effect without 'sampler_name'.",))
         name = default
-    warnings: list[str] = []
-    if (found := models.scheduler_incompatibility(target.model, without_prefix(name))) is not None:
-        twin = flow_twin(name, known)
-        if twin is None or models.scheduler_incompatibility(target.model, twin) is not None:
-            label = label_of(default, known)
-            warnings.append(f"'sampler_name' {name!r} has no effect, {label} is used: {found.reason}")
-            return Sampling(None, label, tuple(warnings))
-        name = twin
+    return _compatible(models, target, name, schedule, label_of(default, known))
+
+
+def _compatible(models: ModelService, target: Target, name: str, schedule: str | None, default: str) -> Sampling:
+    """Return a sampler with its schedule, as far as they fit a model: else its form for flows, or that of the model.
+
+    Args:
+        models: The models of this server.
+        target: The pipeline of the request.
+        name: A name of the sampler, which may have a schedule at its end.
+        schedule: The schedule of the request.
+        default: The sampler of the model in the web UI.
+    """
+    known = models.catalog.schedulers
+    requested = name
+    bare, named = split_schedule(without_prefix(name), known)
+    if (found := _incompatibility(models, target, SchedulerChoice(bare))) is not None:
+        twin = flow_twin(bare, known)
+        if twin is None or _incompatibility(models, target, SchedulerChoice(twin)) is not None:
+            text = f"'sampler_name' {requested!r} has no effect, {default} is used: {found}"
+            return Sampling(None, default, (text,))
+        name, bare, schedule = twin, twin, named if is_default(schedule) else schedule
     choice = choice_of(name, schedule, known)
-    if (problem := _schedule_problem(models, target, choice)) is not None:
-        warnings.append(f"'scheduler' {schedule!r} has no effect: {problem}")
-        choice = SchedulerChoice(choice.name)
-    return Sampling(choice, label_of(choice.name, known), tuple(warnings))
+    if (problem := _schedule_problem(models, target, choice)) is None:
+        return Sampling(choice, label_of(choice.name, known))
+    warnings: tuple[str, ...] = ()
+    if not is_default(schedule):
+        warnings = (f"'scheduler' {schedule!r} has no effect: {problem}",)
+    elif named is not None:
+        warnings = (f"The schedule in 'sampler_name' {requested!r} has no effect: {problem}",)
+    return Sampling(SchedulerChoice(bare), label_of(bare, known), warnings)
+
+
+def _incompatibility(models: ModelService, target: Target, choice: SchedulerChoice) -> str | None:
+    """Return why a sampler cannot work with the pipeline of a request, as a sentence; None if it can."""
+    found = models.scheduler_incompatibility(target.model, choice, target.entry)
+    return None if found is None else f"{found.reason.removesuffix('.')}."
 
 
 def _default(models: ModelService, target: Target) -> str:
@@ -130,4 +154,4 @@ def _schedule_problem(models: ModelService, target: Target, choice: SchedulerCho
         schedule_timesteps(choice.name, resolved, entry, target.entry.family)
     except RequestError as error:
         return error.message
-    return None
+    return _incompatibility(models, target, choice)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from octabox.frontends.http.a1111.fields import Count, LenientModel, Number
+from octabox.frontends.http.a1111.fields import Count, LenientModel, Number, Unbounded
 from octabox.noise import MAX_SIDE
 
 #: The seed by which clients ask for one at random.
@@ -43,7 +43,7 @@ class GenerationBody(LenientModel):
     denoising_strength: Number = Field(0.75, ge=0, le=1, description="Strength of img2img, or of the second pass.")
     s_min_uncond: Number | None = Field(None, description="No effect.")
     s_churn: Number | None = Field(None, ge=0, description="Noise that each step adds, where the sampler has it.")
-    s_tmax: Number | None = Field(None, ge=0, description="Largest sigma at which it does.")
+    s_tmax: Unbounded | None = Field(None, ge=0, description="Largest sigma at which it does.")
     s_tmin: Number | None = Field(None, ge=0, description="Smallest sigma at which it does.")
     s_noise: Number | None = Field(None, ge=0, description="Scale of that noise.")
     override_settings: dict[str, Any] = Field(default_factory=dict, description="Options of this request alone.")

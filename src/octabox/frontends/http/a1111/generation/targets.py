@@ -64,6 +64,13 @@ class Target:
         return min(names, key=len, default="num_inference_steps")
 
     @property
+    def default_steps(self) -> int | None:
+        """The number of steps of a request without one; None if it is not known."""
+        parameter = self.entry.parameter(self.steps)
+        found = self.served.config.defaults.get(self.steps, parameter.default if parameter else None)
+        return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+
+    @property
     def guidance(self) -> str:
         """The parameter for classifier-free guidance."""
         return number_parameter(self.entry, *GUIDANCE) or GUIDANCE[-1]

@@ -6,15 +6,19 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import Field
+
 from octabox.catalog.signature import settable_parameters
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.extras.faces import find_restorer
+from octabox.frontends.http.a1111.fields import Count, LenientModel
 from octabox.frontends.http.a1111.generation.parsed import CLIENT_NAMES, ParsedRequest
 from octabox.frontends.http.a1111.generation.sampling import select_sampling
 from octabox.frontends.http.a1111.generation.schema import RANDOM, GenerationBody, ImageToImageBody
 from octabox.frontends.http.a1111.generation.targets import IMAGE_GUIDANCE, Target
 from octabox.frontends.http.a1111.generation.unsupported import FOREIGN, unsupported_warnings
-from octabox.frontends.http.a1111.options import Options, option_warnings
+from octabox.frontends.http.a1111.options import MAX_LAYER, Options, option_warnings
+from octabox.frontends.http.bodies import check_fields
 from octabox.noise import InitialNoise, Variation
 from octabox.service.conditions.lora import without_tags
 from octabox.service.planning import MAX_RANDOM_SEED
@@ -27,6 +31,12 @@ SYNTAX = "a1111"
 
 #: Forms of the field of another server for the layer of the text encoder.
 LAYER_FIELDS = ("clip_skip",)
+
+
+class LayerFields(LenientModel):
+    """The fields of other servers for the layer of the text encoder."""
+
+    clip_skip: Count | None = Field(None, le=MAX_LAYER, description="As `CLIP_stop_at_last_layers`.")
 
 
 def to_request(models: ModelService, body: GenerationBody, options: Options, target: Target) -> ParsedRequest:
@@ -46,8 +56,8 @@ def to_request(models: ModelService, body: GenerationBody, options: Options, tar
         secrets.randbelow(MAX_RANDOM_SEED) if each == RANDOM else each for each in (body.seed, body.subseed)
     )
     params, optional_params, extra_warnings = _params(body, target)
-    layer = _layer(body, options)
-    skipped, layer_warnings = _skipped_layers(target, layer)
+    layer, layer_warnings = _layer(body, options)
+    skipped, skip_warnings = _skipped_layers(target, layer)
     faces, face_warnings = _faces(models, body, options)
     noise, noise_warnings = _noise(body, options)
     if sampling.choice:
@@ -76,6 +86,7 @@ def to_request(models: ModelService, body: GenerationBody, options: Options, tar
         *option_warnings(body.override_settings),
         *extra_warnings,
         *layer_warnings,
+        *skip_warnings,
     )
     names = client_names(target) | {"workflow.noise": _noise_field(noise)}
     return ParsedRequest(request, target, sampling, seed, subseed, layer, warnings, names)
@@ -174,13 +185,22 @@ def _extension(body: GenerationBody, target: Target) -> tuple[dict[str, Any], li
     return found, [f"'{name[:60]}' has no effect: there is no such field." for name in rest]
 
 
-def _layer(body: GenerationBody, options: Options) -> int:
-    """Return the layer of the text encoder, counted from the end: that of the options, or that of SD.Next's field."""
-    for name in LAYER_FIELDS:
-        value = body.unknown.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and options.CLIP_stop_at_last_layers == 1:
-            return max(value, 1)
-    return options.CLIP_stop_at_last_layers
+def _layer(body: GenerationBody, options: Options) -> tuple[int, list[str]]:
+    """Return the layer of the text encoder, counted from the end, and a warning if a request has two.
+
+    It is that of the options, or that of SD.Next's field, in which 0 is the last one too.
+
+    Raises:
+        InvalidParameterError: The field is not a number.
+    """
+    option = options.CLIP_stop_at_last_layers
+    sent = {name: each for name, each in body.unknown.items() if name in LAYER_FIELDS}
+    value = check_fields(LayerFields, sent).clip_skip
+    if value is None or value in (option, 0, -1):
+        return option, []
+    if option != 1:
+        return option, [f"'clip_skip' {value} has no effect: 'CLIP_stop_at_last_layers' is {option}."]
+    return max(value, 1), []
 
 
 def _skipped_layers(target: Target, layer: int) -> tuple[dict[str, int], Iterator[str]]:
@@ -201,7 +221,7 @@ def image_params(body: ImageToImageBody, target: Target) -> dict[str, Any]:
     """Return the strength, and the guidance by the image, where the pipeline has one."""
     params: dict[str, Any] = {}
     if target.takes(STRENGTH) or body.has("denoising_strength"):
-        params[STRENGTH] = max(body.denoising_strength, 1 / body.steps)
+        params[STRENGTH] = max(body.denoising_strength, least_strength(body, target))
     if body.image_cfg_scale is not None:
         name = number_parameter(target.entry, *IMAGE_GUIDANCE) or IMAGE_GUIDANCE[0]
         params[name] = body.image_cfg_scale
@@ -210,6 +230,20 @@ def image_params(body: ImageToImageBody, target: Target) -> dict[str, Any]:
         if body.has(fields[name]):
             raise _same_parameter(fields[name], name)
     return {name: value for name, value in params.items() if name not in body.unknown}
+
+
+def least_strength(body: GenerationBody, target: Target) -> float:
+    """Return the strength that leaves one step of those that a pipeline runs."""
+    # A multiple of the steps may otherwise be rounded down to none.
+    return min((1 + 1e-6) / (requested_steps(body, target) or target.default_steps or body.steps), 1.0)
+
+
+def requested_steps(body: GenerationBody, target: Target) -> int | None:
+    """Return the number of steps of a request, by the name of the web UI or that of the pipeline; None without one."""
+    if body.has("steps"):
+        return body.steps
+    found = body.unknown.get(target.steps)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
 
 
 def mask_blur(body: ImageToImageBody) -> int | list[int]:

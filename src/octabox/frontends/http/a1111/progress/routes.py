@@ -32,7 +32,7 @@ def routes(callers: Callers, tasks: Tasks) -> APIRouter:
     def own_task(request: Request, task_id: str | None) -> Task | None:
         caller = caller_of(request)
         task = tasks.current(caller, task_id)
-        return task if task is not None and task.caller.name == caller.name else None
+        return task if task is not None and task.is_of(caller) else None
 
     @router.get("/sdapi/v1/progress")
     async def progress(request: Request, skip_current_image: bool = False, id_task: str | None = None) -> Response:
@@ -41,7 +41,8 @@ def routes(callers: Callers, tasks: Tasks) -> APIRouter:
         task = tasks.current(caller, id_task)
         if not skip_current_image:
             callers.note_poll(caller)
-        image = await as_base64(task.preview) if task and task.preview and not skip_current_image else None
+        shown = task.preview if task and task.is_of(caller) and not skip_current_image else None
+        image = await as_base64(shown) if shown else None
         return SafeJson(progress_to_json(task, image))
 
     @router.post("/sdapi/v1/interrupt")
@@ -71,9 +72,9 @@ def _add_internal(router: APIRouter, callers: Callers, tasks: Tasks) -> None:
         return SafeJson({})
 
     @router.get("/internal/pending-tasks")
-    async def pending() -> Response:
-        """Return the ids of the tasks that wait."""
-        waiting = tasks.waiting()
+    async def pending(request: Request) -> Response:
+        """Return the ids of the caller's tasks that wait."""
+        waiting = tasks.waiting(caller_of(request))
         return SafeJson({"size": len(waiting), "tasks": waiting})
 
     @router.post("/internal/progress")
@@ -114,7 +115,7 @@ async def task_to_json(task: Task | None, body: TaskBody, caller: Caller, *, end
     """Return the progress of a task as the web UI's own page reads it."""
     is_queued = task is not None and task.progress.phase == "queued"
     is_newer = task is not None and task.previews > body.id_live_preview
-    preview = task.preview if task and is_newer and body.live_preview and task.caller.name == caller.name else None
+    preview = task.preview if task and is_newer and body.live_preview and task.is_of(caller) else None
     return {
         "active": task is not None and not is_queued,
         "queued": is_queued,

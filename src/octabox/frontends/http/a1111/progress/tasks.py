@@ -68,6 +68,10 @@ class Task:
             self.preview, self.previews = progress.preview, self.previews + 1
         self.progress = progress
 
+    def is_of(self, caller: Caller) -> bool:
+        """Return whether a caller may see its images and end it: one with the same credentials, or at the same address."""
+        return self.caller.name == caller.name
+
     @property
     def fraction(self) -> float:
         """The fraction of the work that is done, from 0 to 1; just above 0 at the beginning, as 0 means idle."""
@@ -115,7 +119,7 @@ class Task:
         """
         if self.interrupted:
             return [None] * len(works)
-        self.batch, self.progress = start, Progress("queued")
+        self.batch, self.progress, self.preview = start, Progress("queued"), None
         self._cancelled.clear()
         running = [
             asyncio.ensure_future(work(partial(self.advance, index=start + index))) for index, work in enumerate(works)
@@ -145,7 +149,11 @@ class Task:
 
     def _end(self, index: int, _: asyncio.Task[Any]) -> None:
         """Count the end of a batch; the current one is the first that has not ended."""
+        was_current = self.is_current(index)
         if self._running.pop(index, None) is not None:
+            if was_current and not self.interrupted:
+                # The next batch has no preview yet. That of an interrupted one is part of the result.
+                self.preview = None
             self.batch += 1
             self.progress, self.skipped = Progress("queued"), False
 
@@ -187,12 +195,19 @@ class Tasks:
         return task_id in self._ended
 
     def current(self, caller: Caller, task_id: str | None = None) -> Task | None:
-        """Return the task of a caller that runs, else that waits longest; with an id, that task."""
+        """Return the task of a caller that runs, else that waits longest; with an id, that task.
+
+        Those of other sessions at its address, such as that of a client that drops its cookie, are the last choice.
+        """
         if task_id:
             return self.find(task_id)
         tasks = [task for task in self._active.values() if caller.matches(task.caller)]
-        return min(tasks, key=lambda task: (task.progress.phase == "queued", task.started), default=None)
+        return min(
+            tasks,
+            key=lambda task: (task.caller.session != caller.session, task.progress.phase == "queued", task.started),
+            default=None,
+        )
 
-    def waiting(self) -> list[str]:
-        """Return the ids of the tasks that wait."""
-        return [task.id for task in self._active.values() if task.progress.phase == "queued"]
+    def waiting(self, caller: Caller) -> list[str]:
+        """Return the ids of a caller's tasks that wait."""
+        return [task.id for task in self._active.values() if task.is_of(caller) and task.progress.phase == "queued"]

@@ -11,9 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import JobLostError, ResultExpiredError
-from octabox.service.jobs.record import JobQuery, MarkChange, Marks, Notices, StoredJob
+from octabox.service.jobs.record import JobQuery, Notices, StoredJob
 from octabox.service.jobs.store.schema.deliveries import add_notices, lock_batch
-from octabox.service.jobs.store.schema.rows import decode_marks, encode_marks, file_names, to_job
+from octabox.service.jobs.store.schema.rows import file_names, to_job
 from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
 from octabox.service.jobs.store.schema.tables import jobs, properties, run_times
 
@@ -78,27 +78,6 @@ def change(connection: Connection, job_id: str, values: Mapping[str, Any], serve
     """Change columns of a job of a server; return whether it is one that has not ended."""
     own = (jobs.c.id == job_id, jobs.c.server == server, jobs.c.ended.is_(None))
     return connection.execute(update(jobs).where(*own).values(**values)).rowcount > 0
-
-
-def mark(connection: Connection, job_id: str, index: int, change: MarkChange, size: int) -> None:
-    """Change the marks of an output of a job, of any server; one that is deleted does not count to the bytes any more.
-
-    Args:
-        connection: The connection.
-        job_id: The job.
-        index: Index of the output.
-        change: The change.
-        size: Bytes of the output.
-    """
-    found = select(jobs.c.marks, jobs.c.bytes).where(jobs.c.id == job_id).with_for_update()
-    row = connection.execute(found).first()
-    if row is None:
-        return
-    marks = decode_marks(row.marks)
-    before = marks.get(index, Marks())
-    after = marks[index] = change.apply(before)
-    left = max(row.bytes - size, 0) if after.deleted and not before.deleted else row.bytes
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(marks=encode_marks(marks), bytes=left))
 
 
 def queue_again(

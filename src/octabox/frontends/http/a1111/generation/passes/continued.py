@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from octabox.frontends.http.a1111.checkpoints import is_other
+from octabox.frontends.http.a1111.checkpoints import find_other
 from octabox.frontends.http.a1111.extras.upscale import enlarge_to
 from octabox.frontends.http.a1111.generation.passes.hires import DEFAULT_UPSCALER
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody, TextToImageBody
@@ -22,6 +22,7 @@ from octabox.frontends.http.bodies import check_fields
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png
 from octabox.media.regions import Size
+from octabox.service.protocols import ModelService
 from octabox.service.workflows.resize import LANCZOS, LATENT_FILTERS
 
 #: The sides of the result are multiples of this, which nearly all pipelines require.
@@ -45,7 +46,8 @@ async def continued(ctx: AppContext, body: TextToImageBody) -> tuple[ImageToImag
     steps = body.hr_second_pass_steps or body.steps
     if body.hr_second_pass_steps or body.has("steps"):
         # Diffusers runs only the fraction of the steps that the strength is.
-        fields["steps"] = max(1, round(steps / max(body.denoising_strength, 0.05)))
+        needed = max(1, round(steps / max(body.denoising_strength, 0.05)))
+        fields["steps"] = max(steps, min(needed, ctx.settings.max_steps))
     for name in ("prompt", "negative_prompt"):
         fields[name] = getattr(body, f"hr_{name}") or getattr(body, name)
     fields |= {name: getattr(body, each) for each, name in FIELDS.items() if getattr(body, each) is not None}
@@ -55,14 +57,15 @@ async def continued(ctx: AppContext, body: TextToImageBody) -> tuple[ImageToImag
         "width": enlarged.width,
         "height": enlarged.height,
         "init_images": [base64.b64encode(content).decode("ascii")],
-        "override_settings": {**body.override_settings, **_settings(body)},
+        "override_settings": {**body.override_settings, **await asyncio.to_thread(_settings, ctx.models, body)},
     }
     return check_fields(ImageToImageBody, {**fields, **changes, **body.unknown}), tuple(warnings)
 
 
-def _settings(body: TextToImageBody) -> Mapping[str, Any]:
+def _settings(models: ModelService, body: TextToImageBody) -> Mapping[str, Any]:
     """Return the options of the second pass: its model and its modules."""
-    settings: dict[str, Any] = {CHECKPOINT: body.hr_checkpoint_name} if is_other(body.hr_checkpoint_name) else {}
+    model = find_other(models, body.hr_checkpoint_name, "hr_checkpoint_name")
+    settings: dict[str, Any] = {CHECKPOINT: model} if model else {}
     names = requested_modules(body.hr_additional_modules)
     return {**settings, MODULES: names} if names else settings
 
@@ -76,7 +79,8 @@ async def _enlarged(ctx: AppContext, body: TextToImageBody, image: Image.Image, 
         if body.hr_upscaler:
             warnings.append(f"'hr_upscaler' {name!r} enlarges the pixels of 'firstpass_image', which has no latents.")
         found = LATENT_FILTERS[found].name.lower()
-    return await enlarge_to(ctx, found, image, _size(body, image.size), warnings)
+    field = "hr_resize_x" if body.hr_resize_x or body.hr_resize_y else "hr_scale"
+    return await enlarge_to(ctx, found, image, _size(body, image.size), warnings, field)
 
 
 def _size(body: TextToImageBody, size: Size) -> Size:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from octabox.errors import InvalidParameterError
+from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.frontends.http.a1111.checkpoints import find_other
 from octabox.frontends.http.a1111.generation.parsed import ParsedRequest, with_part, with_warnings
 from octabox.frontends.http.a1111.generation.sampling import Sampling, sampling_of
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, TextToImageBody
-from octabox.frontends.http.a1111.generation.targets import Target
+from octabox.frontends.http.a1111.generation.targets import Target, image_target
+from octabox.frontends.http.a1111.generation.translate import least_strength
 from octabox.frontends.http.a1111.modules import missing_warning, model_with, requested_modules
 from octabox.frontends.http.a1111.samplers import is_default
 from octabox.frontends.http.a1111.upscalers import find_upscaler
+from octabox.frontends.http.context import AppContext
+from octabox.prompts.styles import Style, apply_style, load_styles, select_styles
 from octabox.service.conditions.lora import without_tags
 from octabox.service.protocols import ModelService
 from octabox.service.workflows.resize import LANCZOS, LATENT_FILTERS
@@ -40,20 +43,33 @@ class SecondPass:
     warnings: tuple[str, ...] = ()
 
 
-def hires_pass(models: ModelService, target: Target, body: TextToImageBody, sampling: Sampling) -> SecondPass:
+def hires_pass(ctx: AppContext, target: Target, body: TextToImageBody, sampling: Sampling) -> SecondPass:
     """Return the second pass of a request.
+
+    Args:
+        ctx: Collaborators of the routes.
+        target: The pipeline of the first pass.
+        body: The body.
+        sampling: The sampler of the first pass.
 
     Raises:
         OctaboxError: There is no such model, upscaler or sampler.
     """
+    models = ctx.models
     model, module_warnings = _model(models, target, body)
+    second = second_target(models, model, target)
     steps = body.hr_second_pass_steps or (body.steps if body.has("steps") else None)
-    choice, warnings = _scheduler(models, target, body, sampling)
-    params, notes = _params(target, body)
+    # Another model may have the requested sampler that the first one lacks.
+    requested = body.sampler_index if is_default(body.sampler_name) else body.sampler_name
+    own = sampling.choice.name if sampling.choice else None
+    choice, warnings = _scheduler(models, second, body, requested if model else own)
+    params, notes = _params(second, body, _styles(ctx, body))
+    # The pipeline is asked for so many steps that those of the pass are left, which has a limit.
+    least = min(steps / ctx.settings.max_steps, 1.0) if steps else least_strength(body, second)
     settings = {
         "upscaler": find_upscaler(models, body.hr_upscaler or DEFAULT_UPSCALER, "hr_upscaler", latent=True) or LANCZOS,
         **_size(body),
-        "strength": max(body.denoising_strength, MIN_STRENGTH),
+        "strength": max(body.denoising_strength, MIN_STRENGTH, least),
         "steps": steps,
         "model": model,
         "scheduler": choice,
@@ -66,13 +82,31 @@ def hires_pass(models: ModelService, target: Target, body: TextToImageBody, samp
 
 def _model(models: ModelService, target: Target, body: TextToImageBody) -> tuple[str | None, tuple[str, ...]]:
     """Return the model of the second pass, if it is another one, and warnings about its modules."""
-    model = find_other(models, body.hr_checkpoint_name)
+    model = find_other(models, body.hr_checkpoint_name, "hr_checkpoint_name")
     names = requested_modules(body.hr_additional_modules)
     if not names:
         return model, ()
     found, missing = model_with(models, model or target.model, names)
     warnings = tuple(missing_warning(models, found, name, "hr_additional_modules") for name in missing)
     return (model if found == target.model else found), warnings
+
+
+def second_target(models: ModelService, model: str | None, first: Target) -> Target:
+    """Return the pipeline of the second pass; that of the first, if the model paints over no image."""
+    try:
+        return image_target(models, model or first.model)
+    except OctaboxError:
+        return first  # The workflow reports it.
+
+
+def _styles(ctx: AppContext, body: GenerationBody) -> list[Style]:
+    """Return the styles of a request, which apply to the prompts of both passes.
+
+    Raises:
+        InvalidParameterError: There is no such style.
+    """
+    names = [each for each in body.styles if each.strip()]
+    return select_styles(names, load_styles(ctx.settings.styles)) if names else []
 
 
 def refiner_part(models: ModelService, body: GenerationBody) -> dict[str, Any] | None:
@@ -82,7 +116,7 @@ def refiner_part(models: ModelService, body: GenerationBody) -> dict[str, Any] |
         InvalidParameterError: The fraction is missing.
         ModelNotFoundError: There is no such model.
     """
-    model = find_other(models, body.refiner_checkpoint)
+    model = find_other(models, body.refiner_checkpoint, "refiner_checkpoint")
     if model is None:
         return None
     if body.refiner_switch_at is None:
@@ -105,14 +139,19 @@ def _size(body: TextToImageBody) -> dict[str, Any]:
 
 
 def _scheduler(
-    models: ModelService, target: Target, body: TextToImageBody, sampling: Sampling
+    models: ModelService, target: Target, body: TextToImageBody, first: str | None
 ) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
-    """Return the sampler of the second pass, if it differs, and warnings about it."""
+    """Return the sampler of the second pass, if it differs, and warnings about it.
+
+    Args:
+        models: The models of this server.
+        target: The pipeline of the second pass.
+        body: The body.
+        first: The sampler of the first pass; None for that of the model.
+    """
     if is_default(body.hr_sampler_name) and is_default(body.hr_scheduler):
         return None, ()
-    name = body.hr_sampler_name
-    if is_default(name):
-        name = sampling.choice.name if sampling.choice else None
+    name = first if is_default(body.hr_sampler_name) else body.hr_sampler_name
     schedule = body.scheduler if is_default(body.hr_scheduler) else body.hr_scheduler
     found = sampling_of(models, target, name, schedule)
     warnings = tuple(
@@ -127,7 +166,7 @@ def scheduler_to_json(choice: SchedulerChoice | None) -> dict[str, Any] | None:
     return None if choice is None else {"name": choice.name, **choice.settings}
 
 
-def _params(target: Target, body: TextToImageBody) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _params(target: Target, body: TextToImageBody, styles: Sequence[Style]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the call parameters of the second pass that differ, and warnings about its prompts."""
     params: dict[str, Any] = {}
     warnings: list[str] = []
@@ -138,10 +177,11 @@ def _params(target: Target, body: TextToImageBody) -> tuple[dict[str, Any], tupl
         if not target.takes(name):
             warnings.append(f"'hr_{name}' has no effect: {target.entry.name} has no {name}.")
             continue
-        untagged, tagged = without_tags({name: text})
+        tagged = without_tags({name: text})[1]
         if tagged and tagged != without_tags({"prompt": body.prompt})[1]:
             warnings.append(f"The LoRAs in 'hr_{name}' have no effect: those of 'prompt' apply to both passes.")
-        params |= untagged
+        styled = apply_style(text, [getattr(each, name) for each in styles], f"hr_{name}")
+        params |= without_tags({name: styled})[0]
     for field, parameter in (("hr_cfg", target.guidance), ("hr_distilled_cfg", target.distilled_guidance)):
         value = getattr(body, field)
         if value is None:

@@ -38,7 +38,7 @@ async def prepared(
     if (width or height) and parsed.target.takes(*SIDES):
         params |= dict(zip(SIDES, sizes[0], strict=True))
     warnings = []
-    if body.resize_mode == STRETCH_LATENTS and not body.mask:
+    if body.resize_mode == STRETCH_LATENTS:
         warnings.append("'resize_mode' 3 resizes the image, not its latents.")
     parsed = with_warnings(with_params(parsed, optional_params=params), *warnings)
     if body.mask:

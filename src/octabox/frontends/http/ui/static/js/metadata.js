@@ -148,10 +148,13 @@ export function fromOctabox(metadata) {
 }
 
 /** Words of A1111's infotext, by the parameter of diffusers. */
-const NAMES = { Steps: "num_inference_steps", "CFG scale": "guidance_scale", "Denoising strength": "strength" };
+const NAMES = { Steps: "num_inference_steps", "CFG scale": "guidance_scale", "Image CFG scale": "image_guidance_scale", "Denoising strength": "strength" };
+
+/** The guidance of distilled models, next to which "CFG scale" is another parameter. */
+const DISTILLED = "Distilled CFG Scale";
 
 /** Those that are read in another way, or say nothing that a form could have. */
-const READ = new Set([...Object.keys(NAMES), "Size", "Seed", "Sampler", "Schedule type", "Model", "Model hash", "VAE", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "Version"]);
+const READ = new Set([...Object.keys(NAMES), DISTILLED, "Size", "Seed", "Sampler", "Schedule type", "Model", "Model hash", "VAE", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "Version"]);
 
 /**
  * Return the parameters of an infotext: the prompt, a line "Negative prompt: ...", and a line "Steps: 20, Sampler: ...".
@@ -168,6 +171,7 @@ export function fromInfotext(text) {
   if (negative) params.negative_prompt = negative.trim();
   const settings = Object.fromEntries([...last.matchAll(/([\w ]+): ("(?:\\.|[^"])*"|[^,]*)/g)].map(([, k, v]) => [k.trim(), v.trim()]));
   for (const [word, name] of Object.entries(NAMES)) if (settings[word]) params[name] = Number(settings[word]);
+  if (settings[DISTILLED]) Object.assign(params, { ...(settings["CFG scale"] && { true_cfg_scale: params.guidance_scale }), guidance_scale: Number(settings[DISTILLED]) });
   const [, width, height] = /^(\d+)x(\d+)$/.exec(settings.Size || "") || [];
   if (width) Object.assign(params, { width: Number(width), height: Number(height) });
   const seed = settings.Seed ? Number(settings.Seed) : null;

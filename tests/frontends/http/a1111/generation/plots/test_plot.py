@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import io
 import json
 from typing import Any
 
@@ -10,31 +13,13 @@ from PIL import Image
 
 from fakes import Server
 from octabox.errors import InvalidParameterError
-from octabox.frontends.http.a1111.generation.plot import Axis, Plot, draw_grid, parse_plot
+from octabox.frontends.http.a1111.generation.plots.plot import Axis, Plot, draw_grid, parse_plot
 from octabox.frontends.http.a1111.generation.schema import TextToImageBody
 
 
 def plot(*args: Any) -> Plot:
     """Return the plot of arguments."""
-    return parse_plot(TextToImageBody.model_validate({"script_args": list(args)}))
-
-
-@pytest.mark.parametrize(
-    ("text", "values"),
-    [
-        ("1, 2,3", ["1", "2", "3"]),
-        ("1-3", ["1", "2", "3"]),
-        ("1-7 (+3)", ["1", "4", "7"]),
-        ("3-1 (-1)", ["3", "2", "1"]),
-        ("0-1 [3]", ["0", "0.5", "1"]),
-        ("-1", ["-1"]),
-        ("4294967295", ["4294967295"]),
-        ("", [""]),
-    ],
-)
-def test_numbers(text: str, values: list[str]) -> None:
-    """Ranges are those of the web UI."""
-    assert values == list(plot("CFG Scale", text).axes[0].values)
+    return parse_plot(TextToImageBody.model_validate({"prompt": "a, b", "script_args": list(args)}))
 
 
 def test_axes_by_number_and_name() -> None:
@@ -45,7 +30,9 @@ def test_axes_by_number_and_name() -> None:
     assert [("2", "Euler", "a, b"), ("4", "Euler", "a, b")] == found.cells()[:2]
 
 
-@pytest.mark.parametrize("args", [("Colour", "1"), ("Steps", "many"), ("Steps", "1-200"), (99, "1")])
+@pytest.mark.parametrize(
+    "args", [("Colour", "1"), ("Steps", "many"), ("Steps", "1-200"), (99, "1"), ("Prompt S/R", "star, moon")]
+)
 def test_bad_arguments(args: tuple[Any, ...]) -> None:
     """Each is an error of the request."""
     with pytest.raises(InvalidParameterError):
@@ -60,6 +47,54 @@ def test_grid() -> None:
     assert (20, 60) == draw_grid(Plot(axes, {"draw_legend": False}), images).size
     assert (140, 76) == draw_grid(Plot(axes, {"draw_legend": True}), images).size
     assert (23, 66) == draw_grid(Plot(axes, {"draw_legend": False, "margin_size": 3}), images).size
+
+
+def test_a_search_may_be_for_what_another_axis_puts_there() -> None:
+    """The prompt has it in some combinations."""
+    found = plot("Prompt S/R", "a, star", [], "Prompt S/R", "star, moon", [])
+
+    assert ("star", "moon") == found.axes[1].values
+
+
+async def test_a_skipped_image_leaves_its_place_blank() -> None:
+    """The others are at the places of their values."""
+    axes = (Axis("Steps", ("1", "2")), Axis("Seed", ("1", "2")), Axis("Nothing"))
+    images = [Image.new("RGB", (2, 2), "red"), None, Image.new("RGB", (2, 2), "lime"), None]
+    grid = draw_grid(Plot(axes, {"draw_legend": False}), images)
+    colours = [grid.getpixel(place) for place in ((0, 0), (2, 0), (0, 2), (2, 2))]
+    server = Server()
+    server.generations.hang = True
+    body = {
+        "prompt": "x",
+        "seed": 9,
+        "script_name": "X/Y/Z plot",
+        "script_args": ["Seed", "70,90", [], *[""] * 6, False],
+    }
+    running = asyncio.create_task(server.http.post("/sdapi/v1/txt2img", json=body))
+    await asyncio.wait_for(server.generations.begun.wait(), 30)
+    server.generations.hang = False
+    await server.http.post("/sdapi/v1/skip")
+    answer = (await asyncio.wait_for(running, 30)).json()
+    plotted = Image.open(io.BytesIO(base64.b64decode(answer["images"][0])))
+
+    assert [(255, 0, 0), (255, 255, 255), (0, 255, 0), (255, 255, 255)] == colours
+    assert [(255, 255, 255), (90, 0, 0)] == [plotted.getpixel((side, 8)) for side in (8, 24)]
+
+
+async def test_seeds_at_random_are_the_same_for_all() -> None:
+    """That of the variation too, and those of an axis; a flag turns it off."""
+    server = Server()
+    axes = ["Var. strength", "0.1,0.2", [], *[""] * 6]
+    for args in (axes, [*axes, True, False, False, True]):
+        body = {"prompt": "x", "script_name": "X/Y/Z plot", "script_args": args}
+        await server.http.post("/sdapi/v1/txt2img", json=body)
+    varied = [(each.seed, each.variation and each.variation.seed) for each in server.generations.requests]
+    columns = plot("Seed", "-1,5", [], "Steps", "1,2", []).axes[0].values
+
+    assert varied[0] == varied[1]
+    assert varied[2] != varied[3]
+    assert "-1" not in columns
+    assert "5" == columns[1]
 
 
 async def test_a_plot_over_fakes() -> None:

@@ -7,22 +7,19 @@ import io
 import itertools
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from octabox.errors import InvalidParameterError
+from octabox.frontends.http.a1111.generation.plots.values import MAX_CELLS, fixed_seeds, parse_orders, parse_values
 from octabox.frontends.http.a1111.generation.schema import RANDOM, GenerationBody, ImageToImageBody
 from octabox.frontends.http.a1111.options import CHECKPOINT, RESTORER, VAE
 from octabox.frontends.http.a1111.scripts import AXES, FLAGS, axis_name
 from octabox.frontends.http.bodies import check_fields
 from octabox.service.planning import MAX_RANDOM_SEED
-
-#: Maximum number of combinations.
-MAX_CELLS = 100
 
 #: Maximum pixels between images.
 MAX_MARGIN = 500
@@ -30,26 +27,17 @@ MAX_MARGIN = 500
 #: Height of a line of the legend, and width of its column, in pixels.
 LINE, COLUMN = 16, 120
 
-#: Axes whose values are numbers, which may be ranges.
-NUMBERS = frozenset({"Seed", "Var. seed", "Var. strength", "Steps", "Hires steps", "CFG Scale", "Image CFG Scale"}) | {
-    "Eta",
-    "Clip skip",
-    "Denoising",
-    *("Sigma Churn", "Sigma min", "Sigma max", "Sigma noise", "Initial noise multiplier", "Refiner switch at"),
-}
-
 #: Options by the names of axes.
 OPTIONS = {"Checkpoint name": CHECKPOINT, "Clip skip": "CLIP_stop_at_last_layers", "VAE": VAE}
 
 #: Values of the axis of faces that name no model.
 SWITCHES = {"true": True, "false": False, "none": False, "": False}
 
+#: The axis whose values replace its first one in the prompts, and those of seeds.
+SEARCH, SEEDS = "Prompt S/R", ("Seed", "Var. seed")
+
 #: Fields that values of axes change in part.
 CHANGED = ("prompt", "negative_prompt", "styles")
-
-_NUMBER = r"\s*([+-]?\d+(?:\.\d*)?)\s*"
-_RANGE = re.compile(rf"{_NUMBER}-{_NUMBER}(?:\(([+-]\d+(?:\.\d*)?)\s*\))?\s*")
-_COUNT = re.compile(rf"{_NUMBER}-{_NUMBER}\[(\d+)\s*\]\s*")
 
 Body = TypeVar("Body", bound=GenerationBody)
 
@@ -119,11 +107,14 @@ def parse_plot(body: GenerationBody) -> Plot:
         kind, text, selected = ([*args, *[None] * 9])[start : start + 3]
         name = axis_name(kind, is_img2img=is_img2img)
         values = tuple(map(str, selected)) if isinstance(selected, list) else ()
-        values = values or _values(name, str(text or ""))
-        values = _orders(values) if name == "Prompt order" else values
+        values = values or parse_values(name, str(text or ""))
+        values = parse_orders(values) if name == "Prompt order" else values
         axes.append(Axis(name, values if name != "Nothing" and values else ("",)))
-    flags = dict(zip(FLAGS, args[9:], strict=False))
-    plot = Plot((axes[0], axes[1], axes[2]), {**FLAGS, **flags})
+    flags = {**FLAGS, **dict(zip(FLAGS, args[9:], strict=False))}
+    _check_searches(axes, body)
+    if not flags["no_fixed_seeds"]:
+        axes = [replace(each, values=fixed_seeds(each.values)) if each.name in SEEDS else each for each in axes]
+    plot = Plot((axes[0], axes[1], axes[2]), flags)
     if len(plot.cells()) > MAX_CELLS:
         raise InvalidParameterError(
             f"A plot may have 1 to {MAX_CELLS} images, not {len(plot.cells())}.", parameter="script_args"
@@ -131,23 +122,21 @@ def parse_plot(body: GenerationBody) -> Plot:
     return plot
 
 
-def _values(name: str, text: str) -> tuple[str, ...]:
-    """Return the values of an axis: separated by commas, with ranges if they are numbers."""
-    parts = [part.strip() for part in next(csv.reader(io.StringIO(text), skipinitialspace=True), [])]
-    if name not in NUMBERS:
-        return tuple(parts)
-    numbers = (number for part in parts if part for number in _range(part))
-    return tuple(str(int(number)) if number.is_integer() else f"{number:g}" for number in numbers)
+def _check_searches(axes: Sequence[Axis], body: GenerationBody) -> None:
+    """Check that what axes search for is in a prompt, or in what another axis replaces a part of it by.
 
-
-def _orders(parts: Sequence[str]) -> tuple[str, ...]:
-    """Return all orders of parts of a prompt, each as a line of comma-separated values."""
-    found = []
-    for order in itertools.islice(itertools.permutations(parts), MAX_CELLS + 1):
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(order)
-        found.append(line.getvalue())
-    return tuple(found)
+    Raises:
+        InvalidParameterError: It is not, so that all images would be equal.
+    """
+    searches = [axis for axis in axes if axis.name == SEARCH]
+    for axis in searches:
+        others = (value for each in searches if each is not axis for value in each.values)
+        if not any(axis.values[0] in text for text in (body.prompt, body.negative_prompt, *others)):
+            raise InvalidParameterError(
+                f"'{SEARCH}' has not found {axis.values[0][:60]!r} in the prompt or the negative prompt.",
+                hint="Its first value is the text that the others replace.",
+                parameter="script_args",
+            )
 
 
 def _in_order(text: str, line: str) -> str:
@@ -156,27 +145,6 @@ def _in_order(text: str, line: str) -> str:
     rest = iter(parts)
     pattern = "|".join(re.escape(each) for each in sorted(parts, key=len, reverse=True) if each)
     return re.sub(pattern, lambda match: next(rest, match[0]), text, count=len(parts)) if pattern else text
-
-
-def _range(text: str) -> Iterator[float]:
-    """Yield the numbers of a range: ``1-5``, ``1-5 (+2)``, ``0-10 [5]``, or one number.
-
-    Raises:
-        InvalidParameterError: The text is not a range.
-    """
-    if match := _COUNT.fullmatch(text):
-        yield from np.linspace(float(match[1]), float(match[2]), min(int(match[3]), MAX_CELLS + 1)).tolist()
-        return
-    if match := _RANGE.fullmatch(text):
-        start, end, step = float(match[1]), float(match[2]), float(match[3] or 1)
-        count = int((end - start) / step + 1e-6) + 1 if step and (end - start) * step >= 0 else 0
-        yield from (start + index * step for index in range(min(count, MAX_CELLS + 1)))
-        return
-    try:
-        yield float(text)
-    except ValueError:
-        hint = "Separate values by commas, such as 1, 2, 3, or write a range such as 1-5 (+2)."
-        raise InvalidParameterError(f"'{text[:60]}' is not a number.", hint=hint, parameter="script_args") from None
 
 
 def cell_body(body: Body, plot: Plot, values: Sequence[str], index: int = 0) -> Body:
@@ -205,12 +173,12 @@ def cell_body(body: Body, plot: Plot, values: Sequence[str], index: int = 0) -> 
     sent = {name: getattr(body, name) for name in body.model_fields_set if name in type(body).model_fields}
     fields = {**sent, **body.unknown, **changes, "override_settings": settings}
     made, offset = check_fields(type(body), fields), plot.seed_offset(index)
-    return _with_seed(made, made.seed + offset) if offset and made.seed != RANDOM else made
+    return _with_seeds(made, seed=made.seed + offset) if offset and made.seed != RANDOM else made
 
 
 def _change(axis: Axis, value: str, now: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that a value of an axis changes which is not the value of a field itself."""
-    if axis.name == "Prompt S/R":
+    if axis.name == SEARCH:
         return {name: now[name].replace(axis.values[0], value) for name in ("prompt", "negative_prompt")}
     if axis.name == "Prompt order":
         return {"prompt": _in_order(now["prompt"], value)}
@@ -222,16 +190,17 @@ def _change(axis: Axis, value: str, now: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_fixed_seed(body: Body, plot: Plot) -> Body:
-    """Return a request whose seed is the same for all combinations, unless the plot has other settings."""
-    if body.seed != RANDOM or plot.flags["no_fixed_seeds"]:
+    """Return a request whose seeds are the same for all combinations, unless the plot has other settings."""
+    if plot.flags["no_fixed_seeds"]:
         return body
-    return _with_seed(body, secrets.randbelow(MAX_RANDOM_SEED))
+    missing = [name for name in ("seed", "subseed") if getattr(body, name) == RANDOM]
+    return _with_seeds(body, **{name: secrets.randbelow(MAX_RANDOM_SEED) for name in missing})
 
 
-def _with_seed(body: Body, seed: int) -> Body:
-    """Return a request with another seed."""
-    copy = body.model_copy(update={"seed": seed})
-    copy.model_fields_set.add("seed")
+def _with_seeds(body: Body, **seeds: int) -> Body:
+    """Return a request with other seeds."""
+    copy = body.model_copy(update=seeds)
+    copy.model_fields_set.update(seeds)
     return copy
 
 
@@ -242,10 +211,10 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def draw_grid(plot: Plot, images: Sequence[Image.Image]) -> Image.Image:
-    """Return the grid of the images of all combinations, with the values next to them."""
+def draw_grid(plot: Plot, images: Sequence[Image.Image | None]) -> Image.Image:
+    """Return the grid of the images of all combinations, with the values next to them; None leaves a place blank."""
     x, y, z = plot.axes
-    width, height = (max(sides) for sides in zip(*(each.size for each in images), strict=True))
+    width, height = (max(sides) for sides in zip(*(each.size for each in images if each is not None), strict=True))
     has_legend = bool(plot.flags["draw_legend"])
     left, top = (COLUMN, LINE) if has_legend else (0, 0)
     rows = len(y.values) * len(z.values)
@@ -255,6 +224,8 @@ def draw_grid(plot: Plot, images: Sequence[Image.Image]) -> Image.Image:
     draw = ImageDraw.Draw(grid)
     for index, image in enumerate(images):
         row, column = divmod(index, len(x.values))
+        if image is None:
+            continue
         grid.paste(image, (left + column * (width + margin), top + row * (height + margin)))
     if has_legend:
         for column, value in enumerate(x.values):

@@ -1,0 +1,1 @@
+"""The script X/Y/Z plot."""

@@ -1,0 +1,42 @@
+"""The guidance of a call, and what a second pass has of its own, in the words of the AUTOMATIC1111 web UI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from octabox.media.metadata.infotext import format_infotext, parse_infotext
+
+
+@pytest.mark.parametrize(
+    "hires",
+    [
+        {"model": "other", "scheduler": {"name": "DDIM"}},
+        {"scheduler": {"name": "DPM++ 2M", "schedule": "Karras"}, "params": {"prompt": "a: b, c\nd"}},
+        {"params": {"negative_prompt": "n", "guidance_scale": 2.0}},
+        {"params": {"true_cfg_scale": 2.0, "guidance_scale": 3.0}},
+    ],
+)
+def test_a_second_pass_is_read_back(hires: dict[str, Any]) -> None:
+    """Its model, its scheduler and its call parameters."""
+    part = {"upscaler": "lanczos", "scale": 2.0, "strength": 0.5, **hires}
+    text = format_infotext({"params": {"prompt": "x"}, "seed": 1, "workflow": {"hires": part}})
+
+    assert part == parse_infotext(text)["workflow"]["hires"]
+
+
+@pytest.mark.parametrize(
+    ("params", "pairs"),
+    [
+        ({"guidance_scale": 7.0}, "CFG scale: 7.0"),
+        ({"true_cfg_scale": 2.0, "guidance_scale": 3.5}, "CFG scale: 2.0, Distilled CFG Scale: 3.5"),
+        ({"image_guidance_scale": 1.5}, "Image CFG scale: 1.5"),
+    ],
+)
+def test_guidance(params: dict[str, float], pairs: str) -> None:
+    """A pipeline may have that of distilled models next to classifier-free guidance, or one of the image."""
+    text = format_infotext({"params": {"prompt": "x", "num_inference_steps": 4, **params}, "seed": 1, "model": "m"})
+
+    assert pairs in text
+    assert {"prompt": "x", "num_inference_steps": 4, **params} == parse_infotext(text)["params"]
