@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,17 @@ class LoadRequest:
     quantization: Mapping[str, Any] | None = None
     folder: Path | None = None
     warnings: tuple[str, ...] = ()
+
+    def with_defaults_of_fields(self, parameters: Collection[str]) -> LoadRequest:
+        """Return the request with those defaults of fields and variables that the pipelines have; options are kept.
+
+        Args:
+            parameters: Call parameters of all pipelines that run on the weights.
+        """
+        defaults = {
+            name: each for name, each in self.config.defaults.items() if name in self.options or name in parameters
+        }
+        return replace(self, config=self.config.model_copy(update={"defaults": defaults}))
 
 
 def resolve_components(request: LoadRequest, pipeline: PipelineEntry, parameters: Collection[str]) -> LoadRequest:
