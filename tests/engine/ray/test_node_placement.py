@@ -140,3 +140,13 @@ def test_shares_of_an_accelerator_add_up() -> None:
 
     assert place is not None
     assert 2 == len(place.evicted)
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_whole_accelerators_that_others_hold(count: int) -> None:
+    """They are those that nothing of this server is on, so that what is idle there still makes room."""
+    held = {"idle": HeldPlace("x", "a", {"GPU": 0.5}, "0")}
+    place = choose_node("m", GPU, {"a": {"GPU": 0.5}}, held, residents(Resident("idle")), {"a": count})
+
+    assert place is not None
+    assert ("idle",) == place.evicted

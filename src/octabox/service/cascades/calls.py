@@ -145,7 +145,7 @@ def cascade_call(call: Call, cascade: str, stages: Sequence[StageCall], parts: S
 def _described(part: StagePart, link: StageLink | None) -> dict[str, Any] | None:
     """Return the settings of a request for a stage without files; None for no settings."""
     params = [] if link is None else link.entry.parameters
-    files = {each.name for each in params if each.is_file}
+    files = {each.name for each in params if each.is_file or each.fields}
     kept = {name: value for name, value in part.params.items() if name not in files}
     described = {"scheduler": part.scheduler, "params": kept}
     return {name: each for name, each in described.items() if each} or None

@@ -57,6 +57,19 @@ def test_a_request_that_was_served_is_served_again(record: MemoryRecord, availab
         known.select(4 * SIZE, round(available * GB), "flux")
 
 
+def test_a_request_that_has_run_out_of_memory_is_refused(record: MemoryRecord) -> None:
+    """In the last mode, as long as the device has no more; its peak was what there was, and says nothing."""
+    known = predictor(record)
+    known.select(SIZE, 10 * GB, "flux")
+    known.add_failure("group_offload", SIZE, 10 * GB)
+    record.add_call(SIZE, round(8.7 * GB))
+
+    with pytest.raises(OutOfMemoryError, match="even in the mode group_offload") as raised:
+        known.select(SIZE, 10 * GB, "flux")
+    assert (raised.value.requested or 0) > (raised.value.free or 0)
+    assert "group_offload" == known.select(SIZE, 12 * GB, "flux")[0].mode
+
+
 @pytest.mark.parametrize(
     ("mode", "peak", "used"),
     [

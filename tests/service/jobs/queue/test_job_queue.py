@@ -243,7 +243,7 @@ async def test_a_job_of_several_calls_is_one_run(house: House) -> None:
 
     assert ("in_progress", "queued") == shown
     assert ["a"] == runs.order
-    assert ("completed", 1000.0) == (job.status, job.started)
+    assert ("completed", 1000.0, 1) == (job.status, job.started, job.attempts)
     assert 10.0 == house.queue._times.seconds("demo")
 
 

@@ -68,12 +68,15 @@ class MemoryPredictor:
 
     def decide(self, size: int, available: int) -> Decision:
         """Return the mode that fits a call, without those in which memory has run out with as little."""
-        failed = {
+        return decide(self._sizes, self.working(size), available, self._device, self._failed(size, available))
+
+    def _failed(self, size: int, available: int) -> set[str]:
+        """Return the modes in which memory has run out for a call that was no larger, with as little."""
+        return {
             mode
             for mode, (failed_size, before) in self._failures.items()
             if size >= failed_size and available <= before * RECOVERED
         }
-        return decide(self._sizes, self.working(size), available, self._device, failed)
 
     def select(self, size: int, available: int, model: str) -> tuple[Decision, list[str]]:
         """Return the mode for the next call, and warnings: it fits the last calls too, unless none does.
@@ -91,9 +94,12 @@ class MemoryPredictor:
         decision = self.decide(largest, available)
         if largest != size and not decision.fits:
             decision = self.decide(size, available)
-        needed = self._sizes.needed(decision.mode, self._record.learned.least_bytes(size))
-        if not decision.fits and self._record.learned.working and needed > available:
-            raise _too_large(replace(decision, needed=needed), model, self._device)
+        if not decision.fits and self._record.learned.working:
+            if decision.mode in self._failed(size, available):
+                raise _too_large(decision, model, self._device)
+            needed = self._sizes.needed(decision.mode, self._record.learned.least_bytes(size))
+            if needed > available:
+                raise _too_large(replace(decision, needed=needed), model, self._device)
         return decision, warnings
 
     def members(self, mode: str, size: int, available: int, limit: int) -> int:

@@ -54,10 +54,14 @@ class JobRecorder:
 
     def advance(self, job: StoredJob, progress: Progress) -> None:
         """Record the progress of a job, and publish it with its preview; the start of a run is stored, to be counted."""
-        was_waiting = job.status == "queued"
+        status, was_running = job.status, job.is_running
         job.advance(progress)
         log = self._live.log(job)
-        if was_waiting and job.status == "in_progress":
+        if job.status != status and not job.is_running:
+            # A download is no run yet, and the job may wait after it.
+            self._change(job, status=job.status)
+            log.publish()
+        if job.is_running and not was_running:
             job.started, job.attempts = self._clock(), job.attempts + 1
             if self._observer and job.attempts == 1:
                 self._observer.observe_job_wait(job.request.model, max(job.started - job.created, 0.0))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+#: Names of functions that change their first argument, by torch's convention and by Python's operators.
+INPLACE = re.compile(r"(?<!_)_$|^__(?:set|del)item__$|^__i\w+__$")
 
 
 class BorrowedWeights(TorchFunctionMode):
@@ -39,7 +43,7 @@ class BorrowedWeights(TorchFunctionMode):
         tensors = [each for each in tree_flatten((args, options))[0] if isinstance(each, torch.Tensor)]
         offloaded = [self._is_offloaded(each) for each in tensors]
         on_device = any(each.device == self._device for each in tensors)
-        changed = args[:1] if name.endswith("_") else ()
+        changed = args[:1] if INPLACE.search(name) else ()
         if len(tensors) > 1 and any(offloaded) and (on_device or (all(offloaded) and not changed)):
             # A copy of what the function changes would be lost.
             rest, options = tree_map(self._copy_to_device, (args[len(changed) :], options))
