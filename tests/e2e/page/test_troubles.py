@@ -47,9 +47,9 @@ def test_many_jobs_that_wait_leave_the_page_its_connections(tab: Tab) -> None:
 def test_a_request_that_is_refused_while_another_runs(tab: Tab) -> None:
     """The error is at its field at once, though the first request is still shown."""
     run_long(tab)
-    tab.page.fill("#field-width", "130")
+    tab.page.fill("#field-num_inference_steps", "0")
     tab.send()
-    tab.page.wait_for_selector("#field-width-note:has-text('multiple of 8')")
+    tab.page.wait_for_selector("#field-num_inference_steps-note")
     assert "in_progress" == tab.page.get_attribute("octabox-create .result", "data-state")
     tab.page.keyboard.press("Escape")
     tab.page.wait_for_selector("octabox-create .result[data-state=cancelled]", timeout=PATIENCE)
@@ -115,7 +115,7 @@ def test_the_address_is_that_of_the_screen(tab: Tab) -> None:
 
     schema = httpx.get(f"{tab.url}/v1/models/demo/schema", trust_env=False, timeout=PATIENCE).json()
     late: list[Any] = []
-    tab.page.route("**/v1/models/late/schema*", late.append)
+    tab.page.route("**/v1/models/late/schema*", lambda route: late.append(route))
     create = "document.querySelector('octabox-create')"
     tab.page.evaluate(f"() => {{ {create}.choose('late'); {create}.choose('demo'); }}")
     tab.until(f"{create}.fields.length > 0 && {create}.tasks.length > 0")

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from octabox.errors import OctaboxError
 from octabox.service.jobs import errors as job_errors
-from octabox.types import Generation, GenerationRequest
+from octabox.types import Generation, GenerationRequest, Source
 
 #: Length of a text from which on it is a file: an image in base64 would slow down every scan of the table.
 LONG_TEXT = 16 * 1024
@@ -73,14 +73,21 @@ def decode_request(text: str, places: list[FilePlace], read: Callable[[str], byt
 
 def without_content(request: GenerationRequest) -> GenerationRequest:
     """Return a request as a job shows it: its media have names and no content, and no value is longer than `LONG_TEXT`."""
-    media = dict.fromkeys([*request.inputs], ())
-    kept = dict[str, dict[str, Any]]()
-    for field in ("params", "optional_params"):
-        values = getattr(request, field)
-        kept[field] = {name: value for name, value in values.items() if _length(value) <= LONG_TEXT}
-        media |= dict.fromkeys(values.keys() - kept[field].keys(), ())
-    workflow = {name: part for name, part in request.workflow.items() if _length(part) <= LONG_TEXT}
-    return dataclasses.replace(request, **kept, inputs=media, workflow=workflow, written={})
+
+    def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if _length(value) <= LONG_TEXT}
+
+    params, optional, workflow = map(kept, (request.params, request.optional_params, request.workflow))
+    names = [*request.inputs, *request.params, *request.optional_params]
+    media: dict[str, tuple[Source, ...]] = {name: () for name in names if name not in params and name not in optional}
+    changes: dict[str, Any] = {
+        "params": params,
+        "optional_params": optional,
+        "inputs": media,
+        "workflow": workflow,
+        "written": {},
+    }
+    return dataclasses.replace(request, **changes)
 
 
 def describe_row(text: str, places: list[FilePlace]) -> GenerationRequest | None:
