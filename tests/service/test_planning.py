@@ -131,6 +131,14 @@ def test_none_means_not_given() -> None:
     assert {"latents", "image"}.isdisjoint(found.runs[0][0])
 
 
+def test_an_optional_value_that_is_none_changes_nothing_of_ours() -> None:
+    """Clients send what they have not set; null is a value only for parameters of callers that have another default."""
+    wishes = dict.fromkeys(("output_type", "return_dict", "generator", "callback_on_step_end", "guidance_scale"))
+    runs = planned(prompt="x", optional_params=wishes).runs
+
+    assert {"guidance_scale": None} == {name: each for name, each in runs[0][0].items() if name in wishes}
+
+
 def test_a_needed_file_that_is_none_is_missing() -> None:
     """That is all that is said of it."""
     error = refused(model("StableDiffusionImg2ImgPipeline"), prompt="x", image=None, task="image-to-image")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox.catalog.conditions.ip_adapter import NAME_PART, add_scale_parameter
-from octabox.catalog.entries import Parameter, PipelineEntry, SchedulerEntry
+from octabox.catalog.entries import INTERNAL_KINDS, Parameter, PipelineEntry, SchedulerEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import is_one_each, validate
 from octabox.catalog.tasks import CONTROL_COMPONENTS
@@ -108,7 +108,10 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
 
 def _has_effect(parameter: Parameter, value: object) -> bool:
     """Return whether an optional value is other than none at all: null is, for a parameter with another default."""
-    return value is not None or not (parameter.required or parameter.is_file or parameter.default is None)
+    if value is not None:
+        return True
+    may_be_none = not (parameter.required or parameter.is_file or parameter.default is None)
+    return may_be_none and parameter.kind not in INTERNAL_KINDS
 
 
 def _choose_pipeline(

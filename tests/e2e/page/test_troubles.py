@@ -47,9 +47,9 @@ def test_many_jobs_that_wait_leave_the_page_its_connections(tab: Tab) -> None:
 def test_a_request_that_is_refused_while_another_runs(tab: Tab) -> None:
     """The error is at its field at once, though the first request is still shown."""
     run_long(tab)
-    tab.page.fill("#field-width", "130")
+    tab.page.fill("#field-num_inference_steps", "0")
     tab.send()
-    tab.page.wait_for_selector("#field-width-note:has-text('multiple of 8')")
+    tab.page.wait_for_selector("#field-num_inference_steps-note")
     assert "in_progress" == tab.page.get_attribute("octabox-create .result", "data-state")
     tab.page.keyboard.press("Escape")
     tab.page.wait_for_selector("octabox-create .result[data-state=cancelled]", timeout=PATIENCE)

@@ -98,7 +98,7 @@ def _rooms(resources: Resources, left: Resources, there: Mapping[str, HeldPlace]
     held = [*on_card.values(), *({} for _ in range(count - len(on_card)))]
     shares = [sum(place.resources.get("GPU", 0.0) for place in each.values()) for each in held]
     rooms = [_Room({**left, "GPU": 1.0 - share}, each) for share, each in zip(shares, held, strict=True)]
-    # What other servers and replicas that start hold is on cards that are not known: whole ones, and Ray fills up the fullest first.
+    # What other servers and replicas that start hold is on cards that are not known. Ray fills up the fullest first.
     unknown = count - sum(shares) - left.get("GPU", 0.0)
     for room in rooms:
         if unknown >= 1 and not room.held:

@@ -11,10 +11,13 @@ import yaml
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.signature import json_schema
 from octabox.config.model import ModelConfig
+from octabox.frontends.http.native.generations.responses import job_to_json
 from octabox.frontends.http.native.generations.schema import body_schema
 from octabox.service.bounds import Limits
 from octabox.service.forms.hints import add_form_hints
 from octabox.service.forms.model_sizes import ModelSizes
+from octabox.service.jobs import StoredJob
+from octabox.types import GenerationRequest
 from page_scripts import copy_scripts, run
 
 #: Text settings of a node without a browser.
@@ -121,6 +124,41 @@ def test_large_requests_are_sent_in_parts(scripts: Path) -> None:
     )
 
     assert [[1, 2], [3, 4], [5]] == run(scripts, code)
+
+
+def test_requests_that_are_withdrawn_are_not_sent(scripts: Path) -> None:
+    """What is on its way is cancelled once the server has it, and what is to follow stays here."""
+    code = (
+        BROWSER
+        + """
+    const { runs } = await import('./js/runs.js');
+    const { Run } = await import('./js/run.js');
+    const made = [1, 2, 3].map((id) => new Run({ model: "m", id, image: "x".repeat(9_000_000) }));
+    const asked = [];
+    globalThis.localStorage = { getItem: () => null };
+    globalThis.fetch = async (url, { method }) => {
+      asked.push(`${method} ${new URL(url, "http://x").pathname}`);
+      if (asked.length === 1) runs.withdraw(...made);
+      const status = String(url).includes("cancel") ? "cancelled" : "queued";
+      return Response.json({ id: "a", status });
+    };
+    runs.plan = () => {};
+    await runs.submit(...made);
+    console.log(JSON.stringify([asked, made.map((each) => each.state)]));"""
+    )
+
+    assert [["POST /v1/jobs", "POST /v1/jobs/a/cancel"], ["cancelled"] * 3] == run(scripts, code)
+
+
+def test_a_job_of_the_server_names_its_files(scripts: Path) -> None:
+    """Those that only it has, by the field of its routes."""
+    job = StoredJob(GenerationRequest("m", params={"prompt": "a"}, inputs={"image": ()}, id="a"), 0.0)
+    code = """
+    import { Run } from './js/run.js';
+    const run = Run.of(value);
+    console.log(JSON.stringify([run.id, run.body.params, run.files]));"""
+
+    assert ["a", {"prompt": "a"}, ["image"]] == run(scripts, BROWSER + code, job_to_json(job, "http://localhost/"))
 
 
 def test_a_gallery_whose_last_job_is_deleted_meanwhile(scripts: Path) -> None:

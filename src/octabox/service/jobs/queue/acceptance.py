@@ -70,18 +70,20 @@ def check_room(live: LiveJobs, times: RunTimes, client: str, model: str, count: 
         JobQuotaError: The client has too many jobs.
         QueueFullError: There are too many jobs.
     """
-    seconds = times.seconds(model)
+    seconds, sent = times.seconds(model), f", and {count} were sent" if count > 1 else ""
     if quota and live.of_client(client) + count > quota:
         raise JobQuotaError(
-            f"{live.of_client(client)} background jobs of this client wait or run; {quota} are allowed.",
+            f"{live.of_client(client)} background jobs of this client wait or run{sent}; {quota} are allowed.",
             retry_after=seconds,
-            hint="Wait for their ends, or raise `job_quota`.",
+            hint="Wait for their ends, or raise `job_quota`."
+            if count <= quota
+            else "Send fewer, or raise `job_quota`.",
         )
     if len(live) + count > limit:
         raise QueueFullError(
-            f"{len(live)} background jobs wait; {limit} are allowed.",
+            f"{len(live)} background jobs wait{sent}; {limit} are allowed.",
             retry_after=seconds,
-            hint="Try again later, or raise `max_jobs`.",
+            hint="Try again later, or raise `max_jobs`." if count <= limit else "Send fewer, or raise `max_jobs`.",
         )
 
 

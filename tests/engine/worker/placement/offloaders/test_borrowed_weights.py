@@ -29,7 +29,8 @@ def test_an_operator_gets_a_copy(weight: torch.nn.Parameter) -> None:
 
 
 @pytest.mark.parametrize(
-    "read", [lambda weight, other: weight[other], lambda weight, other: weight == other, lambda weight, other: other % weight]
+    "read",
+    [lambda weight, other: weight[other], lambda weight, other: weight == other, lambda weight, other: other % weight],
 )
 def test_python_operators_read(weight: torch.nn.Parameter, read: Callable[[Any, Any], torch.Tensor]) -> None:
     """Such as a row of a table."""

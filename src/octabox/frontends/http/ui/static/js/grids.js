@@ -46,8 +46,9 @@ class Grid extends EventTarget {
     this.changed();
   }
 
-  /** Cancel the cells that wait or run, the last ones first, so that no further one begins meanwhile. */
+  /** Cancel the cells that wait or run, the last ones first, so that no further one begins meanwhile; those not sent are not. */
   async stop() {
+    runs.withdraw(...this.cells.values());
     for (const run of [...this.cells.values()].reverse()) await run.cancel();
   }
 

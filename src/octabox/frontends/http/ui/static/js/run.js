@@ -52,7 +52,7 @@ export class Run extends EventTarget {
   static of(job) {
     const run = new Run(job.request || { model: job.model, params: {} });
     run.own = false;
-    run.files = job.files || [];
+    run.files = job.media || [];
     run.apply(job);
     return run;
   }

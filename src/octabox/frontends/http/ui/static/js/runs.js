@@ -41,9 +41,14 @@ class Runs extends EventTarget {
     this.list = [...added.map((run) => this.listen(run)).reverse(), ...this.list];
     this.changed();
     try {
-      for (const part of batches(added)) {
+      for (const each of batches(added)) {
+        const part = each.filter((run) => !run.finished);
+        if (!part.length) continue;
         const answer = await postJson("v1/jobs", part.length === 1 ? part[0].body : { requests: part.map((each) => each.body) });
-        (answer.data || [answer]).forEach((job, index) => part[index].apply(job));
+        const accepted = answer.data || [answer];
+        const withdrawn = part.filter((run) => run.finished);
+        accepted.forEach((job, index) => part[index].apply(job));
+        for (const run of withdrawn.reverse()) await run.cancel();
       }
     } catch (error) {
       for (const run of added) if (!run.id && !run.finished) run.fail(error);
@@ -52,6 +57,15 @@ class Runs extends EventTarget {
     for (const run of added) run.update();
     this.follow();
     this.plan(INTERVAL);
+  }
+
+  /** Cancel runs that are not on the server yet. @param {...Run} given */
+  withdraw(...given) {
+    for (const run of given) {
+      if (run.id || run.finished) continue;
+      run.state = "cancelled";
+      run.update();
+    }
   }
 
   /** Show a job, and follow it. @param {Run | null} run */
