@@ -114,7 +114,7 @@ class RecentLines(logging.Handler):
         self._secrets = tuple(each for each in secrets if each)
         self._lines: deque[LogLine] = deque(maxlen=KEPT_LINES)
         self._count = 0
-        #: Id of this count of lines, which begins anew with each process.
+        #: Id of the process, each of which counts its lines from 1.
         self.process = uuid.uuid4().hex
 
     def emit(self, record: logging.LogRecord) -> None:
