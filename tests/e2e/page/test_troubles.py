@@ -115,7 +115,11 @@ def test_the_address_is_that_of_the_screen(tab: Tab) -> None:
 
     schema = httpx.get(f"{tab.url}/v1/models/demo/schema", trust_env=False, timeout=PATIENCE).json()
     late: list[Any] = []
-    tab.page.route("**/v1/models/late/schema*", late.append)
+
+    def hold(route: Any) -> None:
+        late.append(route)
+
+    tab.page.route("**/v1/models/late/schema*", hold)
     create = "document.querySelector('octabox-create')"
     tab.page.evaluate(f"() => {{ {create}.choose('late'); {create}.choose('demo'); }}")
     tab.until(f"{create}.fields.length > 0 && {create}.tasks.length > 0")

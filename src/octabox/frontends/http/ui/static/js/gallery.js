@@ -139,7 +139,7 @@ export class OctaboxGallery extends LitElement {
       style.transform = `translate(${(index % this.columns) * this.cell}px, ${Math.floor(index / this.columns) * this.cell}px)`;
     }
     const dialog = /** @type {HTMLDialogElement | null} */ (this.querySelector("dialog:not([open])"));
-    dialog?.showModal();
+    if (dialog?.isConnected) dialog.showModal();
   }
 
   renderCell(item, index) {
@@ -210,6 +210,8 @@ export class OctaboxGallery extends LitElement {
 
   close() {
     /** @type {HTMLDialogElement | null} */ (this.querySelector("dialog"))?.close();
+    // The event of that comes later, and until then an update would show it anew.
+    this.open = null;
   }
 
   /** Select a cell; with the shift key all from the last one on. */
