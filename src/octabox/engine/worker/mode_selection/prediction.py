@@ -71,7 +71,7 @@ class MemoryPredictor:
         return decide(self._sizes, self.working(size), available, self._device, self._failed(size, available))
 
     def _failed(self, size: int, available: int) -> set[str]:
-        """Return the modes in which memory has run out for a call that was no larger, with as little."""
+        """Return the modes in which memory has run out for a call of this size or a smaller one, with as little."""
         return {
             mode
             for mode, (failed_size, before) in self._failures.items()

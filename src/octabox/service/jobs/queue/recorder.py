@@ -58,7 +58,7 @@ class JobRecorder:
         job.advance(progress)
         log = self._live.log(job)
         if job.status != status and not job.is_running:
-            # A download is no run yet, and the job may wait after it.
+            # A download is not a run yet, and the job may wait after it.
             self._change(job, status=job.status)
             log.publish()
         if job.is_running and not was_running:

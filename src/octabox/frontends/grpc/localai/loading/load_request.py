@@ -65,6 +65,9 @@ def resolve_components(request: LoadRequest, pipeline: PipelineEntry, parameters
             of the wrong type.
         ConfigError: The pipeline has no known denoiser to quantize, or the components are those of a stage.
     """
+    if request.config.stages:
+        # A cascade is checked as a whole; which parameters its first stage has is known only now.
+        request = request.with_defaults_of_fields(parameters)
     names, warnings = {each.name for each in pipeline.components}, list(request.warnings)
     defaults, components = dict(request.config.defaults), dict(request.config.components)
     for name in [each for each in request.options if each not in parameters]:

@@ -181,14 +181,11 @@ class ModelSlot:
         """Return the model with its pipeline. Nothing is loaded, and the old model stays."""
         name, old = request.config.name, self._loaded
         replaced = old.request.config if old is not None and old.request.config.name == name else None
-        # Which parameters the first stage of a cascade has is known only then, and its configuration is checked before.
         self._models.add(request.with_defaults_of_fields(()).config)
         try:
             served = await self._models.served(name)
             family = bindings_for(served, self.catalog).entries
             parameters = {each.name for entry in family for each in entry.parameters}
-            if request.config.stages:
-                request = request.with_defaults_of_fields(parameters)
             request = resolve_components(request, served.pipeline, parameters)
             if scheduler := request.config.scheduler:
                 resolve_scheduler(scheduler.name, scheduler.settings, self.catalog.schedulers)
