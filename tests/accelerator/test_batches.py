@@ -38,6 +38,10 @@ class KeptPipe:
         """Keep a message."""
         self.sent.append(message)
 
+    def forget(self, call_id: str) -> None:
+        """Keep no cancellation of a call."""
+        self.cancelled.discard(call_id)
+
     def fail(self, call_id: str, error: Exception) -> None:
         """Keep an error."""
         self.sent.append(Failed(call_id, error))  # type: ignore[arg-type]
