@@ -244,8 +244,8 @@ class FakeModels:
         return builtins.list(self.loaded.values())
 
     def waiting(self) -> dict[str, int]:
-        """Return that nothing waits."""
-        return {status.model: 0 for status in self.status()}
+        """Return how many requests wait for the models in memory."""
+        return {status.model: status.waiting for status in self.status()}
 
 
 class Server:

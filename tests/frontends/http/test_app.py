@@ -234,7 +234,7 @@ async def test_results_go_with_the_server() -> None:
         before = await server.http.get(url)
     after = await server.http.get(url)
 
-    assert (200, 404) == (before.status_code, after.status_code)
+    assert (200, 503) == (before.status_code, after.status_code)
     assert ["started", "ended"] == server.lived
 
 
