@@ -118,7 +118,7 @@ async def test_a_decoder_that_dies_costs_one_file(pool: DecoderPool, caplog: pyt
         await pool.decode("image", png(sample_image()), parameter="image")
 
     assert "image" == caught.value.parameter
-    assert ["A decoder ended (SIGSEGV)"] == [line.partition(" over")[0] for line in caplog.messages]
+    assert ["A decoder ended (signal SIGSEGV)"] == [line.partition(" over")[0] for line in caplog.messages]
     assert isinstance(await pool.decode("image", png(sample_image()), parameter="image"), Image.Image)
     assert process != process_of(pool)
 

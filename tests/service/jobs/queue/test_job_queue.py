@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -648,13 +648,23 @@ async def test_servers_share_a_store(servers: Servers) -> None:
     await check_sharing(servers)
 
 
-def used() -> tuple[int, int]:
-    """Return how many threads of stores run, and how many files this process has open."""
-    threads = [each for each in threading.enumerate() if each.name == "job store"]
-    return len(threads), len([*Path("/dev/fd").iterdir()])
+#: Returns how many threads of stores run since the start of the test, and how many files this process has open.
+Used = Callable[[], tuple[int, int]]
 
 
-async def test_what_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
+@pytest.fixture
+def used() -> Used:
+    """Return the function; other tests may have left threads."""
+    earlier = {*threading.enumerate()}
+
+    def count() -> tuple[int, int]:
+        threads = [each for each in threading.enumerate() if each.name == "job store" and each not in earlier]
+        return len(threads), len([*Path("/dev/fd").iterdir()])
+
+    return count
+
+
+async def test_what_cannot_be_opened_leaves_nothing(tmp_path: Path, used: Used) -> None:
     """Each request tries it again; a server that is refused holds no thread, no file and no connection meanwhile."""
     url = f"sqlite:///{tmp_path}/shared.sqlite"
     one, two = (House(tmp_path / name) for name in ("one", "two"))
@@ -679,7 +689,9 @@ async def test_what_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["last_place", "sweep", "take_over"])
-async def test_a_store_that_fails_while_it_is_opened(house: House, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+async def test_a_store_that_fails_while_it_is_opened(
+    used: Used, house: House, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """The server is not one of those that use it, and holds nothing; the next attempt finds all jobs."""
 
     async def fail(*_: object) -> Any:
@@ -699,7 +711,7 @@ async def test_a_store_that_fails_while_it_is_opened(house: House, monkeypatch: 
     assert () == (await house.queue.store.renew(0, 1e9)).others
 
 
-async def test_a_client_that_leaves_does_not_end_the_opening(house: House) -> None:
+async def test_a_client_that_leaves_does_not_end_the_opening(used: Used, house: House) -> None:
     """The store is opened once, for all who wait for it."""
     first = asyncio.create_task(house.queue.open())
     await asyncio.sleep(0)
