@@ -39,7 +39,7 @@ from octabox.service.events import observed, result_of
 from octabox.service.hub.pulls import Pulls
 from octabox.service.jobs import Jobs, Preloads
 from octabox.service.jobs.opening import job_queue
-from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers
+from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers, traits_of
 from octabox.service.protocols import RequestObserver
 from octabox.service.served_model import ServedModel
 from octabox.storage import open_store
@@ -212,7 +212,7 @@ class FakeModels:
         self, name: str, choice: SchedulerChoice, pipeline: PipelineEntry | None = None
     ) -> Incompatibility | None:
         """Return why a scheduler does not fit it."""
-        return find_incompatibility(choice, self.resolve(name), self.catalog, pipeline)
+        return find_incompatibility(choice, traits_of(self.resolve(name), self.catalog), self.catalog, pipeline)
 
     def resolve(self, name: str) -> ServedModel:
         """Return a model of its class; the embedded one, if the class is not one of the catalog."""

@@ -159,6 +159,7 @@ def test_a_change_of_mode_that_runs_out_of_memory_changes_nothing(accelerator: C
     with pytest.raises(torch.OutOfMemoryError):
         placement.change_mode("full", "There is room.")
     assert {"cpu"} == {each.device.type for each in part.parameters()}
+    assert "model_cpu_offload" == placement.mode
     placement.change_mode("full", "There is room.")
     assert {"fake"} == {each.device.type for each in part.parameters()}
 

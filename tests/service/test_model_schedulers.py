@@ -118,7 +118,7 @@ def test_a_file_that_says_nothing_is_no_crash(tmp_path: Path, content: object) -
 )
 def test_a_name_is_told_with_its_settings(name: str, words: str) -> None:
     """What a schedule needs counts too."""
-    found = find_incompatibility(SchedulerChoice(name), served(demo.FOLDER), load_catalog())
+    found = find_incompatibility(SchedulerChoice(name), traits_of(served(demo.FOLDER), load_catalog()), load_catalog())
 
     assert bool(words) == (found is not None)
     assert words in (found.reason if found else "")

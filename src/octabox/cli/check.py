@@ -17,14 +17,14 @@ from typing import Any
 import click
 
 from octabox.config.aliases import Alias, resolve_aliases
-from octabox.config.discovery import YAML_SUFFIXES, describe_emptiness, discover, model_of_source, resolve_sources
+from octabox.config.discovery import describe_emptiness, discover, model_of_source, resolve_sources
 from octabox.config.file_problems import find_file_problems
 from octabox.config.parsing import Entry, read_models
 from octabox.config.problems import Problem, file_problem
 from octabox.config.settings import Settings
 from octabox.errors import ConfigError, IncompatibleWeightsError
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_file
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, YAML_SUFFIXES, folder_index, index_file
 from octabox.security.filesystem import find_fault
 
 

@@ -16,11 +16,8 @@ from octabox.config.model import MODEL_REPOSITORY, ComponentConfig, ModelConfig
 from octabox.config.parsing import Entry, ParsedConfig, read_models
 from octabox.config.problems import Problem, Severity, did_you_mean, file_problem
 from octabox.errors import ModelNotFoundError, OctaboxError, nearest
-from octabox.hub.folder import CHECKPOINT_SUFFIXES, INDEX_FILES, folder_index, index_file, is_hub_id
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, INDEX_FILES, YAML_SUFFIXES, folder_index, index_file, is_hub_id
 from octabox.security.filesystem import find_fault
-
-#: Suffixes of configuration files.
-YAML_SUFFIXES = frozenset({".yaml", ".yml"})
 
 
 def demo_model() -> ModelConfig:

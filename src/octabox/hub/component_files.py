@@ -66,14 +66,14 @@ class IndexedComponent:
 
     Args:
         name: Its name.
-        library: Library of its class.
+        package: Package of its class, which the index calls its library.
         cls: Its class.
         bases: The ancestors of a class of diffusers; empty for those of other libraries.
         index: Name of the index, for messages.
     """
 
     name: str
-    library: str
+    package: str
     cls: str
     bases: Collection[str] = ()
     index: str = INDEX_FILES[0]
@@ -81,14 +81,14 @@ class IndexedComponent:
     @property
     def config_file(self) -> str | None:
         """Name of the configuration file that its class reads; None if that is unknown."""
-        if self.library == "transformers":
+        if self.package == "transformers":
             return {"model": "config.json", "processor": "preprocessor_config.json"}.get(self.kind)
         return next((file for base, file in CONFIG_FILES.items() if base in self.bases), None)
 
     @property
     def kind(self) -> Literal["model", "tokenizer", "processor", "scheduler", "other"]:
         """What it is."""
-        if self.library == "transformers" and self.cls:
+        if self.package == "transformers" and self.cls:
             return kind_of_class(self.cls)
         return "model" if WITH_WEIGHTS in self.bases else "scheduler" if "SchedulerMixin" in self.bases else "other"
 
@@ -139,7 +139,7 @@ def find_file_faults(folder: Path, part: IndexedComponent, variant: str | None =
     if not _has_weights(part, names) or (faults and not part.cls):
         return
     # Other libraries are modules of pipelines, with classes of diffusers.
-    stems = STEMS.get(part.library, STEMS["diffusers"])
+    stems = STEMS.get(part.package, STEMS["diffusers"])
     weights = [each.path for each in weight_files(folder) if each.path.parent == folder]
     if not [each for each in weights if each.name.startswith(stems)]:
         expected = " or ".join(f"{stem}.safetensors" for stem in stems)
@@ -169,10 +169,10 @@ def find_json_fault(file: Path) -> str | None:
 
 def _has_weights(part: IndexedComponent, names: Collection[str]) -> bool:
     """Return whether a component has weights: a model of diffusers or transformers; without a class, by its files."""
-    if part.cls or part.library == "diffusers":
+    if part.cls or part.package == "diffusers":
         return part.kind == "model"
     processor = any(name.endswith(("tokenizer_config.json", "processor_config.json", "vocab.json")) for name in names)
-    return part.library == "transformers" and "config.json" in names and not processor
+    return part.package == "transformers" and "config.json" in names and not processor
 
 
 def _weight_faults(

@@ -22,6 +22,9 @@ PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pth"})
 #: Suffixes of single-file checkpoints and components.
 CHECKPOINT_SUFFIXES = frozenset({".safetensors", ".gguf", *PICKLE_SUFFIXES})
 
+#: Suffixes of configuration files.
+YAML_SUFFIXES = frozenset({".yaml", ".yml"})
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 #: Maximum length of a Hub id.

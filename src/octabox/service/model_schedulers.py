@@ -96,17 +96,16 @@ def model_schedulers(model: ServedModel, catalog: Catalog) -> ModelSchedulers:
 
 
 def find_incompatibility(
-    choice: SchedulerChoice, model: ServedModel, catalog: Catalog, pipeline: PipelineEntry | None = None
+    choice: SchedulerChoice, traits: ModelTraits | None, catalog: Catalog, pipeline: PipelineEntry | None = None
 ) -> Incompatibility | None:
     """Return why a scheduler does not fit a model with its settings and those of its alias; None if it fits.
 
     Args:
         choice: The scheduler, by any name.
-        model: The model.
+        traits: What schedulers depend on of the model; None if that is known only after loading.
         catalog: All pipelines and schedulers.
         pipeline: The pipeline of the request; None for that of the model's class.
     """
-    traits = traits_of(model, catalog)
     if traits is None:
         return None
     resolved = resolve_scheduler(choice.name, choice.settings, catalog.schedulers)

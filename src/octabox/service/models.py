@@ -64,9 +64,8 @@ class ModelService(ConfiguredModels):
         limits: Limits | None = None,
         downloads: ModelDownloads | None = None,
     ) -> None:
-        self._downloads = downloads
+        self._downloads, self._limits = downloads, limits or Limits()
         self._engine, self._adapters = engine, adapters or AdapterRegistry(None, None)
-        self._limits = limits or Limits()
         super().__init__(CheckedRegistry(registry, self._limits), extra or {}, allow_hub=allow_hub)
         self._resolver = ModelResolver()
 
@@ -143,7 +142,8 @@ class ModelService(ConfiguredModels):
         self, name: str, choice: SchedulerChoice, pipeline: PipelineEntry | None = None
     ) -> Incompatibility | None:
         """Return why a scheduler does not fit a model, or one of its pipelines; None if it fits."""
-        return find_incompatibility(choice, self._model(self.config(name)), self.catalog, pipeline)
+        traits = self._resolver.traits(self._model(self.config(name)), self.catalog)
+        return find_incompatibility(choice, traits, self.catalog, pipeline)
 
     def check_scheduler(self, model: ServedModel, pipeline: PipelineEntry, choice: SchedulerChoice) -> None:
         """Check that a scheduler can work with a model, by their configurations.

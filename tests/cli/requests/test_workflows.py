@@ -88,11 +88,13 @@ def test_stages_of_a_file_are_those_of_a_cascade(elsewhere: Path) -> None:
     (elsewhere / "a.png").write_bytes(file)
     (elsewhere / "steps.yaml").write_text("stages: [demo, demo]\n", encoding="utf-8")
     given = ("--models", ".", "--from", "a.png", "--dry-run")
-    again, other = json.loads(run(*given).output), json.loads(run("demo", *given).output)
+    again, single = json.loads(run(*given).output), run("demo", *given)
+    other = json.loads(single.stdout)
     replaced = json.loads(run(*given, "--stages", "[null, null]").output)
 
     assert metadata["workflow"] == again["workflow"]
     assert "workflow" not in other
+    assert "the settings of stages in the file have no effect: 'demo' is not a cascade" in single.stderr
     assert {"stages": [None, None]} == replaced["workflow"]
 
 

@@ -40,3 +40,10 @@ def test_guidance(params: dict[str, float], pairs: str) -> None:
 
     assert pairs in text
     assert {"prompt": "x", "num_inference_steps": 4, **params} == parse_infotext(text)["params"]
+
+
+def test_another_schedule_alone_is_one_of_the_same_sampler() -> None:
+    """The web UI writes what differs from the first pass."""
+    text = "x\nSteps: 4, Sampler: Euler, Schedule type: Karras, Seed: 1, Hires upscale: 2, Hires schedule type: Exponential"
+
+    assert {"name": "Euler", "schedule": "Exponential"} == parse_infotext(text)["workflow"]["hires"]["scheduler"]

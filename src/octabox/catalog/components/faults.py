@@ -69,13 +69,13 @@ def _index_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) ->
     if not part.cls or _is_known(part, ancestors):
         return
     place = f"which {part.index} names for {part.name}"
-    if part.library in LIBRARIES or _has_pipelines(part.library, ancestors):
-        library = part.library if part.library in LIBRARIES else PACKAGE
+    if part.package in LIBRARIES or _has_pipelines(part.package, ancestors):
+        library = part.package if part.package in LIBRARIES else PACKAGE
         like = nearest(part.cls, ancestors) if library == PACKAGE else ()
         hint = f"did you mean {' or '.join(like)}?" if like else f"install the version of {library} that has it"
         yield FileFault(part.name, f"There is no class {part.cls!r} in {library}, {place}.", hint)
-    elif not (folder / f"{part.library}.py").is_file() and not is_installed(part.library):
-        message = f"There is no library {part.library!r}, {place}."
+    elif not (folder / f"{part.package}.py").is_file() and not is_installed(part.package):
+        message = f"There is no library {part.package!r}, {place}."
         yield FileFault(part.name, message, f"it may be one of {' and '.join(LIBRARIES)}; fix {part.index}")
 
 
@@ -84,9 +84,9 @@ def _is_known(part: IndexedComponent, ancestors: Ancestors) -> bool:
 
     Diffusers saves a class of transformers with the name of a package of pipelines, if that of its own package is the same.
     """
-    if part.library == TRANSFORMERS:
+    if part.package == TRANSFORMERS:
         return is_known_class(part)
-    return part.cls in ancestors or (_has_pipelines(part.library, ancestors) and is_known_class(part))
+    return part.cls in ancestors or (_has_pipelines(part.package, ancestors) and is_known_class(part))
 
 
 def _has_pipelines(package: str, ancestors: Ancestors) -> bool:
@@ -100,7 +100,7 @@ def _config_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) -
     settings = read_settings(file)
     stated = settings.get("_class_name")
     # A class of custom code is allowed, or refused, with its repository.
-    if part.library != PACKAGE or stated is None or "auto_map" in settings:
+    if part.package != PACKAGE or stated is None or "auto_map" in settings:
         return
     if not isinstance(stated, str) or stated not in ancestors:
         like = nearest(str(stated), ancestors)
@@ -116,7 +116,7 @@ def _config_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) -
 
 def _tokenizer_faults(folder: Path, part: IndexedComponent) -> Iterator[FileFault]:
     """Yield the vocabulary files that a tokenizer lacks, without which some have a few tokens only."""
-    if part.library != "transformers" or part.kind != "tokenizer":
+    if part.package != "transformers" or part.kind != "tokenizer":
         return
     names = {each.name for each in folder.iterdir()}
     files = dict(vocabulary_files(part.cls))

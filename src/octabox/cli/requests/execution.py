@@ -91,6 +91,9 @@ async def execute(
         call = await parts.generation.prepare(request)
     for warning in find_changed_inputs(metadata, call):
         yield Message(f"Warning: {warning}", is_warning=True)
+    if (metadata.get("workflow") or {}).get("stages") and not parts.models.config(parts.name).stages:
+        text = f"Warning: the settings of stages in the file have no effect: '{parts.name}' is not a cascade."
+        yield Message(text, is_warning=True)
     if options.dry_run:
         workflow = {"workflow": request.workflow} if request.workflow else {}
         yield Prepared(len(call.runs), names, _describe_call(call) | workflow)

@@ -125,21 +125,23 @@ class WorkerSupervisor(WorkerHolder):
             await self.drain()
             await self.stop()
         if self.worker is None or self.asleep:
-            request.publish(Progress("loading"))
-            with _timed_load(self.name, request.timings):
-                await self.loading.run(requests, self._load(request))
+            for each in requests:
+                each.publish(Progress("loading"))
+            with _timed_load(self.name, [each.timings for each in requests]):
+                await self.loading.run(requests, self._load(requests))
             self._on_loaded(request)
         if self.worker is None or self.worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
         return self.worker.process
 
-    async def _load(self, request: QueuedRequest) -> None:
-        """Load the model where there is room for it; a load that fails leaves no process."""
+    async def _load(self, requests: Sequence[QueuedRequest]) -> None:
+        """Load the model of requests where there is room for it; a load that fails leaves no process."""
         try:
-            model, pipeline = request.model, request.pipeline
+            model, pipeline = requests[0].model, requests[0].pipeline
             start = partial(self._start, requested=(loading_config(model), pipeline))
             warnings = await self._residency.load(self.key, model, start, pipeline, self._occupied())
-            request.warnings = (*request.warnings, *warnings)
+            for each in requests:
+                each.warnings = (*each.warnings, *warnings)
         except asyncio.TimeoutError:
             error = await self._starter.timed_out(self.worker)
             await self.stop()
@@ -172,10 +174,12 @@ class WorkerSupervisor(WorkerHolder):
 
 
 @contextmanager
-def _timed_load(name: str, timings: MutableMapping[str, float]) -> Iterator[None]:
-    """Log the start and the end of a load within the context, and note its seconds."""
+def _timed_load(name: str, timings: Sequence[MutableMapping[str, float]]) -> Iterator[None]:
+    """Log the start and the end of a load within the context, and note its seconds for each request."""
     began = time.perf_counter()
     logger.info("%s is being loaded", name)
     yield
-    timings["load"] = time.perf_counter() - began
-    logger.info("%s is loaded, in %.1f s", name, timings["load"])
+    seconds = time.perf_counter() - began
+    for each in timings:
+        each["load"] = seconds
+    logger.info("%s is loaded, in %.1f s", name, seconds)

@@ -148,7 +148,7 @@ class Reservations:
         """
         resources = await self.resources(model)
         if not self._grows:
-            check_possible(model, resources)
+            await asyncio.to_thread(check_possible, model, resources)
         end = time.monotonic() + self._timeout
         reserved = await self._reserve_on_node(name, model, resources)
         if reserved is None:

@@ -17,7 +17,7 @@ from octabox.errors import ModelNotFoundError, nearest
 from octabox.hub.browsing.deletion import carry_out, deleting, in_use_error
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.folder import index_file, is_hub_id, read_index
-from octabox.hub.pulls.copies import missing_of
+from octabox.hub.pulls.copies import missing_of, present_files
 from octabox.hub.pulls.links import kind_of_file
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.selection import RepoKind, kind_of_repository, weight_names
@@ -219,7 +219,7 @@ def _describe(repo: CachedRepoInfo) -> StoredModel:
 
 def state_of(repo_id: str, commit: str, folder: Path) -> tuple[RepoKind, tuple[str, ...]]:
     """Return what a revision is, and what it lacks."""
-    present = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()}
+    present = set(present_files(folder))
     tree = {each.path for each in CachedRepo(repo_id).tree(commit) or []}
     kind = kind_of_repository(tree | present)
     if kind in ("diffusers", "component"):

@@ -41,22 +41,24 @@ def missing_of(request: PullRequest) -> tuple[str, ...]:
     commit = cached.commit(request.revision)
     if commit is None:
         return ()
+    request = actual_request(request, commit)
     if request.is_part:
         return _missing_of_part(request, cached.snapshot(commit), commit)
     if request.file is not None:
         return (request.file,)
-    if is_component(request.repo, commit):
-        return _missing_of_part(as_component(request), cached.snapshot(commit), commit)
     return missing_files(
         request.repo, commit, variant=request.variant, omit=request.omit, weightless=request.weightless
     )
 
 
-def is_component(repo: str, commit: str) -> bool:
-    """Return whether a repository in the cache is a single component, by the names of its files."""
-    cached = CachedRepo(repo)
+def actual_request(request: PullRequest, commit: str) -> PullRequest:
+    """Return the request for what a repository in the cache is: one for all of a single component is for that part."""
+    if request.is_part or request.file is not None:
+        return request
+    cached = CachedRepo(request.repo)
     tree = [each.path for each in cached.tree(commit) or ()]
-    return kind_of_repository({*tree, *present_files(cached.snapshot(commit))}) == "component"
+    kind = kind_of_repository({*tree, *present_files(cached.snapshot(commit))})
+    return as_component(request) if kind == "component" else request
 
 
 def as_component(request: PullRequest) -> PullRequest:

@@ -16,16 +16,13 @@ from octabox.hub.adapters.adapter_file import SUFFIXES, check_lora, read_embeddi
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.checkpoints.families import match_family
 from octabox.hub.checkpoints.tensors import read_shapes
-from octabox.hub.folder import CHECKPOINT_SUFFIXES, index_file, is_short_name
+from octabox.hub.folder import CHECKPOINT_SUFFIXES, YAML_SUFFIXES, index_file, is_short_name
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.selection import EMBEDDING_STEMS, LORA_STEMS, SINGLE_FILE_KINDS, RepoKind
 from octabox.security.filesystem import read_file
 
 #: Names of a model: part of a file name.
 _NAME = re.compile(r"[^\s/\\.-][^/\\\n]*")
-
-#: Suffixes of configurations of models.
-_CONFIGURATIONS = frozenset({".yaml", ".yml"})
 
 
 @dataclass(frozen=True)
@@ -204,7 +201,7 @@ def _check_free(place: Path) -> None:
         is_folder, suffix = each.is_dir(), each.suffix.lower()
         if place.stem != (each.name if is_folder else each.stem):
             continue
-        is_configuration = suffix in _CONFIGURATIONS and place.name not in (_read(each) or "")
+        is_configuration = suffix in YAML_SUFFIXES and place.name not in (_read(each) or "")
         if is_configuration or (index_file(each) if is_folder else suffix in CHECKPOINT_SUFFIXES | SUFFIXES):
             raise _in_use(each)
 

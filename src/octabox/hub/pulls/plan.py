@@ -23,7 +23,7 @@ from octabox.hub.hub_messages import (
     unsafe_file,
 )
 from octabox.hub.limits import check_size
-from octabox.hub.pulls.copies import as_component, find_copy, is_component, missing_of, present_files
+from octabox.hub.pulls.copies import actual_request, find_copy, missing_of, present_files
 from octabox.hub.pulls.needed import PullRequest, match_files, needed_files
 from octabox.hub.repository import repository_index
 from octabox.hub.selection import SINGLE_FILE_KINDS, RepoKind, kind_of_repository, weight_names
@@ -198,10 +198,9 @@ def _plan_offline(request: PullRequest, reason: str) -> PullPlan | None:
     commit = CachedRepo(request.repo).commit(request.revision)
     if commit is None:
         return None
-    # `find_copy` looks for a model where no part is requested.
-    is_single = not request.is_part and request.file is None and is_component(request.repo, commit)
-    if find_copy(as_component(request) if is_single else request) is not None:
-        kind: RepoKind = "component" if request.is_part or is_single else "diffusers"
+    part = actual_request(request, commit)
+    if find_copy(part) is not None:
+        kind: RepoKind = "component" if part.is_part else "diffusers"
         files: tuple[RemoteFile, ...] = ()
     elif (found := None if request.is_part else _cached_file(request, commit)) is not None:
         kind, files = found[0], (found[1],)

@@ -12,14 +12,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class _Cancelled:
-    """The result of a coroutine that was cancelled."""
-
-
 async def run_in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine in a daemon thread, and return its result; cancelling the caller cancels it and waits for its end."""
     running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
-    outcome: Future[T | _Cancelled] = Future()
+    outcome: Future[T] = Future()
 
     async def main() -> T:
         task = asyncio.current_task()
@@ -31,7 +27,7 @@ async def run_in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             outcome.set_result(asyncio.run(main()))
         except asyncio.CancelledError:
-            outcome.set_result(_Cancelled())
+            outcome.cancel()
         except BaseException as error:  # noqa: BLE001 (the caller receives it)
             outcome.set_exception(error)
 
@@ -40,13 +36,10 @@ async def run_in_own_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     # An error after the cancellation is nobody's any more; asyncio would log one that is never looked at.
     ended.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        result = await asyncio.shield(ended)
+        return await asyncio.shield(ended)
     except asyncio.CancelledError:
         loop, task = await asyncio.wrap_future(running)
         with contextlib.suppress(RuntimeError):  # The loop is closed: the coroutine has just ended.
             loop.call_soon_threadsafe(task.cancel)
         await asyncio.wait({ended})
         raise
-    if isinstance(result, _Cancelled):
-        raise asyncio.CancelledError
-    return result

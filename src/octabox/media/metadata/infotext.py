@@ -28,7 +28,6 @@ NEGATIVE = "Negative prompt:"
 #: Keys and types of call parameters.
 PARAMETER_KEYS: dict[str, tuple[str, type[int | float]]] = {
     "num_inference_steps": ("Steps", int),
-    "guidance_scale": (GUIDANCE_KEYS[0], float),
     "image_guidance_scale": ("Image CFG scale", float),
     "strength": ("Denoising strength", float),
 }

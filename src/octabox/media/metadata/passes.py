@@ -49,7 +49,9 @@ def parse_second_pass(pairs: Mapping[str, str]) -> dict[str, Any]:
     """Return the model, the scheduler and the call parameters of a second pass in the pairs of an infotext."""
     prompts = {name: pairs[key] for name, key in HIRES_PROMPTS.items() if key in pairs}
     params = {**prompts, **parse_guidance(pairs, HIRES_GUIDANCE_KEYS)}
-    named = {"name": pairs.get(HIRES_SAMPLER), "schedule": pairs.get(HIRES_SCHEDULE)}
+    schedule = pairs.get(HIRES_SCHEDULE)
+    # Another schedule alone is one of the first pass's sampler.
+    named = {"name": pairs.get(HIRES_SAMPLER) or (schedule and pairs.get("Sampler")), "schedule": schedule}
     scheduler = {name: each for name, each in named.items() if each is not None and each != AUTOMATIC}
     return {
         "model": pairs.get(HIRES_MODEL),

@@ -15,7 +15,7 @@ from octabox.config.problems import KeyPath, Problem, did_you_mean
 from octabox.errors import OctaboxError
 from octabox.service.bounds import Limits
 from octabox.service.cascades.stages import Cascade, find_cascade, stage_configs
-from octabox.service.checks.configuration import find_problems, find_value_problems
+from octabox.service.checks.configuration import find_value_problems
 from octabox.service.selection.resolver import ModelResolver
 
 
@@ -32,8 +32,7 @@ def find_stage_problems(
         limits: Limits of the values of a request.
     """
     cascades = [entry for entry in entries if entry.config.stages]
-    found = [problem for entry in cascades for problem in _check(entry, named, folder, catalog, limits)]
-    return found + find_problems(stage_entries(cascades, named, folder), catalog, limits)
+    return [problem for entry in cascades for problem in _check(entry, named, folder, catalog, limits)]
 
 
 def stage_entries(entries: Iterable[Entry], named: Mapping[str, ModelConfig], folder: Path) -> list[Entry]:

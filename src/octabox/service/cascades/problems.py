@@ -13,6 +13,7 @@ from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.service.bounds import Limits
 from octabox.service.cascades.checks import find_stage_problems, stage_entries
 from octabox.service.checks.checker import ModelChecker
+from octabox.service.checks.configuration import find_problems
 from octabox.service.checks.devices import find_device_problems, names_device
 from octabox.service.selection.resolver import resolve_current
 
@@ -65,8 +66,10 @@ class ModelProblems:
             folder: The models folder.
             catalog: All pipelines and schedulers.
         """
+        stages = stage_entries(entries, named, folder)
         found = find_stage_problems(entries, named, folder, catalog, self._limits)
-        entries = _with_stages(entries, named, folder)
+        found += find_problems(stages, catalog, self._limits)
+        entries = [*entries, *stages]
         found += self._checker.problems(entries, catalog)
         if self._accelerators is not None:
             found += find_device_problems(entries, self._accelerators)

@@ -7,6 +7,7 @@ its files are looked at again each time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from octabox.catalog.components.faults import PACKAGE, are_related, find_component_faults, indexed_components
@@ -25,13 +26,12 @@ from octabox.hub.component_files import FileFault, IndexedComponent, find_missin
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file, is_hub_id
 from octabox.hub.limits import check_model_files
 from octabox.hub.weights import weight_files
-from octabox.schedulers.compatibility import ModelTraits
+from octabox.schedulers.compatibility import incompatibility
 from octabox.schedulers.names import resolve_scheduler
 from octabox.service.checks.adapters import find_adapter_problems
 from octabox.service.forms.model_sizes import ModelSizes
-from octabox.service.model_schedulers import check_scheduler, traits_of
+from octabox.service.model_schedulers import traits_of
 from octabox.service.served_model import ServedModel
-from octabox.types import SchedulerChoice
 
 #: Resolves a model to its pipeline class.
 Resolve = Callable[[ModelConfig, Catalog], ServedModel]
@@ -101,6 +101,8 @@ def _check_sources(entry: Entry) -> Iterator[Problem]:
 
 def _check_scheduler(entry: Entry, model: ServedModel, catalog: Catalog) -> Iterator[Problem]:
     """Check that the model's own scheduler has the settings that the configuration replaces, and that another one fits."""
+    if not entry.config.own_scheduler_settings and model.config.scheduler is None:
+        return
     try:
         traits = traits_of(model, catalog)
     except OctaboxError:
@@ -116,21 +118,13 @@ def _check_scheduler(entry: Entry, model: ServedModel, catalog: Catalog) -> Iter
         resolved = resolve_scheduler(scheduler.name, scheduler.settings, catalog.schedulers)
     except OctaboxError:
         return  # It is a problem of the configuration.
-    choice = SchedulerChoice(resolved.kind, resolved.settings)
-    errors = [each for pipeline in model.family(catalog) if (each := _find_conflict(choice, pipeline, traits, catalog))]
-    if len(errors) == len(model.family(catalog)):
-        yield _problem_of(entry, ("scheduler",), errors[0])
-
-
-def _find_conflict(
-    choice: SchedulerChoice, pipeline: PipelineEntry, traits: ModelTraits, catalog: Catalog
-) -> OctaboxError | None:
-    """Return why a class cannot use a scheduler with a model; None if it can."""
-    try:
-        check_scheduler(choice, pipeline, traits, catalog)
-    except OctaboxError as error:
-        return error
-    return None
+    kind = catalog.schedulers[resolved.kind]
+    found = [
+        incompatibility(kind, replace(traits, pipeline=each), resolved.settings, catalog.pipelines.values())
+        for each in model.family(catalog)
+    ]
+    if found[0] is not None and all(found):
+        yield _problem_of(entry, ("scheduler",), found[0].error(resolved.kind, traits))
 
 
 def _check_sizes(entry: Entry, pipeline: PipelineEntry) -> Iterator[Problem]:
@@ -229,7 +223,7 @@ def _check_variant(entry: Entry) -> Iterator[Problem]:
 def _check_class(entry: Entry, pipeline: PipelineEntry, part: IndexedComponent, catalog: Catalog) -> Iterator[Problem]:
     """Check that the pipeline takes a component of this class."""
     ancestors = catalog.metadata.ancestors
-    if part.library != PACKAGE or part.cls not in ancestors:
+    if part.package != PACKAGE or part.cls not in ancestors:
         return
     annotation = next((each.annotation for each in pipeline.components if each.name == part.name), "")
     expected = [name for name in parse_annotation(annotation).leaves if name in ancestors]

@@ -26,7 +26,7 @@ class Job:
     """A request, from its start until it is deleted.
 
     Args:
-        request: The request; without its parameters and media once it has ended, where the job is not stored.
+        request: The request.
         created: When it was started, in seconds since the epoch.
         status: Its status.
         is_running: Whether its model is being loaded or runs, or has run once: it may be of several calls, each of which waits.
@@ -81,8 +81,6 @@ class Job:
         else:
             self.status = "cancelled" if isinstance(outcome, GenerationCancelledError) else "failed"
             self.error = outcome
-        # The media of a request may be many times larger than what is kept of it.
-        self.request = replace(self.request, params={}, optional_params={}, inputs={}, workflow={})
         self.ended, self.expires = now, now + ttl
 
 

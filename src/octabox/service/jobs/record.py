@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from octabox.errors import OctaboxError
 from octabox.service.jobs.job import Job, Status
-from octabox.types import Generation, GenerationRequest
+from octabox.types import GenerationRequest
 
 #: Kind of a job: the API that it was started by, whose ids and lists are separate.
 Kind = Literal["generation", "video"]
@@ -89,12 +88,6 @@ class StoredJob(Job):
     webhook: str | None = None
     server: str | None = None
     marks: Mapping[int, Marks] = field(default_factory=dict)
-
-    def end(self, outcome: Generation | OctaboxError, now: float, ttl: float) -> None:
-        """Record the end of the job, as `Job.end` does; its request has no content of media, and is still shown."""
-        request = self.request
-        super().end(outcome, now, ttl)
-        self.request = request
 
 
 @dataclass(frozen=True)

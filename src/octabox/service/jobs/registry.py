@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
 from octabox.errors import GenerationCancelledError, GenerationNotFoundError, InvalidParameterError, OctaboxError
 from octabox.security.clients import current_client, may_see
@@ -61,12 +62,11 @@ class Jobs:
             InvalidParameterError: Another request with this id is running.
         """
         self.delete_expired()
+        hint = "Give another, or none."
         if request.id in self._tasks:
-            hint = "Give another, or none."
             raise InvalidParameterError(f"A request '{request.id}' is running.", hint=hint, parameter="id")
         if request.id in self._jobs and not may_see(self._jobs[request.id].client):
-            message = f"The id '{request.id}' is used by another client."
-            raise InvalidParameterError(message, hint="Give another, or none.", parameter="id")
+            raise InvalidParameterError(f"The id '{request.id}' is used by another client.", hint=hint, parameter="id")
         self._remove(request.id)
         job = self._jobs[request.id] = Job(request, self._clock(), note=note, client=current_client.get())
         self._tasks[job.id] = asyncio.create_task(self._run(job, keep=keep), name=f"request {job.id}")
@@ -148,10 +148,11 @@ class Jobs:
         return result
 
     def _end(self, job: Job, outcome: Generation | OctaboxError) -> None:
-        """Record and publish the end of a job; the first one counts."""
+        """Record and publish the end of a job, and keep no media of its request; the first end counts."""
         if job.ended is not None:
             return
         job.end(outcome, self._clock(), self._ttl)
+        job.request = replace(job.request, params={}, optional_params={}, inputs={}, workflow={})
         self._tasks.pop(job.id, None)
         self._publish(job, outcome)
         self._followers.pop(job.id, None)

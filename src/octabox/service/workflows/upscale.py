@@ -12,6 +12,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.media.decoding.decoders import Decoder
 from octabox.media.images import encode, read_size
+from octabox.service.outputs import first_output
 from octabox.service.protocols import GenerationService
 from octabox.service.selection.inputs import STRENGTH, source_parameter
 from octabox.types import Artifact, Generation, GenerationRequest, OutputFormat
@@ -69,7 +70,7 @@ async def upscale_image(
     name = "image" if "image" in request.inputs else next(iter(request.inputs))
     source = request.inputs[name][0]
     assert isinstance(source, bytes)  # noqa: S101 (the routes take files alone)
-    before = original = await _size(source, decoder)
+    before = original = await _size(source, decoder, name)
     target = _target(original, scale, max_pixels) if scale else None
     for again in range(MAX_CALLS):
         generation = await generations.generate(request)
@@ -101,16 +102,16 @@ def _target(size: tuple[int, int], scale: int, limit: int) -> tuple[int, int]:
     return target
 
 
-async def _size(content: bytes, decoder: Decoder) -> tuple[int, int]:
+async def _size(content: bytes, decoder: Decoder, parameter: str) -> tuple[int, int]:
     """Return the size of an image after its orientation is applied."""
-    image = await decoder.decode("image", content, parameter="image")
+    image = await decoder.decode("image", content, parameter=parameter)
     assert isinstance(image, Image.Image)  # noqa: S101 (of that kind)
     return image.size
 
 
 def _image(generation: Generation) -> Artifact:
     """Return the image of a result."""
-    found = next((artifact for artifact in generation.artifacts if artifact.kind == "image"), None)
+    found, _ = first_output(generation.artifacts, "image")
     if found is None:
         raise _not_an_upscaler(generation.model)
     return found

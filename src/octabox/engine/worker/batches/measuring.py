@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from octabox.engine.worker.batches.limits import Sample
-from octabox.engine.worker.placement.process_memory import free_memory, measure_memory
+from octabox.engine.worker.placement.process_memory import measure_memory, usable_memory
 
 
 class Measurement:
@@ -25,10 +25,7 @@ class Measurement:
         self._is_host = torch.device(device).type == "cpu"
         held = measure_memory(device) if not self._is_host else None
         self._allocated = 0 if held is None else max(held.allocated.values(), default=0)
-        free = free_memory(device)
-        # What the allocator keeps for reuse is available too.
-        cached = 0 if held is None else sum(held.bytes.get(name, 0) - each for name, each in held.allocated.items())
-        self._available = None if free is None else free + cached
+        self._available = usable_memory(device)
         self._device_module = None if self._is_host else torch.get_device_module(torch.device(device))
         if self._device_module is not None:
             with contextlib.suppress(Exception):

@@ -25,6 +25,7 @@ from octabox.engine.worker.component_types import component_class
 from octabox.engine.worker.conditions.denoiser_state import DenoiserState, changed_modules, restore, snapshot
 from octabox.engine.worker.conditions.lora_loading import silence_libraries
 from octabox.engine.worker.failures import to_load_error
+from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, LoadError, OctaboxError
 from octabox.hub.adapters.ip_adapters import check_ip_adapter, resolve_ip_adapter_file
@@ -139,7 +140,7 @@ def load_ip_adapters(
     try:
         _load(pipe, files)
     except Exception as error:
-        if isinstance(error, OctaboxError | MemoryError | torch.OutOfMemoryError):
+        if isinstance(error, OctaboxError) or is_out_of_memory(error):
             raise
         logger.debug("the IP-Adapters of %s could not be loaded", config.name, exc_info=error)
         raise _incompatibility_error(pipe, config, files, _missing_weights(denoiser) or error) from error

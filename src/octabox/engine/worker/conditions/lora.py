@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from octabox.config.model import ModelConfig
 from octabox.engine.sources.local import local_lora
 from octabox.engine.worker.conditions.lora_layers import LoraLayers
@@ -28,6 +26,7 @@ from octabox.engine.worker.conditions.lora_loading import (
 )
 from octabox.engine.worker.conditions.lora_strengths import component_weights, unused_weights
 from octabox.engine.worker.conditions.lora_weights import changes_nothing, read_lora_weights
+from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, OctaboxError, UnknownParameterError
 from octabox.hub.adapters.adapter_file import check_lora, read_lora
@@ -155,9 +154,7 @@ class Loras:
                 stats = load_lora_with_stats(self._pipe, weights, adapter, names, denoisers)
         except BaseException as error:
             self._remove(adapter)
-            if not isinstance(error, Exception) or isinstance(
-                error, OctaboxError | MemoryError | torch.OutOfMemoryError
-            ):
+            if not isinstance(error, Exception) or isinstance(error, OctaboxError) or is_out_of_memory(error):
                 raise
             logger.debug("the LoRA %s could not be loaded", file, exc_info=error)
             raise _incompatibility_error(self._pipe, file, choice, kind, str(error)) from error

@@ -13,7 +13,7 @@ from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from octabox.engine.worker.placement.device_errors import is_out_of_memory
-from octabox.engine.worker.placement.process_memory import device_memory, measure_memory
+from octabox.engine.worker.placement.process_memory import usable_memory
 
 #: Limit of the bytes of merged weights; beyond it LoRAs stay unmerged.
 MAX_BYTES = 2 * 2**30
@@ -132,12 +132,8 @@ def _is_mergeable(weight: object) -> bool:
 def _free_bytes(weights: Sequence[torch.Tensor | None]) -> float:
     """Return the free bytes on the device of weights; infinity on the host, or if the device does not report them."""
     device = next((str(weight.device) for weight in weights if weight is not None), "cpu")
-    known = device_memory(device)
-    if known is None:
-        return float("inf")
-    free, _, reserved = known
-    # Memory that torch has reserved but not allocated is free as well.
-    return float(free + reserved - sum(measure_memory(device).allocated.values()))
+    known = usable_memory(device)
+    return float("inf") if known is None else known
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 
 from octabox.config.model import ACCELERATOR
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
+from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.process_memory import free_memory
 from octabox.errors import LoadError
 
@@ -34,9 +35,9 @@ def choose_device(requested: str | None, model: str) -> str:
         if name in names:
             torch.accelerator.set_device_index(device.index or 0)
         torch.zeros(1, device=name).item()  # A device without data, such as meta, fails here too.
-    except torch.OutOfMemoryError:
-        raise  # The device exists.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if is_out_of_memory(error):
+            raise  # The device exists.
         raise _not_available(requested, model, names, str(error)) from error
     return name
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from octabox.config.model import DTYPES, ModelConfig
+from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.dtype_failures import device_model, failed_dtypes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
 from octabox.hub.weights import only_variant, stored_dtype, weight_files
@@ -154,9 +155,9 @@ def _can_multiply(device: str, half: torch.dtype) -> bool:
     try:
         ones = torch.ones((2, 2), device=device, dtype=half)
         return bool((ones @ ones).cpu().float().sum() == 8)  # noqa: PLR2004 (four sums of two)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, TypeError, NotImplementedError):
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        if is_out_of_memory(error):
+            raise
         return False
 
 

@@ -86,16 +86,14 @@ class Placement:
                     self._offloaders.append(offloader)
 
     def change_mode(self, mode: str, reason: str) -> None:
-        """Place the components as another mode does, between two calls, and keep why.
-
-        If that fails, such as for lack of memory, they are where they were before.
-        """
+        """Place the components as another mode does, between two calls, and keep why; if that fails, as they were before."""
         before, reason_before, was_away = self.mode, self.reason, self._is_away
         self._remove_offloaders()
         try:
             self._place(mode, reason)
         except BaseException:
             self._remove_offloaders()
+            self.mode = before
             self._place(before, reason_before) if not was_away else self.leave_device(reason_before)
             raise
 

@@ -54,6 +54,12 @@ def device_memory(device: str) -> tuple[int, int, int] | None:
     return None
 
 
+def usable_memory(device: str) -> int | None:
+    """Return the bytes of a device that this process may allocate: what is free or kept for reuse; None if it is not known."""
+    known = device_memory(device)
+    return None if known is None else known[0] + known[2] - _query_bytes(torch.device(device), *ALLOCATED)
+
+
 def reset_peak(device: str) -> None:
     """Begin to measure the largest number of bytes of tensors on a device."""
     torch_device = torch.device(device)

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 from diffusers import DiffusionPipeline
 
+from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.process_memory import release_memory
 
 logger = logging.getLogger("octabox.worker")
@@ -94,9 +95,9 @@ def is_usable(device: str) -> bool:
         return True
     try:
         return bool(torch.ones(1, device=device).add_(1).cpu().item() == 2)  # noqa: PLR2004 (1 + 1)
-    except torch.OutOfMemoryError:
-        return True
     except Exception as error:  # noqa: BLE001 (a failed device raises any exception)
+        if is_out_of_memory(error):
+            return True
         logger.debug("%s cannot be used: %s", device, error)
         return False
 

@@ -267,10 +267,13 @@ async def test_the_least_strength_of_a_second_pass(server: Server) -> None:
 
         assert hires["steps"] <= needed <= Settings().max_steps
     without, _ = await sent(server, **body)
-    continued, _ = await sent(server, **body, firstpass_image=IMAGE, steps=100)
+    continued, answer = await sent(server, **body, firstpass_image=IMAGE, steps=100)
+    _, raised = await sent(server, **{**body, "denoising_strength": 0.1}, steps=150)
 
     assert 1 == int(50 * without.workflow["hires"]["strength"])
     assert Settings().max_steps == continued.optional_params["num_inference_steps"]
+    assert any("'denoising_strength' is 0.15" in each for each in raised)
+    assert any("'steps' is" in each for each in answer)
 
 
 async def test_another_model_of_a_second_pass(server: Server) -> None:

@@ -160,7 +160,7 @@ async def test_a_job_tells_what_was_asked_for(tmp_path: Path) -> None:
     fields: dict[str, Any] = {
         **GOOD,
         "params": {
-            "prompt": "a cat",
+            "prompt": "data: a cat, black",
             "image": "data:image/png;base64,AAAA",
             "sigmas": [0.5] * 9000,
             "words": "w" * 9000,
@@ -188,7 +188,7 @@ async def test_a_job_tells_what_was_asked_for(tmp_path: Path) -> None:
     listed = (await again.http.get(PATH, params={"order": "asc"})).json()["data"]
     await again.http.delete(f"{PATH}/b")
 
-    expected = {**fields, "params": {"prompt": "a cat", "words": "w" * 9000}}
+    expected = {**fields, "params": {"prompt": "data: a cat, black", "words": "w" * 9000}}
     for job in (first.json(), waiting, ended_job, listed[0]):
         assert expected == job["request"]
         assert {"image", "mask", "sigmas"} == {*job["media"]}

@@ -16,6 +16,7 @@ from octabox.frontends.http.a1111.upscalers import find_upscaler
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png
 from octabox.media.regions import Size
+from octabox.service.outputs import first_output
 from octabox.service.selection.inputs import source_parameter
 from octabox.service.workflows.resize import FILTERS
 from octabox.types import GenerationRequest, OutputFormat
@@ -117,8 +118,8 @@ async def run_model(
     prompt = {"prompt": ""} if served.pipeline.parameter("prompt") else {}
     request = GenerationRequest(name, params={**prompt, **params}, inputs=inputs, output=OutputFormat("png"))
     generation = await ctx.generation.generate(request)
-    warnings += generation.warnings
-    made = next((each for each in generation.artifacts if each.kind == "image"), None)
+    made, left_out = first_output(generation.artifacts, "image")
+    warnings += [*generation.warnings, *left_out]
     if made is None:
         raise GenerationError(f"The model '{name}' made no image.", model=name)
     with Image.open(io.BytesIO(made.content)) as opened:

@@ -9,6 +9,7 @@ from octabox.catalog.conditions.control import control_inputs
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.errors import RequestError, TaskNotFoundError
+from octabox.media.metadata.passes import GUIDANCES
 from octabox.service.bounds import STEPS
 from octabox.service.protocols import ModelService
 from octabox.service.selection.inputs import (
@@ -24,9 +25,6 @@ from octabox.service.served_model import ServedModel
 
 #: The tasks of the routes.
 TEXT_TO_IMAGE, INPAINTING = "text-to-image", "inpainting"
-
-#: Names of the parameter for classifier-free guidance, that of distilled models first, which have another one too.
-GUIDANCE = ("true_cfg_scale", "guidance_scale")
 
 #: Names of the parameter for the guidance by an image.
 IMAGE_GUIDANCE = ("image_guidance_scale",)
@@ -73,12 +71,12 @@ class Target:
     @property
     def guidance(self) -> str:
         """The parameter for classifier-free guidance."""
-        return number_parameter(self.entry, *GUIDANCE) or GUIDANCE[-1]
+        return number_parameter(self.entry, *GUIDANCES) or GUIDANCES[-1]
 
     @property
     def distilled_guidance(self) -> str | None:
         """The parameter for the guidance of distilled models; None if the pipeline has one guidance."""
-        return GUIDANCE[-1] if self.guidance != GUIDANCE[-1] and self.entry.parameter(GUIDANCE[-1]) else None
+        return GUIDANCES[-1] if self.guidance != GUIDANCES[-1] and self.entry.parameter(GUIDANCES[-1]) else None
 
     def takes(self, *names: str) -> bool:
         """Return whether the pipeline has all parameters of these names."""

@@ -11,9 +11,6 @@ from octabox.service.jobs import Job, StoredJob
 from octabox.service.jobs.record import Marks
 from octabox.types import AdapterReport, Artifact, Generation, GenerationRequest, Progress
 
-#: Maximum length of a text that is shown in the status of a job; base64 of files is longer.
-MAX_TEXT = 20_000
-
 
 async def output_to_json(artifact: Artifact, url: str | None) -> dict[str, Any]:
     """Return an output with its URL, or with its content if there is no URL; text is also decoded.
@@ -149,7 +146,7 @@ def request_to_json(request: GenerationRequest) -> dict[str, Any]:
     fields = {
         "model": request.model,
         "task": request.task,
-        "params": {name: value for name, value in params.items() if not _is_content(value)},
+        "params": params,
         "seed": request.seed,
         "num_outputs": request.num_outputs,
         "scheduler": scheduler,
@@ -169,10 +166,3 @@ def request_to_json(request: GenerationRequest) -> dict[str, Any]:
         "keep_alive": request.keep_alive,
     }
     return {name: value for name, value in fields.items() if value not in (None, [], {})}
-
-
-def _is_content(value: Any) -> bool:
-    """Return whether a parameter is the content of a file, or a list of such."""
-    if isinstance(value, list | tuple):
-        return any(map(_is_content, value))
-    return isinstance(value, bytes) or (isinstance(value, str) and (value.startswith("data:") or len(value) > MAX_TEXT))

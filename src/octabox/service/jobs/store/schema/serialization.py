@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,8 +19,8 @@ from octabox.types import Generation, GenerationRequest
 #: Length of a text from which on it is a file: an image in base64 would slow down every scan of the table.
 LONG_TEXT = 16 * 1024
 
-#: How the content of a file in a text begins.
-CONTENT = "data:"
+#: How the content of a file in a text begins (RFC 2397), and what stands for it.
+CONTENT, PLACEHOLDER = re.compile(r"data:[^\s,]*,", re.IGNORECASE), b"data:,"
 
 #: Where a file belongs in a request: the keys that lead to it, its name, and whether it is text.
 FilePlace = tuple[list[str | int], str, bool]
@@ -88,7 +89,7 @@ def without_content(request: GenerationRequest) -> GenerationRequest:
 def describe_row(text: str, places: list[FilePlace]) -> GenerationRequest | None:
     """Return the request that `encode_request` has encoded, as a job shows it; None if it cannot be read."""
     try:
-        return without_content(decode_request(text, places, lambda _: CONTENT.encode()))
+        return without_content(decode_request(text, places, lambda _: PLACEHOLDER))
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
 
@@ -100,7 +101,7 @@ def _without_long_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _length(value: Any) -> int:
     """Return the characters of a value, about as in JSON; the content of a file has more than any value that is shown."""
-    if isinstance(value, bytes) or (isinstance(value, str) and value.startswith(CONTENT)):
+    if isinstance(value, bytes) or (isinstance(value, str) and CONTENT.match(value)):
         return LONG_TEXT + 1
     if isinstance(value, Mapping):
         return sum(len(str(name)) + _length(each) for name, each in value.items())

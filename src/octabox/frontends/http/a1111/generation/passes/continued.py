@@ -48,6 +48,9 @@ async def continued(ctx: AppContext, body: TextToImageBody) -> tuple[ImageToImag
         # Diffusers runs only the fraction of the steps that the strength is.
         needed = max(1, round(steps / max(body.denoising_strength, 0.05)))
         fields["steps"] = max(steps, min(needed, ctx.settings.max_steps))
+        if fields["steps"] < needed:
+            left = round(fields["steps"] * body.denoising_strength)
+            warnings.append(f"'steps' is {left}: more would exceed the limit `max_steps` at this 'denoising_strength'.")
     for name in ("prompt", "negative_prompt"):
         fields[name] = getattr(body, f"hr_{name}") or getattr(body, name)
     fields |= {name: getattr(body, each) for each, name in FIELDS.items() if getattr(body, each) is not None}

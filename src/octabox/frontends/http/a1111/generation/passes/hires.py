@@ -12,7 +12,7 @@ from octabox.frontends.http.a1111.generation.parsed import ParsedRequest, with_p
 from octabox.frontends.http.a1111.generation.sampling import Sampling, sampling_of
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, TextToImageBody
 from octabox.frontends.http.a1111.generation.targets import Target, image_target
-from octabox.frontends.http.a1111.generation.translate import least_strength
+from octabox.frontends.http.a1111.generation.translate import least_strength, requested_steps
 from octabox.frontends.http.a1111.modules import missing_warning, model_with, requested_modules
 from octabox.frontends.http.a1111.samplers import is_default
 from octabox.frontends.http.a1111.upscalers import find_upscaler
@@ -58,14 +58,16 @@ def hires_pass(ctx: AppContext, target: Target, body: TextToImageBody, sampling:
     models = ctx.models
     model, module_warnings = _model(models, target, body)
     second = second_target(models, model, target)
-    steps = body.hr_second_pass_steps or (body.steps if body.has("steps") else None)
+    steps = body.hr_second_pass_steps or requested_steps(body, target)
     # Another model may have the requested sampler that the first one lacks.
     requested = body.sampler_index if is_default(body.sampler_name) else body.sampler_name
     own = sampling.choice.name if sampling.choice else None
     choice, warnings = _scheduler(models, second, body, requested if model else own)
-    params, notes = _params(second, body, _styles(ctx, body))
+    params, notes = _params(second, body, _styles(ctx, body) if _has_prompts(body) else ())
     # The pipeline is asked for so many steps that those of the pass are left, which has a limit.
     least = min(steps / ctx.settings.max_steps, 1.0) if steps else least_strength(body, second)
+    if steps and least > max(body.denoising_strength, MIN_STRENGTH):
+        notes += (f"'denoising_strength' is {least:g}: for less, {steps} steps would exceed the limit `max_steps`.",)
     settings = {
         "upscaler": find_upscaler(models, body.hr_upscaler or DEFAULT_UPSCALER, "hr_upscaler", latent=True) or LANCZOS,
         **_size(body),
@@ -97,6 +99,11 @@ def second_target(models: ModelService, model: str | None, first: Target) -> Tar
         return image_target(models, model or first.model)
     except OctaboxError:
         return first  # The workflow reports it.
+
+
+def _has_prompts(body: TextToImageBody) -> bool:
+    """Return whether a request has prompts of its own for the second pass."""
+    return bool(body.hr_prompt.strip() or body.hr_negative_prompt.strip())
 
 
 def _styles(ctx: AppContext, body: GenerationBody) -> list[Style]:
