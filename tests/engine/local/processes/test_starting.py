@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
+import psutil
 import pytest
 
 import small_workers
@@ -24,7 +26,7 @@ from octabox.engine.messages import RunStarted
 
 TESTS = Path(__file__).parents[3]
 
-SPAWN = multiprocessing.get_context("spawn")
+SPAWN, FORK_SERVER = map(multiprocessing.get_context, ("spawn", "forkserver"))
 
 
 @pytest.mark.parametrize(
@@ -89,3 +91,19 @@ def test_a_process_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, 
     assert -9 == handle.exit_code
     assert not small_workers.is_running(handle.pid)
     connection.close()
+
+
+@pytest.mark.skipif(psutil.WINDOWS, reason="Windows counts handles")
+@pytest.mark.parametrize("context", [SPAWN, FORK_SERVER], ids=["spawn", "forkserver"])
+def test_a_process_that_has_ended_leaves_no_descriptor(context: BaseContext) -> None:
+    """Although it is still known: what knows a process may be part of a cycle, which the garbage collector finds late."""
+    ask_process(context, small_workers.report)  # Starts what stays, such as a fork server.
+    known, before = [], psutil.Process().num_fds()
+    for _ in range(3):
+        process, connection = start_process(context, small_workers.report)
+        known.append((process, ProcessHandle(process)))
+        known[-1][1].join()
+        connection.close()
+
+    assert before == psutil.Process().num_fds()
+    assert [0, 0, 0] == [handle.exit_code for _, handle in known]

@@ -45,14 +45,12 @@ class ProcessHandle:
 
     def __init__(self, process: BaseProcess) -> None:
         self._process = process
+        #: The process id.
+        self.pid: int | None = process.pid
         self._lock = threading.Lock()
         self._pidfd = _open_pidfd(process)
         self._ended = False
-
-    @property
-    def pid(self) -> int | None:
-        """The process id."""
-        return self._process.pid
+        self._exit_code: int | None = None
 
     @property
     def sentinel(self) -> int:
@@ -62,7 +60,8 @@ class ProcessHandle:
     @property
     def exit_code(self) -> int | None:
         """The exit code, negative for a signal; None while the process runs, or where it is not known."""
-        code = self._process.exitcode
+        with self._lock:
+            code = self._exit_code if self._ended else self._process.exitcode
         return None if code == FORK_SERVER_LOST else code
 
     def signal(self, number: int) -> None:
@@ -76,7 +75,7 @@ class ProcessHandle:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def join(self) -> None:
-        """Wait for the end of the process, but not indefinitely; one that does not end is killed."""
+        """Wait for the end of the process, but not indefinitely, and close its descriptors; one that does not end is killed."""
         if not wait([self.sentinel], SHUTDOWN_TIMEOUT):
             self.signal(SIGKILL)
             wait([self.sentinel], SHUTDOWN_TIMEOUT)
@@ -84,9 +83,12 @@ class ProcessHandle:
             self.signal(SIGKILL)  # The sentinel is ready, too, where only the fork server has ended.
         self._process.join(EXIT_CODE_TIMEOUT)
         with self._lock:
-            self._ended = True
+            self._ended, self._exit_code = True, self._process.exitcode
             if self._pidfd is not None:
                 os.close(self._pidfd)
+            # The garbage collector may close its pipes much later. One that does not even end when it is killed keeps them.
+            with contextlib.suppress(ValueError):
+                self._process.close()
 
 
 def _open_pidfd(process: BaseProcess) -> int | None:
@@ -131,8 +133,12 @@ def _start_process(context: BaseContext, function: Callable[[Connection], None])
     ours, theirs = context.Pipe()
     with theirs:
         process: BaseProcess = context.Process(target=function, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
-        with interrupts_blocked():
-            process.start()
+        try:
+            with interrupts_blocked():
+                process.start()
+        except BaseException:
+            ours.close()
+            raise
     return process, ours
 
 
