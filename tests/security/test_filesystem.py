@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from octabox.security.filesystem import apply_umask, find_fault, read_file, walk_files, write_file
+from octabox.security.filesystem import apply_umask, existing_path, find_fault, read_file, walk_files, write_file
 
 FAULTS = {
     "fifo.txt": "It is a FIFO, not a file.",
@@ -133,3 +133,9 @@ def test_a_folder_that_is_missing_has_no_files(tmp_path: Path) -> None:
 
     assert {} == walk_files(tmp_path / "missing", {".txt"}).faults
     assert {tmp_path / "file": "It cannot be read: Not a directory."} == walk_files(tmp_path / "file", ()).faults
+
+
+@pytest.mark.parametrize("text", ["~nosuchuser/model", "a" * 5000, "a\0b", "no/such", ""])
+def test_a_text_that_is_no_path_names_none(text: str, tmp_path: Path) -> None:
+    """Without an error of the system; an empty one is the folder."""
+    assert (tmp_path if text == "" else None) == existing_path(text, tmp_path)

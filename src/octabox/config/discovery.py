@@ -17,7 +17,7 @@ from octabox.config.parsing import Entry, ParsedConfig, read_models
 from octabox.config.problems import Problem, Severity, did_you_mean, file_problem
 from octabox.errors import ModelNotFoundError, OctaboxError, nearest
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, INDEX_FILES, YAML_SUFFIXES, folder_index, index_file, is_hub_id
-from octabox.security.filesystem import find_fault
+from octabox.security.filesystem import existing_path, find_fault
 
 
 def demo_model() -> ModelConfig:
@@ -125,8 +125,7 @@ def describe_emptiness(folder: Path) -> str:
 
 def model_of_source(source: str) -> ModelConfig | None:
     """Return a default configuration for a Hub id, a folder or a file; None for any other text."""
-    path = Path(os.path.abspath(os.path.expanduser(source)))  # noqa: PTH100, PTH111 (pathlib raises on odd paths)
-    if os.path.exists(path):  # noqa: PTH110 (likewise)
+    if path := existing_path(source):
         return ModelConfig(name=path.stem if path.is_file() else path.name, model=str(path))
     return ModelConfig(name=source, model=source) if is_hub_id(source) else None
 
@@ -270,8 +269,11 @@ def _names(folder: Path) -> list[str]:
 
 def _resolve_source(source: str, folder: Path) -> str:
     """Return the absolute path of a source in the models folder; a Hub id is kept unless there is such a path."""
-    path = os.path.abspath(folder / os.path.expanduser(source))  # noqa: PTH100, PTH111 (pathlib raises on odd paths)
-    return source if not os.path.exists(path) and is_hub_id(source) else path  # noqa: PTH110
+    if path := existing_path(source, folder):
+        return str(path)
+    if is_hub_id(source):
+        return source
+    return os.path.abspath(folder / os.path.expanduser(source))  # noqa: PTH100, PTH111 (pathlib raises on odd paths)
 
 
 def _sources(config: ModelConfig) -> Iterable[str]:

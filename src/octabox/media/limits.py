@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from octabox.errors import MediaError
+from octabox.errors import InvalidParameterError, MediaError
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,25 @@ class MediaLimits:
         """
         if seconds > self.max_seconds:
             raise _limit_error(parameter, f"is longer than the limit of {self.max_seconds:g} seconds")
+
+
+def check_output_size(size: tuple[int, int], limit: int, parameter: str) -> None:
+    """Check that an image that is asked for is not too large.
+
+    Args:
+        size: Its width and height.
+        limit: Maximum number of its pixels.
+        parameter: Name of the parameter for the size, for the error.
+
+    Raises:
+        InvalidParameterError: It is too large.
+    """
+    if size[0] * size[1] > limit:
+        raise InvalidParameterError(
+            f"An image of {size[0]}x{size[1]} exceeds the limit of {limit} pixels.",
+            hint="Request a smaller one, or raise `max_image_pixels`.",
+            parameter=parameter,
+        )
 
 
 def _limit_error(parameter: str, why: str) -> MediaError:

@@ -34,6 +34,18 @@ class FolderContent:
     faults: dict[Path, str] = field(default_factory=dict)
 
 
+def existing_path(text: str, folder: Path = Path()) -> Path | None:
+    """Return the absolute path that a text names, if there is one; None for any other text, such as a long or odd one.
+
+    Args:
+        text: The text; ``~`` is the user's folder.
+        folder: What a relative path is relative to.
+    """
+    # pathlib raises on names that are too long and on users that do not exist.
+    path = os.path.abspath(folder / os.path.expanduser(text))  # noqa: PTH100, PTH111
+    return Path(path) if os.path.exists(path) else None  # noqa: PTH110
+
+
 def find_fault(path: Path, *, root: Path | None = None, folders: bool = False) -> str | None:
     """Return why a path is not a readable regular file, as a sentence; None if it is one.
 

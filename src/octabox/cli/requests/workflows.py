@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from octabox.errors import InvalidParameterError
+from octabox.security.filesystem import existing_path
 
 if TYPE_CHECKING:
     from octabox.service.models import ModelService
@@ -61,7 +62,7 @@ def add_models(workflow: Mapping[str, Any], models: ModelService) -> dict[str, A
     for step in filter(lambda each: isinstance(each, dict), resolved.values()):
         for key in MODEL_KEYS & step.keys():
             source = str(step[key])
-            config = model_of_source(source) if Path(source).expanduser().exists() else None
+            config = model_of_source(source) if existing_path(source) else None
             names = {each.name for each in models.configurations()} | models.aliases().keys()
             if config is not None and source not in names:
                 # The name includes the suffix, so that it does not collide with the name of another model.

@@ -11,7 +11,7 @@ from pathlib import Path
 from octabox.errors import AdapterNotFoundError, ForbiddenPathError, nearest
 from octabox.hub.adapters.adapter_file import SUFFIXES, AdapterFile, read_embedding, read_lora
 from octabox.hub.folder import is_hub_id
-from octabox.security.filesystem import walk_files
+from octabox.security.filesystem import existing_path, walk_files
 
 #: File names that diffusers and PEFT use; such a file is named after its folder.
 FOLDER_FILES = frozenset({"pytorch_lora_weights", "adapter_model", "learned_embeds"})
@@ -60,12 +60,11 @@ class AdapterRegistry:
             choices = sorted(_name(path, self._loras) for path in found)
             hint = "Specify the folder: " + " or ".join(choices)
             raise AdapterNotFoundError(f"Several LoRAs have the name {name!r}.", hint=hint, parameter="adapters")
-        path = Path(name).expanduser()
-        if self._any_path and path.exists():
-            return str(path.absolute())
+        if self._any_path and (path := existing_path(name)):
+            return str(path)
         if is_hub_id(name) and self._any_hub:
             return name
-        if path.is_absolute() or ".." in path.parts:
+        if name.startswith("~") or Path(name).is_absolute() or ".." in Path(name).parts:
             raise ForbiddenPathError(
                 f"A LoRA must be specified by its path in the folder of LoRAs, not by {name!r}.",
                 hint="`octabox adapters` lists their names.",

@@ -19,6 +19,7 @@ from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import UNAVAILABLE, make_plan
 from octabox.hub.selection import kind_of_repository, select_files
 from octabox.hub.snapshots import missing_by_index
+from octabox.security.filesystem import existing_path
 from octabox.security.json_files import read_json
 
 #: Returns the tasks of a pipeline class.
@@ -80,10 +81,10 @@ def inspect_model(source: str, machine: Machine, is_served: IsServed, tasks_of: 
     Raises:
         OctaboxError: There is no such model, or it cannot be read.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = existing_path(source)
+    if path and path.is_dir():
         return _local(source, "folder", path, machine, is_served, tasks_of)
-    if path.is_file():
+    if path and path.is_file():
         return _local_file(source, path, machine, is_served, tasks_of)
     return inspect_repository(source, machine, is_served, tasks_of)
 

@@ -18,6 +18,7 @@ from octabox.config.parsing import Entry
 from octabox.config.problems import describe_problem
 from octabox.errors import ConfigError, IncompatibleWeightsError, ModelNotFoundError, nearest
 from octabox.hub.folder import is_hub_id
+from octabox.security.filesystem import existing_path
 from octabox.service.cascades.links import StageLink, choose_link, combine
 from octabox.service.served_model import ServedModel
 
@@ -150,9 +151,9 @@ def find_cascade(
 
 def _source(stage: StageConfig, folder: Path, named: Mapping[str, ModelConfig]) -> dict[str, Any]:
     """Return the source of a stage that names no configured model."""
-    path = folder / Path(stage.model).expanduser()
-    if path.exists() or is_hub_id(stage.model):
-        return {"model": str(path.absolute()) if path.exists() else stage.model}
+    path = existing_path(stage.model, folder)
+    if path or is_hub_id(stage.model):
+        return {"model": str(path or stage.model)}
     close = nearest(stage.model, named)
     hint = f"Did you mean {' or '.join(close)}?" if close else "Name a configured model, a Hub id, a folder or a file."
     raise ModelNotFoundError(f"There is no model {stage.model!r} for a stage.", hint=hint, choices=close)

@@ -15,7 +15,7 @@ from octabox.engine.protocol import Call, Run
 from octabox.errors import InvalidParameterError
 from octabox.media import arrays, formats
 from octabox.media.images import encode_png
-from octabox.media.limits import MediaLimits
+from octabox.media.limits import MediaLimits, check_output_size
 from octabox.service.generation import GenerationService
 from octabox.service.models import ModelService
 from octabox.service.outputs import output_kinds
@@ -206,12 +206,8 @@ class WorkflowPlanner:
         scales = [target / side for target, side in zip((width, height), size, strict=True) if target] or [scale]
         exact = [target or side * scales[0] for target, side in zip((width, height), size, strict=True)]
         target = tuple(max(round(side / multiple) * multiple, multiple) for side in exact)
-        if target[0] * target[1] > self._limits.max_pixels:
-            raise InvalidParameterError(
-                f"An image of {target[0]}x{target[1]} exceeds the limit of {self._limits.max_pixels} pixels.",
-                hint="Request a smaller one, or raise `max_image_pixels`.",
-                parameter=f"workflow.{part}.{'scale' if settings.width is settings.height is None else 'width'}",
-            )
+        name = "scale" if settings.width is settings.height is None else "width"
+        check_output_size((target[0], target[1]), self._limits.max_pixels, f"workflow.{part}.{name}")
         return target[0], target[1]
 
     def _check_size(self, settings: HiresPart | UpscalePart, run: Run, part: str) -> None:

@@ -12,6 +12,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.media.decoding.decoders import Decoder
 from octabox.media.images import encode, read_size
+from octabox.media.limits import check_output_size
 from octabox.service.outputs import first_output
 from octabox.service.protocols import GenerationService
 from octabox.service.selection.inputs import STRENGTH, source_parameter
@@ -93,12 +94,7 @@ async def upscale_image(
 def _target(size: tuple[int, int], scale: int, limit: int) -> tuple[int, int]:
     """Return a scaled size."""
     target = size[0] * scale, size[1] * scale
-    if target[0] * target[1] > limit:
-        raise InvalidParameterError(
-            f"An image of {target[0]}x{target[1]} exceeds the limit of {limit} pixels.",
-            hint="Request a smaller scale, or raise `max_image_pixels`.",
-            parameter="scale",
-        )
+    check_output_size(target, limit, "scale")
     return target
 
 

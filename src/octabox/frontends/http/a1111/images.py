@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageChops, ImageOps
 
-from octabox.errors import InvalidParameterError
 from octabox.frontends.http.context import AppContext
 from octabox.media.fetcher import decode_text
+from octabox.media.limits import check_output_size
 from octabox.media.regions import Padding, Size, binarize_mask, expand
 
 #: Resize modes by number.
@@ -82,12 +82,7 @@ def target_size(image: Image.Image, width: int | None, height: int | None, limit
         InvalidParameterError: It has too many pixels.
     """
     size = width or image.width, height or image.height
-    if size[0] * size[1] > limit:
-        raise InvalidParameterError(
-            f"An image of {size[0]}x{size[1]} exceeds the limit of {limit} pixels.",
-            hint="Request a smaller one, or raise `max_image_pixels`.",
-            parameter="width",
-        )
+    check_output_size(size, limit, "width")
     return size
 
 

@@ -15,6 +15,7 @@ from octabox.config.parsing import Entry
 from octabox.config.problems import describe_problem
 from octabox.errors import ConfigError
 from octabox.hub.folder import is_hub_id
+from octabox.security.filesystem import existing_path
 
 #: Fields of ModelOptions that set a key which belongs to a stage, by the key.
 FIELDS: Mapping[str, str] = {
@@ -78,6 +79,5 @@ def _place(stage: StageConfig, index: int, folder: Path) -> StageConfig:
         raise ConfigError(message, parameter=f"stages.{index}") from error
     placed = resolve_sources(Entry(config, folder), folder)[0].config
     settings = {name: getattr(placed, name) for name in stage.settings}
-    found = (folder / Path(stage.model).expanduser()).exists()
-    model = placed.model if found else stage.model
+    model = placed.model if existing_path(stage.model, folder) else stage.model
     return StageConfig(model=model, task=stage.task, params=stage.params, **settings)

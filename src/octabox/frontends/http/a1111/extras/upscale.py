@@ -10,11 +10,12 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from octabox.errors import GenerationError, InvalidParameterError
+from octabox.errors import GenerationError
 from octabox.frontends.http.a1111.extras.schema import ExtrasBody
 from octabox.frontends.http.a1111.upscalers import find_upscaler
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png
+from octabox.media.limits import check_output_size
 from octabox.media.regions import Size
 from octabox.service.outputs import first_output
 from octabox.service.selection.inputs import source_parameter
@@ -78,12 +79,7 @@ async def enlarge_to(
     """
     scale = max(size[0] / image.width, size[1] / image.height)
     width, height = size if fit else (max(round(side * scale), 1) for side in image.size)
-    if width * height > (limit := ctx.settings.max_image_pixels):
-        raise InvalidParameterError(
-            f"An image of {width}x{height} exceeds the limit of {limit} pixels.",
-            hint="Request a smaller one, or raise `max_image_pixels`.",
-            parameter=field,
-        )
+    check_output_size((width, height), ctx.settings.max_image_pixels, field)
     made = image if name in FILTERS else await run_model(ctx, name, image, warnings)
     filter_ = FILTERS.get(name, Image.Resampling.LANCZOS)
     if fit:
