@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+
 from fake_worker import PIPELINE, model
 from octabox.engine.messages import Start, WorkerOptions
-from octabox.engine.ray.ray_worker import in_place
+from octabox.engine.ray.ray_worker import RayWorker, in_place
+from octabox.engine.ray.worker_actor import Started
+
+
+class Reserved:
+    """A place on a node that is not there."""
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+
+    async def release(self) -> None:
+        """Note that it was given up."""
+        self.released.set()
+
+
+async def _no_messages() -> AsyncIterator[Any]:
+    await asyncio.Event().wait()
+    yield
+
+
+def worker_of(
+    monkeypatch: pytest.MonkeyPatch, send: Callable[[Any], Awaitable[None]], stop: Callable[[], Awaitable[None]]
+) -> tuple[RayWorker, Reserved]:
+    """Return a worker whose actor is not on a cluster, and its place."""
+    monkeypatch.setattr(ray, "kill", lambda _: None)
+    calls = {"messages": _no_messages, "send": send, "stop": stop}
+    actor = SimpleNamespace(**{name: SimpleNamespace(remote=each) for name, each in calls.items()})
+    reserved: Any = Reserved()
+    return RayWorker("demo", actor, Started(1, "10.0.0.7"), reserved, lambda _: None), reserved
 
 
 def test_a_place_without_an_accelerator_is_on_the_cpu() -> None:
@@ -13,3 +49,24 @@ def test_a_place_without_an_accelerator_is_on_the_cpu() -> None:
     places = [in_place(order, resources).model.device for resources in ({"CPU": 1.0}, {"GPU": 0.5}, {"GPU": 1.0})]
 
     assert ["cpu", None, None] == places
+
+
+async def test_an_end_that_nobody_waits_for_gives_the_place_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that stops may not wait until the actor has ended its process."""
+    waits = asyncio.Event()
+
+    async def stop() -> None:
+        waits.set()
+        await asyncio.Event().wait()
+
+    async def send(_content: Any) -> None:
+        raise NotImplementedError
+
+    worker, reserved = worker_of(monkeypatch, send, stop)
+    task = asyncio.create_task(worker.stop())
+    await waits.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert reserved.released.is_set()

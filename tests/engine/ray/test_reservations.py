@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,11 @@ from fake_worker import Client, FakeWorker, FakeWorkers, call, settle
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import Loaded, LoadFailed
-from octabox.engine.ray import reservations
+from octabox.engine.ray import placement_groups, reservations
 from octabox.engine.ray.engine import RayEngine
 from octabox.engine.ray.node_placement import HeldPlace
-from octabox.engine.ray.reservations import NODE_LABEL, Reservations
+from octabox.engine.ray.placement_groups import NODE_LABEL
+from octabox.engine.ray.reservations import Reservations
 from octabox.errors import OutOfMemoryError, ServerStoppingError, WorkerDiedError
 from queue_houses import until
 
@@ -196,11 +198,11 @@ def places_on(
 ) -> Reservations:
     """Return the places of a cluster with these free resources, on whose nodes the replicas are."""
     nodes = [{"Alive": True, "NodeID": "any", "Resources": {"CPU": 1.0}}]
-    monkeypatch.setattr(reservations, "placement_group", Group)
+    monkeypatch.setattr(placement_groups, "placement_group", Group)
     monkeypatch.setattr(reservations, "all_nodes", lambda: nodes)
     monkeypatch.setattr(reservations, "available_by_node", lambda: free)
-    monkeypatch.setattr(reservations, "node_of_group", lambda group: group.node)
-    monkeypatch.setattr(reservations, "remove_placement_group", lambda _: None)
+    monkeypatch.setattr(placement_groups, "node_of_group", lambda group: group.node)
+    monkeypatch.setattr(placement_groups, "remove_placement_group", lambda _: None)
     found = Reservations("cpu", 1.0, grows=False, replicas=replicas)
     found._held |= {name: HeldPlace(name, node, {"CPU": 1.0}) for name, node in held.items()}
     return found
@@ -248,7 +250,7 @@ async def test_a_client_that_leaves_ends_the_wait_for_a_place(monkeypatch: pytes
     places = places_on(monkeypatch, Replicas(), {"any": {}})
     places._timeout = 600.0
     monkeypatch.setattr(Group, "wait", lambda *_: waits.append(1))
-    monkeypatch.setattr(reservations, "remove_placement_group", removed.append)
+    monkeypatch.setattr(placement_groups, "remove_placement_group", removed.append)
     monkeypatch.setattr(reservations, "POLL", 0.0)
 
     async def start(reserve: Any, order: Any, *arguments: Any) -> FakeWorker:
@@ -268,6 +270,32 @@ async def test_a_client_that_leaves_ends_the_wait_for_a_place(monkeypatch: pytes
     assert worker in workers.started
     await other.result()
     await engine.close()
+
+
+@pytest.mark.parametrize("free", [{"any": {"CPU": 1.0}}, {}])
+async def test_a_client_that_leaves_when_its_place_is_found(
+    monkeypatch: pytest.MonkeyPatch, free: dict[str, dict[str, float]]
+) -> None:
+    """The place is given up at each step after its request, whether it was free or was waited for; else it is lost for good."""
+    removed, begun, goes_on = list[Any](), threading.Event(), threading.Event()
+    places = places_on(monkeypatch, Replicas(), free)
+
+    def find(group: Group) -> str:
+        begun.set()
+        goes_on.wait(30)
+        return group.node
+
+    monkeypatch.setattr(placement_groups, "node_of_group", find)
+    monkeypatch.setattr(placement_groups, "remove_placement_group", removed.append)
+    task = asyncio.create_task(places.reserve("new", configuration("new")))
+    await until(begun.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    goes_on.set()
+
+    assert 1 == len(removed)
+    assert not places.holds("new")
 
 
 async def test_memory_that_runs_out_unloads_nothing_elsewhere() -> None:

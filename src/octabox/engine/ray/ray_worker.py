@@ -20,7 +20,7 @@ from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.processes.packing import pack_message
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.messages import FromWorker, Start, ToWorker
-from octabox.engine.ray.reservations import Reservation
+from octabox.engine.ray.placement_groups import Reservation
 from octabox.engine.ray.resources import Resources
 from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore, StoredMessage
 from octabox.engine.ray.worker_actor import RemoteStart, Started, WorkerActor
@@ -139,10 +139,13 @@ class RayWorker:
         """End the worker, and wait for its end, but not indefinitely."""
         self._alive = False
         self._receiving.cancel()
-        with contextlib.suppress(RayError, asyncio.TimeoutError):
+        try:
             # The process may take as long to end, and then is killed.
             await asyncio.wait_for(_result(self._actor.stop.remote()), 2 * SHUTDOWN_TIMEOUT)
-        await self._end()
+        except (RayError, asyncio.TimeoutError):
+            pass
+        finally:  # Also where nobody waits for it any more: the place would be lost for good.
+            await self._end()
 
     async def _send(self, content: bytes | StoredMessage) -> None:
         """Send a message; where the actor has ended, `_receive` reports it."""

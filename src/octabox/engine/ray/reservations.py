@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
-
-from ray.util.placement_group import (
-    PlacementGroup,
-    placement_group,
-    placement_group_table,
-    remove_placement_group,
-)
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.cluster.placement import Placement
@@ -27,6 +18,7 @@ from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.ray.connection import all_nodes, available_by_node
 from octabox.engine.ray.node_options import accelerator_limit
 from octabox.engine.ray.node_placement import HeldPlace, choose_node
+from octabox.engine.ray.placement_groups import Reservation, create_group
 from octabox.engine.ray.resources import (
     Resources,
     describe_resources,
@@ -44,48 +36,6 @@ POLL = 0.5
 
 #: Seconds in which a place that is free, or becomes free by an unload, is reserved, before another one is looked for.
 FREE_TIMEOUT = 10.0
-
-#: Label that Ray gives each node: its id.
-NODE_LABEL = "ray.io/node-id"
-
-
-class Reservation:
-    """A place for one replica; its end ends the replica.
-
-    Args:
-        group: Its placement group.
-        resources: What it reserves.
-        on_release: Called when it is given up.
-        on_card: Called with the id of its accelerator, once that is known.
-    """
-
-    def __init__(
-        self,
-        group: PlacementGroup,
-        resources: Resources,
-        on_release: Callable[[], None] = lambda: None,
-        on_card: Callable[[str | None], None] = lambda _: None,
-    ) -> None:
-        self._group, self.resources, self._on_release, self.note_card = group, resources, on_release, on_card
-
-    @property
-    def strategy(self) -> PlacementGroupSchedulingStrategy:
-        """What puts an actor there."""
-        return PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=0)
-
-    async def wait(self, seconds: float) -> bool:
-        """Wait until a node has the place; return whether one has."""
-        return bool(await asyncio.to_thread(self._group.wait, seconds))
-
-    async def node(self) -> str:
-        """Return the id of the node that has the place."""
-        return await asyncio.to_thread(node_of_group, self._group)
-
-    async def release(self) -> None:
-        """Give the place up."""
-        self._on_release()
-        with contextlib.suppress(Exception):  # The cluster may be gone.
-            await asyncio.to_thread(remove_placement_group, self._group)
 
 
 class Replicas(Protocol):
@@ -153,12 +103,10 @@ class Reservations:
         reserved = await self._reserve_on_node(name, model, resources)
         if reserved is None:
             reserved = await self._request(name, resources, None)
-            try:
+            async with reserved.kept():
                 await self._wait_for_any(name, model, reserved, end)
-            except BaseException:
-                await asyncio.shield(reserved.release())
-                raise
-        self._held[name] = HeldPlace(model.name, await reserved.node(), resources)
+        async with reserved.kept():
+            self._held[name] = HeldPlace(model.name, await reserved.node(), resources)
         return reserved
 
     def holds(self, name: str) -> bool:
@@ -198,13 +146,10 @@ class Reservations:
             if (node := await self._make_place(name, model, resources)) is None:
                 return None
             reserved = await self._request(name, resources, node)
-            try:
+            async with reserved.kept():
                 placed = await reserved.wait(FREE_TIMEOUT)
-            except BaseException:
-                await asyncio.shield(reserved.release())
-                raise
             if not placed:
-                await reserved.release()
+                await asyncio.shield(reserved.release())
             return reserved if placed else None
 
     async def _wait_for_any(self, name: str, model: ModelConfig, reserved: Reservation, end: float) -> None:
@@ -242,10 +187,7 @@ class Reservations:
 
     async def _request(self, name: str, resources: Resources, node: str | None) -> Reservation:
         """Request a place on a node, or on any."""
-        create = partial(placement_group, [dict(resources)], "SPREAD")
-        if node is not None:
-            create = partial(create, bundle_label_selector=[{NODE_LABEL: node}])
-        group = await asyncio.to_thread(create)
+        group = await create_group(resources, node)
         return Reservation(group, resources, partial(self._forget, name), partial(self._note_card, name))
 
     def _forget(self, name: str) -> None:
@@ -254,11 +196,6 @@ class Reservations:
     def _note_card(self, name: str, card: str | None) -> None:
         if name in self._held:
             self._held[name] = replace(self._held[name], card=card)
-
-
-def node_of_group(group: PlacementGroup) -> str:
-    """Return the id of the node that has a place; empty where it is gone again."""
-    return str(placement_group_table(group).get("bundles_to_node_id", {}).get(0, ""))
 
 
 def node_resources() -> Sequence[Resources]:
