@@ -9,7 +9,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from octabox.engine.messages import Alive, CancelCall, Memory, Ping, RunStarted
+from octabox.engine.messages import Alive, CancelCall, Memory, Ping, RunCall, RunStarted
 
 
 def echo(connection: Connection) -> None:
@@ -21,6 +21,16 @@ def echo(connection: Connection) -> None:
                 connection.send(Alive())
             elif isinstance(message, CancelCall):
                 connection.send(RunStarted(message.id))
+    except (EOFError, OSError):
+        return
+
+
+def repeat(connection: Connection) -> None:
+    """Answer each call and each cancelled one by its id, until the pipe closes."""
+    try:
+        while True:
+            message = connection.recv()
+            connection.send(RunStarted(message.call.id if isinstance(message, RunCall) else message.id))
     except (EOFError, OSError):
         return
 

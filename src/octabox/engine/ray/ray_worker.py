@@ -55,6 +55,7 @@ class RayWorker:
         self._model, self._actor, self._started, self._reservation = model, actor, started, reservation
         self._listener, self._alive = listener, True
         self._sends: set[asyncio.Task[None]] = set()
+        self._packing, self._sending = asyncio.Lock(), asyncio.Lock()
         self._receiving = asyncio.get_running_loop().create_task(self._receive(), name=f"messages of {model}")
 
     @classmethod
@@ -124,14 +125,17 @@ class RayWorker:
     async def send(self, message: ToWorker) -> None:
         """Send a message, without waiting until it is read; where the worker has ended it is lost, as the listener learns.
 
+        Messages arrive in the order of the calls: a worker drops the cancellation of a call that it does not know yet.
+
         Raises:
             InvalidParameterError: A parameter cannot be sent, such as one that is nested too deeply.
             CapacityError: It is large, and cannot be stored.
         """
-        content: bytes | StoredMessage = bytes(await pack_message(message))
-        if self._messages and isinstance(content, bytes) and len(content) >= MIN_BYTES:
-            content = await asyncio.to_thread(self._messages.put, content)
-        task = asyncio.create_task(self._send(content), name=f"message to {self._model}")
+        async with self._packing:
+            content: bytes | StoredMessage = bytes(await pack_message(message))
+            if self._messages and isinstance(content, bytes) and len(content) >= MIN_BYTES:
+                content = await asyncio.to_thread(self._messages.put, content)
+            task = asyncio.create_task(self._send(content), name=f"message to {self._model}")
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 
@@ -148,9 +152,11 @@ class RayWorker:
             await self._end()
 
     async def _send(self, content: bytes | StoredMessage) -> None:
-        """Send a message; where the actor has ended, `_receive` reports it."""
-        with contextlib.suppress(RayError):
-            await self._actor.send.remote(content)
+        """Send a message once the actor has those before it; where the actor has ended, `_receive` reports it."""
+        # While an actor takes a message out of the store, it would pass the next one on.
+        async with self._sending:
+            with contextlib.suppress(RayError):
+                await self._actor.send.remote(content)
 
     async def _receive(self) -> None:
         """Pass messages to the listener until the worker or its node ends."""

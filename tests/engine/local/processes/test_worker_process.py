@@ -15,9 +15,10 @@ import pytest
 import small_workers
 from fake_worker import LIMIT, PIPELINE, call
 from octabox.engine.local.processes import worker_process
+from octabox.engine.local.processes.packing import pack_message
 from octabox.engine.local.processes.starting import in_daemon_thread, start_process
 from octabox.engine.local.processes.worker_process import WorkerProcess, exit_error
-from octabox.engine.messages import DEVICE_BROKEN, CancelCall, RunCall, RunStarted, Start, WorkerOptions
+from octabox.engine.messages import DEVICE_BROKEN, CancelCall, RunCall, RunStarted, Start, ToWorker, WorkerOptions
 from octabox.errors import DeviceError, WorkerDiedError
 
 
@@ -51,6 +52,30 @@ async def test_a_worker_that_is_stopped_has_ended() -> None:
     assert not worker.alive
     assert not small_workers.is_running(worker.pid)
     await worker.send(CancelCall("two"))
+
+
+async def test_no_message_overtakes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker drops the cancellation of a call that it does not know yet: that of a call with images waits for it."""
+    packing, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(message: ToWorker) -> Any:
+        if isinstance(message, RunCall):
+            packing.set()
+            await goes_on.wait()
+        return await pack_message(message)
+
+    monkeypatch.setattr(worker_process, "pack_message", slowly)
+    pipe, begun = Pipe(), call()
+    worker = await pipe.start(small_workers.repeat)
+    running = asyncio.create_task(worker.send(RunCall(begun)))
+    await packing.wait()
+    leaving = asyncio.create_task(worker.send(CancelCall("cancelled")))
+    await asyncio.sleep(0)
+    goes_on.set()
+    await asyncio.gather(running, leaving)
+
+    assert [begun.id, "cancelled"] == [(await pipe.next()).id for _ in range(2)]
+    await worker.stop()
 
 
 async def test_the_end_comes_after_all_messages() -> None:

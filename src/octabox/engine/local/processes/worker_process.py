@@ -52,6 +52,7 @@ class WorkerProcess:
         self._ended = asyncio.Event()
         self._kill_reason, self._stopped, self._pinged = "", False, False
         self._channel = Channel(connection, self._handle, self._post)
+        self._sending = asyncio.Lock()
         options = options or WorkerOptions()
         timeouts = options.silence_timeout, options.progress_timeout
         self._activity = WorkerActivity(process.pid, *timeouts)
@@ -103,14 +104,18 @@ class WorkerProcess:
         return not self._ended.is_set()
 
     async def send(self, message: ToWorker, packed: bytes | None = None) -> None:
-        """Send a message, or its bytes if it is packed, without waiting; where the process has ended, the listener learns it.
+        """Send a message, or its bytes if it is packed, once those before it are; it does not wait until they are read.
+
+        Where the process has ended, the listener learns it.
 
         Raises:
             InvalidParameterError: A parameter cannot be sent, such as one that is nested too deeply.
         """
-        content = packed or await pack_message(message)
-        self._activity.note_sent(message)
-        self._channel.write(content)
+        # In the order of the calls: a worker drops the cancellation of a call that it does not know yet.
+        async with self._sending:
+            content = packed or await pack_message(message)
+            self._activity.note_sent(message)
+            self._channel.write(content)
 
     async def stop(self) -> None:
         """End the process, by force if need be, and wait for its end, but not indefinitely."""
@@ -133,7 +138,7 @@ class WorkerProcess:
                 await self._kill(reason)
                 return
             if not self._pinged:
-                # Not by `send`, which needs a thread: where all are busy, the worker would seem to be silent.
+                # Not by `send`, which may wait for a thread: where all are busy, the worker would seem to be silent.
                 self._pinged = True
                 self._channel.write(pack(Ping()))
 
