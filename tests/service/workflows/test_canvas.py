@@ -8,6 +8,7 @@ from PIL import Image
 
 from demo_pictures import border_colour, centre_colour
 from octabox.errors import InvalidParameterError, MissingParameterError, OctaboxError, RequestError
+from octabox.service.workflows import canvas
 from workflow_images import Drawing, opened, png
 
 pytestmark = pytest.mark.slow
@@ -142,6 +143,15 @@ async def test_a_size_beside_outpainting_is_refused(draw: Drawing, plain: bytes)
         await draw.parts.generation.prepare(draw.request({"outpaint": 8}, inputs={"image": (plain,)}, width=64))
 
     assert "width" == caught.value.parameter
+
+
+async def test_a_side_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch, draw: Drawing, plain: bytes) -> None:
+    """Before the server has made an image of that size, which may need more memory than it has."""
+    monkeypatch.setattr(canvas, "expand", pytest.fail)
+    with pytest.raises(InvalidParameterError, match="16512x128 exceeds the limit") as caught:
+        await draw.parts.generation.prepare(draw.request({"outpaint": {"left": 16384}}, inputs={"image": (plain,)}))
+
+    assert "workflow.outpaint" == caught.value.parameter
 
 
 @pytest.mark.parametrize("model", ["clips", "alone", "larger"])

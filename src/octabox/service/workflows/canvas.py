@@ -13,6 +13,7 @@ from octabox.catalog.entries import Parameter
 from octabox.engine.protocol import Medium
 from octabox.errors import InvalidParameterError, MissingParameterError
 from octabox.media.images import encode_png
+from octabox.media.limits import check_output_size
 from octabox.media.regions import (
     Padding,
     Size,
@@ -103,10 +104,11 @@ class CanvasPlanner:
     Args:
         inner: Plans requests and decodes their media.
         models: The models of this server.
+        max_pixels: Maximum number of pixels of an image.
     """
 
-    def __init__(self, inner: GenerationService, models: ModelService) -> None:
-        self._inner, self._models = inner, models
+    def __init__(self, inner: GenerationService, models: ModelService, max_pixels: int) -> None:
+        self._inner, self._models, self._max_pixels = inner, models, max_pixels
 
     async def inpainting(self, request: GenerationRequest, settings: InpaintPart) -> InpaintCanvas:
         """Return a request that paints the masked region only.
@@ -121,7 +123,7 @@ class CanvasPlanner:
         """Return a request that paints beyond the edges of an image.
 
         Raises:
-            RequestError: There is no image, or there is a mask, which outpainting makes itself.
+            RequestError: There is no image, there is a mask, which outpainting makes itself, or the result would be too large.
         """
         model = await self._models.served(request.model)
         mask = self._mask_parameter(model)
@@ -135,6 +137,9 @@ class CanvasPlanner:
         placeholder = (encode_png(Image.new("L", (8, 8))),)
         request = replace(request, task=TASK, inputs={**request.inputs, mask: placeholder})
         inputs = await self._inputs(request, placeholders={mask})
+        width, height = inputs.one(inputs.image).size
+        expanded = width + settings.left + settings.right, height + settings.top + settings.bottom
+        check_output_size(_rounded(expanded), self._max_pixels, "workflow.outpaint")
         return await asyncio.to_thread(_outpainting, request, settings, inputs)
 
     def _mask_parameter(self, model: ServedModel) -> str:

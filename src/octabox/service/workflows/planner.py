@@ -99,7 +99,7 @@ class WorkflowPlanner:
 
     def __init__(self, inner: GenerationService, models: ModelService, limits: MediaLimits) -> None:
         self._inner, self._models, self._limits = inner, models, limits
-        self._canvas = CanvasPlanner(inner, models)
+        self._canvas = CanvasPlanner(inner, models, limits.max_pixels)
 
     async def plan(self, request: GenerationRequest) -> WorkflowPlan:
         """Return the plan of a request's workflow, all of which is checked before anything runs.

@@ -128,6 +128,16 @@ async def test_control_images_in_the_response(server: Server) -> None:
     assert [(3, 2), (2, 2)] == lengths
 
 
+async def test_a_control_image_is_not_larger_than_an_image_may_be(server: Server) -> None:
+    """The size is refused before the image of the unit is resized to it, which may need more memory than there is."""
+    scripts = {"controlnet": {"args": [{"image": IMAGE}]}}
+    body = {"prompt": "x", "width": 9000, "height": 9000, "alwayson_scripts": scripts}
+    answer = await server.http.post("/sdapi/v1/txt2img", json=body)
+
+    assert (400, "width") == (answer.status_code, answer.json()["param"])
+    assert [] == server.generations.requests
+
+
 async def test_the_size_of_a_preprocessor(server: Server) -> None:
     """It works at its resolution; pixel perfect is the size of the result, whatever the resolution."""
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)

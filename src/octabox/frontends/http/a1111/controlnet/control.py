@@ -18,6 +18,7 @@ from octabox.frontends.http.a1111.images import read_image, resize
 from octabox.frontends.http.a1111.modules import component_sources, modules_of
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png, read_size
+from octabox.media.limits import check_output_size
 from octabox.service.protocols import ModelService
 from octabox.types import Source
 
@@ -89,7 +90,7 @@ class Control:
             source: The source image, which is the default of control images.
 
         Raises:
-            RequestError: An image is missing or invalid.
+            RequestError: An image is missing or invalid, or the size exceeds the limit.
         """
         images = [await _control_image(ctx, unit, size, source) if unit is not None else None for unit in self.units]
         made = [each for each in images if each is not None]
@@ -158,6 +159,8 @@ async def _control_image(
     target = (size[0] or image.width, size[1] or image.height)
     if source and isinstance(source[0], bytes):
         target = read_size(source[0])
+    # Before it is resized: the request has not been planned yet, which would refuse the size.
+    check_output_size(target, ctx.settings.max_image_pixels, "width")
     image = await asyncio.to_thread(resize, image, target, unit.resize_number)
     resolution = -1 if unit.pixel_perfect else unit.processor_res
     made = await asyncio.to_thread(preprocess, image, unit.module, resolution, unit.threshold_a, unit.threshold_b)
