@@ -48,6 +48,8 @@ async def parts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Parts
     (folder / "broken.yaml").write_text("model: weights/broken\n", encoding="utf-8")
     outlined = f"model: {demo.FOLDER}\ncomponents: {{controlnet: {{model: {EDGES}}}}}\n"
     (folder / "outlined.yaml").write_text(outlined, encoding="utf-8")
+    twofold = f"model: {demo.FOLDER}\ncomponents: {{controlnet: [{{model: {EDGES}}}, {{model: {EDGES}}}]}}\n"
+    (folder / "twofold.yaml").write_text(twofold, encoding="utf-8")
     images = save_all(tmp_path_factory.mktemp("pictures"))
     prompted: dict[str, Any] = {"name": "prompted", "model": str(demo.FOLDER)}
     prompted["ip_adapters"] = {"model": str(images), "subfolder": "models", "weight_name": "first.safetensors"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -103,6 +106,29 @@ async def test_a_continued_image_tells_how(draw: Drawing, plain: bytes) -> None:
     assert {"left": 16, "top": 16, "right": 16, "bottom": 16, "mask_blur": 8} == facts["workflow"]["outpaint"]
     assert {"width": 160, "height": 160} == facts["size"]
     assert again.artifacts[0].content == generation.artifacts[0].content
+
+
+@pytest.mark.parametrize("workflow", [{"inpaint": {"padding": 4}}, {"outpaint": 16}])
+async def test_every_control_image_is_changed_as_the_image_is(
+    draw: Drawing, plain: bytes, workflow: dict[str, Any]
+) -> None:
+    """Those of several ControlNets, and those in a list; one of another size stays as it is, and none is lost."""
+    small, text = png(opened(plain).resize((64, 64))), base64.b64encode(plain).decode()
+    inputs = {"image": (plain,)} | ({"mask_image": (mask(),)} if "inpaint" in workflow else {})
+
+    async def controls(model: str, control: list[str], *files: bytes) -> list[Image.Image]:
+        given = inputs | ({"control_image": files} if files else {})
+        options = {"control_image": control} if control else {}
+        request = draw.request(workflow, model=model, inputs=given, **options)
+        made = (await draw.parts.generation.prepare(request)).runs[0].inputs["control_image"]
+        return list(made) if files else list(made[0])  # type: ignore[arg-type] # a list of images
+
+    first, second = await controls("twofold", [], plain, plain)
+    same, other = await controls("twofold", [], plain, small)
+    (listed,) = await controls("outlined", [text])
+
+    assert opened(plain).tobytes() != first.tobytes() == second.tobytes() == same.tobytes() == listed.tobytes()
+    assert opened(small).tobytes() == other.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -194,8 +194,8 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, inputs: _Inpu
     def crop(medium: Image.Image) -> Image.Image:
         return medium.crop(box).resize(size, Image.Resampling.LANCZOS)
 
-    images = {**_aligned(inputs, image.size, crop), inputs.image.name: crop(filled)}
-    request = _with_images(request, inputs, {**images, inputs.mask.name: binarize_mask(crop(mask))}, size)
+    files = _files(inputs, image.size, crop, crop(filled), binarize_mask(crop(mask)))
+    request = _with_files(request, inputs, files, size)
     if (content := LATENT_FILLS.get(settings.fill)) is not None:
         request = replace(request, latent_fill=LatentFill(content, inputs.image.name, inputs.mask.name))
     return InpaintCanvas(request, lambda result: paste_back(image, result, box, alpha), input_digests(inputs.media))
@@ -217,8 +217,7 @@ def _outpainting(request: GenerationRequest, settings: OutpaintPart, inputs: _In
 
     mask = Image.new("L", size, 255)
     mask.paste(inset, (0, 0))
-    images = {**_aligned(inputs, image.size, pad), inputs.image.name: pad(image), inputs.mask.name: mask}
-    request = _with_images(request, inputs, images, size)
+    request = _with_files(request, inputs, _files(inputs, image.size, pad, pad(image), mask), size)
     if inputs.plan.pipeline.parameter("strength") and "strength" not in inputs.plan.runs[0][0]:
         request = replace(request, params={**request.params, "strength": 1.0})
     box = (0, 0, *expanded.size)
@@ -229,25 +228,44 @@ def _outpainting(request: GenerationRequest, settings: OutpaintPart, inputs: _In
     return InpaintCanvas(request, finish, input_digests(inputs.media))
 
 
-def _aligned(inputs: _Inputs, size: Size, transform: Transform) -> dict[str, Image.Image]:
-    """Return the images of a request that have the size of its source image, transformed as that is."""
-    return {
-        each.name: transform(media[0])
-        for each in inputs.plan.pipeline.parameters
-        if (media := inputs.media.get(each.name)) and isinstance(media[0], Image.Image) and media[0].size == size
-    }
+def _files(
+    inputs: _Inputs, size: Size, transform: Transform, image: Image.Image, mask: Image.Image
+) -> dict[str, tuple[Any, ...]]:
+    """Return the files of a request that change: its image, its mask, and those that lie over its image.
+
+    Args:
+        inputs: The inputs of the request.
+        size: Size of its source image: an image of this size, such as a control image, lies over it.
+        transform: Transforms such an image as the source image is.
+        image: The transformed source image.
+        mask: The transformed mask.
+    """
+
+    def transformed(medium: Medium | None, source: Any) -> Any:
+        if isinstance(medium, list):
+            return [transformed(*each) for each in zip(medium, source, strict=True)]
+        if isinstance(medium, Image.Image) and medium.size == size:
+            return encode_png(transform(medium))
+        return source
+
+    files: dict[str, tuple[Any, ...]] = {}
+    for name in inputs.media.keys() - {inputs.image.name, inputs.mask.name}:
+        media, sources = list(inputs.media[name]), list(inputs.plan.files[name])
+        # The frames of a video are one medium, and several files.
+        if len(media) == len(sources) and (found := transformed(media, sources)) != sources:
+            files[name] = tuple(found)
+    return {**files, inputs.image.name: (encode_png(image),), inputs.mask.name: (encode_png(mask),)}
 
 
-def _with_images(
-    request: GenerationRequest, inputs: _Inputs, images: Mapping[str, Image.Image], size: Size
+def _with_files(
+    request: GenerationRequest, inputs: _Inputs, files: Mapping[str, tuple[Any, ...]], size: Size
 ) -> GenerationRequest:
-    """Return a request with these images as its inputs, at their size."""
-    others: dict[str, tuple[Source, ...]] = {name: each for name, each in request.inputs.items() if name not in images}
-    params = {name: each for name, each in request.params.items() if name not in images}
+    """Return a request with these files as its inputs, at their size."""
+    others: dict[str, tuple[Source, ...]] = {name: each for name, each in request.inputs.items() if name not in files}
+    params = {name: each for name, each in request.params.items() if name not in files}
     sides = dict(zip(("width", "height"), size, strict=True))
     if all(inputs.plan.pipeline.parameter(name) for name in sides):
         params |= sides
-    files = {name: (encode_png(each),) for name, each in images.items()}
     return replace(request, task=inputs.plan.task, params=params, inputs={**others, **files})
 
 
