@@ -134,6 +134,28 @@ async def test_override_settings_are_those_of_one_request(server: Server) -> Non
     assert ("org/painter", "demo") == (first, server.asked.model)
 
 
+@pytest.mark.parametrize("name", ["", " ", None, "None", "Use same checkpoint"])
+async def test_a_checkpoint_that_is_none_is_that_of_the_caller(server: Server, name: str | None) -> None:
+    """Clients send it for a model that nobody has chosen; it selects no other one, of a request or as an option."""
+    await server.http.post(f"{PREFIX}/options", json={"sd_model_checkpoint": "org/painter"})
+    changed = await server.http.post(f"{PREFIX}/options", json={"sd_model_checkpoint": name})
+    kept = (await server.http.get(f"{PREFIX}/options")).json()["sd_model_checkpoint"]
+    body = {"prompt": "x", "override_settings": {"sd_model_checkpoint": name}}
+    answer = await server.http.post(f"{PREFIX}/txt2img", json=body)
+
+    assert (200, 200) == (changed.status_code, answer.status_code)
+    assert kept.startswith("org/painter [")
+    assert "org/painter" == server.asked.model
+
+
+async def test_an_override_that_is_null_is_none(server: Server) -> None:
+    """The option of the caller stays, not the default of the server."""
+    await server.http.post(f"{PREFIX}/options", json={"samples_format": "webp"})
+    await server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x", "override_settings": {"samples_format": None}})
+
+    assert "webp" == server.asked.output.format
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "text"),
     [

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from octabox.frontends.http.a1111.callers import Caller, Callers
-from octabox.frontends.http.a1111.checkpoints import find_checkpoint, identity, title
+from octabox.frontends.http.a1111.checkpoints import find_checkpoint, identity, is_other, title
 from octabox.frontends.http.a1111.fields import Count, Number, drop_null
 from octabox.frontends.http.a1111.modules import missing_warning, model_with, requested_modules
 from octabox.frontends.http.bodies import check_fields
@@ -91,6 +91,15 @@ class Options(BaseModel):
         return {name: option for option, names in values.items() for name in requested_modules(names)}
 
 
+def sent_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a client sets: neither those that are null nor a checkpoint that is that of the caller."""
+    found = drop_null(values)
+    name = found.get(CHECKPOINT)
+    if isinstance(name, str) and not is_other(name):
+        del found[CHECKPOINT]
+    return found
+
+
 def current_options(models: ModelService, set_options: Mapping[str, Any]) -> dict[str, Any]:
     """Return all options of a caller, with the title and the hash of its model.
 
@@ -113,7 +122,7 @@ def change_options(models: ModelService, callers: Callers, caller: Caller, sent:
         RequestError: A value is invalid.
     """
     known = current_options(models, callers.options(caller))
-    changes = {name: value for name, value in drop_null(sent).items() if known.get(name) != value}
+    changes = {name: value for name, value in sent_options(sent).items() if known.get(name) != value}
     changes.pop(CHECKPOINT_HASH, None)
     check_fields(Options, changes)
     if CHECKPOINT in changes:
