@@ -17,7 +17,14 @@ from octabox.media.regions import Padding, Size, binarize_mask, expand
 STRETCH, CROP, FILL, STRETCH_LATENTS = range(4)
 
 #: The same by the names of the extension for ControlNets.
-RESIZE_MODES = {"just resize": STRETCH, "crop and resize": CROP, "resize and fill": FILL, "inner fit": CROP}
+RESIZE_MODES = {"just resize": STRETCH, "crop and resize": CROP, "resize and fill": FILL}
+
+#: The same by the names of older versions of it, and of the members of its Python class.
+RESIZE_ALIASES = {
+    "resize": STRETCH,
+    **dict.fromkeys(("inner fit", "inner fit (scale to fit)", "scale to fit (inner fit)"), CROP),
+    **dict.fromkeys(("outer fit", "outer fit (shrink to fit)", "envelope (outer fit)"), FILL),
+}
 
 
 async def read_image(ctx: AppContext, text: str, field: str) -> Image.Image:

@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from a1111_bodies import IMAGE, sent
-from fakes import Server
+from fakes import Server, sample_image
 from octabox.config.model import ModelConfig
 from octabox.errors import InvalidParameterError, RequestError
 from octabox.frontends.http.a1111.controlnet.units import Pass, Unit, parse_units
+from octabox.frontends.http.a1111.images import CROP, FILL, STRETCH
 
 SCALE = "controlnet_conditioning_scale"
+
+#: Colours and sizes of source images.
+SOURCES = (("red", (16, 8)), ("blue", (8, 24)))
 
 
 @pytest.fixture
@@ -52,6 +56,36 @@ def test_weights(option: str | int, weights: tuple[float, float]) -> None:
     unit = Unit.model_validate({"weight": 0.7, "hr_option": option})
 
     assert weights == tuple(unit.in_pass(each).weight for each in Pass)
+
+
+@pytest.mark.parametrize(
+    ("mode", "number"),
+    [
+        ("Just Resize", STRETCH),
+        ("ResizeMode.RESIZE", STRETCH),
+        ("Crop and Resize", CROP),
+        ("ResizeMode.INNER_FIT", CROP),
+        ("Inner Fit (Scale to Fit)", CROP),
+        ("Scale to Fit (Inner Fit)", CROP),
+        ("Resize and Fill", FILL),
+        ("ResizeMode.OUTER_FIT", FILL),
+        ("Outer Fit (Shrink to Fit)", FILL),
+        ("Envelope (Outer Fit)", FILL),
+        ("2", FILL),
+        (2, FILL),
+    ],
+)
+def test_names_of_resize_modes(mode: str | int, number: int) -> None:
+    """Those of all versions of the extension, and of the members of its class."""
+    assert number == Unit.model_validate({"resize_mode": mode}).resize_number
+
+
+@pytest.mark.parametrize(
+    ("mode", "number"), [("ControlMode.BALANCED", 0), ("ControlMode.PROMPT", 1), ("ControlMode.CONTROL", 2), ("2", 2)]
+)
+def test_names_of_control_modes(mode: str, number: int) -> None:
+    """Those of the members of the extension's class too."""
+    assert number == Unit.model_validate({"control_mode": mode}).mode
 
 
 @pytest.mark.parametrize(
@@ -126,6 +160,30 @@ async def test_control_images_in_the_response(server: Server) -> None:
         assert not [each for each in answer["warnings"] if "is_ui" in each]
 
     assert [(3, 2), (2, 2)] == lengths
+
+
+@pytest.mark.parametrize("image", [None, IMAGE])
+async def test_each_of_several_images_has_its_control(server: Server, image: str | None) -> None:
+    """It is made of that image, or of that of the unit at its size, and follows the results where it differs."""
+    sources = [base64.b64encode(sample_image(colour, size)).decode() for colour, size in SOURCES]
+    unit = {"image": image, "module": "invert", "save_detected_map": True}
+    body = {"prompt": "x", "init_images": sources, "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    answer = await server.http.post("/sdapi/v1/img2img", json=body)
+    assert answer.is_success, answer.text
+    made = [
+        [Image.open(io.BytesIO(each.inputs[name][0])) for name in ("image", "control_image")]
+        for each in server.generations.requests
+    ]
+
+    assert [[size, size] for _, size in SOURCES] == [[each.size for each in pair] for pair in made]
+    assert (["cyan", "yellow"] if image is None else ["cyan"] * 2) == [colour_of(pair[1]) for pair in made]
+    assert 2 + 2 == len(answer.json()["images"])
+
+
+def colour_of(made: Image.Image) -> str:
+    """Return the name of the colour of an image."""
+    names = {ImageColor.getrgb(name): name for name in ("cyan", "yellow")}
+    return names[made.getpixel((0, 0))]  # type: ignore[index] # it is RGB
 
 
 async def test_a_control_image_is_not_larger_than_an_image_may_be(server: Server) -> None:

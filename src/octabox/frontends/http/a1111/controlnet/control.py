@@ -79,15 +79,15 @@ class Control:
         return {name: value for name, value in second.items() if first.get(name) != value}
 
     async def prepare(
-        self, ctx: AppContext, entry: PipelineEntry, size: tuple[int | None, int | None], source: Sequence[Source]
+        self, ctx: AppContext, entry: PipelineEntry, size: tuple[int | None, int | None], source: bytes | None
     ) -> tuple[tuple[Source, ...], dict[str, Any], tuple[str, ...]]:
         """Return the control images, the call parameters, and warnings.
 
         Args:
             ctx: Collaborators of the routes.
             entry: The pipeline.
-            size: Width and height of the result, if the request has them.
-            source: The source image, which is the default of control images.
+            size: Width and height of a result without a source image, if the request has them.
+            source: The source image, which is the default of control images, and has the size of the result.
 
         Raises:
             RequestError: An image is missing or invalid, or the size exceeds the limit.
@@ -142,23 +142,21 @@ def _placed(units: Sequence[Unit], names: Sequence[str]) -> tuple[Unit | None, .
 
 
 async def _control_image(
-    ctx: AppContext, unit: Unit, size: tuple[int | None, int | None], source: Sequence[Source]
+    ctx: AppContext, unit: Unit, size: tuple[int | None, int | None], source: bytes | None
 ) -> Image.Image:
     """Return the control image of a unit: of its own image or the source image, at the size of the result."""
     preprocessor = find_preprocessor(unit.module)[1]
     if unit.source:
         image = await read_image(ctx, unit.source, "alwayson_scripts.controlnet.image")
-    elif source and isinstance(source[0], bytes):
-        decoded = await ctx.decoder.decode("image", source[0], parameter="init_images")
+    elif source:
+        decoded = await ctx.decoder.decode("image", source, parameter="init_images")
         assert isinstance(decoded, Image.Image)  # noqa: S101 (of that kind)
         image = decoded
     else:
         raise MissingParameterError(
             "A unit of ControlNet has no image.", hint="Send `image`.", parameter="alwayson_scripts.controlnet.image"
         )
-    target = (size[0] or image.width, size[1] or image.height)
-    if source and isinstance(source[0], bytes):
-        target = read_size(source[0])
+    target = read_size(source) if source else (size[0] or image.width, size[1] or image.height)
     # Before it is resized: the request has not been planned yet, which would refuse the size.
     check_output_size(target, ctx.settings.max_image_pixels, "width")
     image = await asyncio.to_thread(resize, image, target, unit.resize_number)

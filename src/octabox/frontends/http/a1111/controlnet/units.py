@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.fields import Count, LenientModel, Number
-from octabox.frontends.http.a1111.images import RESIZE_MODES
+from octabox.frontends.http.a1111.images import RESIZE_ALIASES, RESIZE_MODES
 from octabox.frontends.http.bodies import check_fields
 
 #: Name of the script.
@@ -19,6 +19,9 @@ SCRIPT = "controlnet"
 #: Control modes by number.
 BALANCED, PROMPT, CONTROL = "balanced", "my prompt is more important", "controlnet is more important"
 MODES = (BALANCED, PROMPT, CONTROL)
+
+#: The same by the names of the members of the extension's Python class.
+MODE_ALIASES = {"prompt": MODES.index(PROMPT), "control": MODES.index(CONTROL)}
 
 
 class Pass(Enum):
@@ -76,7 +79,7 @@ class Unit(LenientModel):
         Raises:
             InvalidParameterError: There is no such mode.
         """
-        return _number(self.resize_mode, RESIZE_MODES, "resize_mode")
+        return _number(self.resize_mode, RESIZE_MODES, "resize_mode", RESIZE_ALIASES)
 
     @property
     def mode(self) -> int:
@@ -85,7 +88,8 @@ class Unit(LenientModel):
         Raises:
             InvalidParameterError: There is no such mode.
         """
-        return _number(self.control_mode, {name: index for index, name in enumerate(MODES)}, "control_mode")
+        names = {name: index for index, name in enumerate(MODES)}
+        return _number(self.control_mode, names, "control_mode", MODE_ALIASES)
 
     @property
     def passes(self) -> int:
@@ -94,10 +98,7 @@ class Unit(LenientModel):
         Raises:
             InvalidParameterError: There is no such option.
         """
-        name = (
-            self.hr_option.rpartition(".")[2].replace("_", " ") if isinstance(self.hr_option, str) else self.hr_option
-        )
-        return _number(name or 0, {name: index for index, name in enumerate(PASSES)}, "hr_option")
+        return _number(self.hr_option or 0, {name: index for index, name in enumerate(PASSES)}, "hr_option")
 
     def in_pass(self, which: Pass) -> Unit:
         """Return it with a weight of 0 if it has no effect in a pass."""
@@ -105,14 +106,20 @@ class Unit(LenientModel):
         return self.model_copy(update={"weight": 0.0}) if is_off else self
 
 
-def _number(value: str | int, names: Mapping[str, int], field: str) -> int:
-    """Return the number of a mode by its name or its number."""
-    number = names.get(value.strip().casefold()) if isinstance(value, str) else value
-    if number not in names.values():
+def _number(value: str | int, names: Mapping[str, int], field: str, aliases: Mapping[str, int] | None = None) -> int:
+    """Return the number of a mode by its name, its number, or the name of an enum's member, such as ResizeMode.INNER_FIT."""
+    number: int | None = None
+    if isinstance(value, str):
+        text = value.rpartition(".")[2].replace("_", " ").strip().casefold()
+        numbers = {str(each): each for each in names.values()}
+        number = {**numbers, **(aliases or {}), **names}.get(text)
+    elif value in names.values():
+        number = value
+    if number is None:
         raise InvalidParameterError(
             f"'{field}' must be one of {', '.join(names)}, not {value!r}.", parameter=field, choices=list(names)
         )
-    return int(number) if number is not None else 0
+    return number
 
 
 def parse_units(scripts: Mapping[str, Any]) -> tuple[tuple[Unit, ...], tuple[str, ...]]:

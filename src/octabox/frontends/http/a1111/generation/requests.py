@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,6 +46,7 @@ class Batches:
         strength: Strength of the result, for its description; None if it has none.
         mask_blur: Radius of the mask's blur.
         batches: Number of batches.
+        controls: The control images of each of several source images; empty if there are none.
     """
 
     parsed: ParsedRequest
@@ -55,6 +56,7 @@ class Batches:
     strength: float | None = None
     mask_blur: int | list[int] | None = None
     batches: int = 1
+    controls: tuple[tuple[Source, ...], ...] = ()
 
     @property
     def runs(self) -> int:
@@ -66,8 +68,11 @@ class Batches:
         if not self.images:
             return self.parsed.batch(index)
         request = self.parsed.batch(index)
-        source: tuple[Source, ...] = (self.images[index % len(self.images)],)
-        return replace(request, inputs={**request.inputs, self.parsed.target.image: source})
+        place, target = index % len(self.images), self.parsed.target
+        inputs: dict[str, tuple[Source, ...]] = {target.image: (self.images[place],)}
+        if self.controls:
+            inputs[target.control] = self.controls[place]
+        return replace(request, inputs={**request.inputs, **inputs})
 
 
 class RequestBuilder:
@@ -105,7 +110,7 @@ class RequestBuilder:
             parsed = with_second_pass(parsed, second)
             if control.has_passes:
                 parsed, control = await asyncio.to_thread(with_control_passes, self._ctx.models, parsed, control)
-        parsed = await self._with_control(with_warnings(parsed, *notes), control, size)
+        parsed, _ = await self._with_control(with_warnings(parsed, *notes), control, size)
         count = check_count(body, 1, self._ctx.settings.max_outputs)
         strength = body.denoising_strength if body.enable_hr else None
         return Batches(parsed, (), count, options, strength, batches=body.n_iter)
@@ -139,11 +144,11 @@ class RequestBuilder:
         else:
             # Each makes one output, and the seeds count outputs.
             parsed = replace(parsed, request=replace(parsed.request, num_outputs=1))
-        parsed = await self._with_control(parsed, control, dict(zip(SIDES, images[0].size, strict=True)))
+        parsed, controls = await self._with_control(parsed, control, {}, files)
         blur = mask_blur(body) if body.mask else None
         strength = body.denoising_strength
         several = files if len(files) > 1 else ()
-        return Batches(parsed, several, count, options, strength, blur, batches=body.n_iter)
+        return Batches(parsed, several, count, options, strength, blur, body.n_iter, controls)
 
     def _options(self, body: GenerationBody, caller: Caller) -> tuple[Options, str, tuple[str, ...]]:
         """Return the options of a request, its model, and warnings about the modules of it that there are not."""
@@ -163,13 +168,25 @@ class RequestBuilder:
         control = await asyncio.to_thread(find_control, self._ctx.models, model, units, warnings)
         return control, control.model
 
-    async def _with_control(self, parsed: ParsedRequest, control: Control, size: Mapping[str, int]) -> ParsedRequest:
-        """Return a request with its control images."""
+    async def _with_control(
+        self, parsed: ParsedRequest, control: Control, size: Mapping[str, int], sources: Sequence[bytes] = ()
+    ) -> tuple[ParsedRequest, tuple[tuple[Source, ...], ...]]:
+        """Return a request with its control images, and those of each source image.
+
+        Args:
+            parsed: The request.
+            control: The ControlNets.
+            size: Width and height of a result without a source image, if the request has them.
+            sources: The source images.
+        """
         parsed = with_warnings(parsed, *control.warnings)
         if not control.units:
-            return parsed
-        side = (size.get("width"), size.get("height"))
-        source = parsed.request.inputs.get(parsed.target.image, ())
-        images, params, warnings = await control.prepare(self._ctx, parsed.target.entry, side, source)
+            return parsed, ()
+        entry, side = parsed.target.entry, (size.get("width"), size.get("height"))
+        prepared = [await control.prepare(self._ctx, entry, side, each) for each in sources or [None]]
+        _, params, warnings = prepared[0]
+        controls = tuple(images for images, _, _ in prepared)
+        # Those that follow the result are the same for all sources where units have images themselves.
+        maps = tuple(file for images in dict.fromkeys(controls) for file in control.maps(images))
         parsed = with_warnings(with_params(parsed, params=params), *warnings)
-        return replace(with_inputs(parsed, {parsed.target.control: images}), maps=control.maps(images))
+        return replace(with_inputs(parsed, {parsed.target.control: controls[0]}), maps=maps), controls
