@@ -10,7 +10,13 @@ from PIL import Image
 from octabox.media.audio import Audio
 from octabox.media.audio import encode as encode_audio
 from octabox.media.images import encode
-from octabox.media.metadata.chunks import read_metadata
+from octabox.media.metadata.chunks import (
+    EXIF_DIRECTORY,
+    USER_COMMENT,
+    read_infotext,
+    read_metadata,
+    read_parameters,
+)
 from octabox.media.metadata.infotext import format_infotext
 from octabox.media.video import Video
 from octabox.media.video import encode as encode_video
@@ -33,6 +39,9 @@ METADATA: dict[str, Any] = {
     "seed": 1,
     "scheduler": {"name": "DDIMScheduler", "settings": {"eta": 0.5}},
 }
+
+#: The description of an image as other programs write it.
+TEXT = "日本語 a cat\nSteps: 9, Sampler: Euler, Seed: 4, Size: 64x64"
 
 
 def written(metadata: dict[str, Any], name: str) -> bytes:
@@ -57,6 +66,27 @@ def test_metadata_comes_back(name: str, prompt: str) -> None:
     metadata = {**METADATA, "params": {**METADATA["params"], "prompt": prompt}}
 
     assert metadata == read_metadata(written(metadata, name))
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"UNICODE\0" + TEXT.encode("utf-16-be"),
+        b"UNICODE\0" + TEXT.encode("utf-16-le"),
+        b"UNICODE\0" + TEXT.encode("utf-16"),
+        b"ASCII\0\0\0" + TEXT.encode(),
+        bytes(8) + TEXT.encode() + b"\0",
+        TEXT.encode(),
+    ],
+)
+def test_comments_of_other_programs(comment: bytes) -> None:
+    """The eight bytes before the text are the code of its characters, which some leave out; the byte order is theirs."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif.get_ifd(EXIF_DIRECTORY)[USER_COMMENT] = comment
+    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
+
+    assert TEXT == read_infotext(file.getvalue())
+    assert "日本語 a cat" == read_parameters(file.getvalue())["params"]["prompt"]
 
 
 @pytest.mark.parametrize(("length", "kept"), [(15_000, True), (80_000, False)])

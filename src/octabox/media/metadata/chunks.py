@@ -23,8 +23,8 @@ CHUNK = "octabox"
 #: EXIF tag of the comment, and its directory (EXIF 2.32, 4.6.5).
 USER_COMMENT, EXIF_DIRECTORY = 0x9286, 0x8769
 
-#: Prefix of an EXIF comment in UTF-16.
-UNICODE = b"UNICODE\0"
+#: Prefixes of an EXIF comment, each a code of its characters (EXIF 2.32, table 9): UTF-16, ASCII, and one that is not stated.
+UNICODE, ASCII, UNDEFINED = b"UNICODE\0", b"ASCII\0\0\0", bytes(8)
 
 
 def as_json(metadata: Mapping[str, Any]) -> str:
@@ -69,7 +69,7 @@ def _in_image(data: bytes) -> str | None:
         if isinstance(remark, bytes) and image.format == "GIF":
             return remark.decode("ascii", errors="replace").removeprefix(f"{CHUNK}: ")
         found = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
-        return _from_comment(found) if isinstance(found, bytes) else None
+        return _from_comment(found)
 
 
 def _in_container(data: bytes) -> str | None:
@@ -82,11 +82,30 @@ def _in_container(data: bytes) -> str | None:
         return None
 
 
-def _from_comment(encoded: bytes) -> str | None:
+def _from_comment(comment: object) -> str | None:
     """Return the JSON of Octabox in an EXIF comment."""
-    text = "\n" + encoded.removeprefix(UNICODE).decode("utf-16-be", errors="replace")
-    _, mark, found = text.rpartition(f"\n{CHUNK}: ")
+    _, mark, found = f"\n{decode_comment(comment)}".rpartition(f"\n{CHUNK}: ")
     return found if mark else None
+
+
+def decode_comment(comment: object) -> str:
+    """Return the text of an EXIF comment, which programs write in several encodings; empty if it is none.
+
+    Args:
+        comment: Its bytes, or a text, as of a file that declares it as one.
+    """
+    if isinstance(comment, str):
+        return comment
+    if not isinstance(comment, bytes):
+        return ""
+    if comment.startswith(UNICODE):
+        encoded = comment.removeprefix(UNICODE)
+        # The byte order is that of the EXIF block or not, by program: spaces and line ends have the byte 0 first or second.
+        order = "le" if encoded[1::2].count(0) > encoded[::2].count(0) else "be"
+        return encoded.decode(f"utf-16-{order}", errors="replace").strip("\N{ZERO WIDTH NO-BREAK SPACE}\0")
+    for code in (ASCII, UNDEFINED):
+        comment = comment.removeprefix(code)
+    return comment.rstrip(b"\0").decode("utf-8", errors="ignore")
 
 
 def read_parameters(data: bytes) -> dict[str, Any]:
@@ -108,11 +127,9 @@ def read_infotext(data: bytes, formats: tuple[str, ...] | None = None) -> str:
     try:
         with Image.open(io.BytesIO(data), formats=formats) as image:
             text = image.info.get(TEXT_CHUNK)
-            comment_ = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
+            comment = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
     if not isinstance(text, str):
-        text = (
-            comment_.removeprefix(UNICODE).decode("utf-16-be", errors="replace") if isinstance(comment_, bytes) else ""
-        )
+        text = decode_comment(comment)
     return text.rpartition(f"\n{CHUNK}: ")[0].strip() or text.strip()
