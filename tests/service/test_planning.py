@@ -18,6 +18,7 @@ from octabox.errors import (
     TaskNotFoundError,
     UnknownParameterError,
 )
+from octabox.noise import Variation
 from octabox.service.bounds import Limits
 from octabox.service.planning import Plan, plan_request
 from octabox.service.served_model import ServedModel
@@ -33,7 +34,7 @@ def model(own: str = "StableDiffusionPipeline", **config: Any) -> ServedModel:
 
 def planned(served: ServedModel | None = None, limits: Limits | None = None, **options: Any) -> Plan:
     """Return the plan of a request; options that are no fields are parameters."""
-    names = ("task", "inputs", "seed", "num_outputs", "scheduler", "output", "optional_params")
+    names = ("task", "inputs", "seed", "num_outputs", "scheduler", "output", "optional_params", "variation")
     fields = {name: options.pop(name) for name in names if name in options}
     request = GenerationRequest(model="thing", params=options, **fields)
     return plan_request(request, served or model(), load_catalog(), limits or Limits())
@@ -186,6 +187,8 @@ def test_one_other_mistake_is_named_too() -> None:
         ({"prompt": ["a", "b"], "negative_prompt": ["c"]}, Limits(), "negative_prompt", "1 texts"),
         ({"seed": -1}, Limits(), "seed", "from 0"),
         ({"seed": MAX_SEED}, Limits(), "seed", "from 0"),
+        ({"variation": Variation(-2, 0.5)}, Limits(), "workflow.variation.seed", "from 0"),
+        ({"variation": Variation(MAX_SEED - 1, 0.5), "num_outputs": 2}, Limits(), "workflow.variation.seed", "from 0"),
         ({"output": OutputFormat("mp4")}, Limits(), "output_format", "mp4"),
     ],
 )

@@ -178,8 +178,9 @@ def _runs(
         )
     seed = default_seed if request.seed is None else request.seed
     seed = secrets.randbelow(MAX_RANDOM_SEED) if seed is None else seed
-    if not 0 <= seed <= MAX_SEED - total:
-        raise InvalidParameterError(f"'seed' must be from 0 to {MAX_SEED - total}, not {seed}.", parameter="seed")
+    _check_seed("seed", seed, total)
+    if request.variation:
+        _check_seed("workflow.variation.seed", request.variation.seed, total)
     texts = {name for name, value in params.items() if isinstance(value, list) and is_one_each(accepted[name])}
     runs = []
     for index in range(total):
@@ -187,6 +188,16 @@ def _runs(
         # Variations of an image have its seed, and differ in the seed of the variation.
         runs.append(({**params, **single}, seed if request.variation else seed + index))
     return tuple(runs)
+
+
+def _check_seed(name: str, seed: int, total: int) -> None:
+    """Check the seed of the first output, to which the index of each other one is added.
+
+    Raises:
+        InvalidParameterError: It is negative, or too large for one of them.
+    """
+    if not 0 <= seed <= MAX_SEED - total:
+        raise InvalidParameterError(f"'{name}' must be from 0 to {MAX_SEED - total}, not {seed}.", parameter=name)
 
 
 def _one_of(name: str, values: list[Any], index: int, count: int) -> Any:

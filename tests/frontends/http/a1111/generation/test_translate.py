@@ -76,6 +76,17 @@ async def test_seeds_of_batches(server: Server) -> None:
     assert [(7, 3), (7, 5)] == varied
 
 
+async def test_an_error_of_the_second_seed_has_its_field(server: Server) -> None:
+    """The service has another name for it."""
+    message = "'workflow.variation.seed' must be from 0 to 9, not 10."
+    server.generations.error = InvalidParameterError(message, parameter="workflow.variation.seed")
+    body = {"prompt": "x", "subseed": 10, "subseed_strength": 0.5}
+    answer = await server.http.post("/sdapi/v1/txt2img", json=body)
+
+    assert (400, "subseed") == (answer.status_code, answer.json()["param"])
+    assert "'subseed' must be from 0 to 9, not 10." in answer.json()["errors"]
+
+
 async def test_hires(server: Server) -> None:
     """The second pass is a workflow, with the steps that the web UI runs."""
     body: dict[str, Any] = {

@@ -26,6 +26,7 @@ CLIENT_NAMES = {
     "workflow.refiner": "refiner_checkpoint",
     "workflow.refiner.model": "refiner_checkpoint",
     "workflow.refiner.switch_at": "refiner_switch_at",
+    "workflow.variation.seed": "subseed",
     "workflow.inpaint.fill": "inpainting_fill",
     "workflow.inpaint.mask_blur": "mask_blur",
     "workflow.inpaint.padding": "inpaint_full_res_padding",
