@@ -31,9 +31,10 @@ def test_files_that_a_node_lacks_are_named(tmp_path: Path) -> None:
         check_files(start("/missing/model", has_files=True), "10.0.0.7")
 
 
-def test_threads_that_ray_has_set_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are those of the actor's CPU; a number that a user has set for the node stays."""
-    monkeypatch.setattr(worker_actor, "_assigned_resources", lambda: {"CPU": 1.0})
+@pytest.mark.parametrize("resources", [{"CPU": 1.0}, {"GPU": 0.5}])
+def test_threads_that_ray_has_set_are_removed(monkeypatch: pytest.MonkeyPatch, resources: dict[str, float]) -> None:
+    """They are those of the actor's CPU, or one where it has an accelerator; a number that a user has set stays."""
+    monkeypatch.setattr(worker_actor, "_assigned_resources", lambda: resources)
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("MKL_NUM_THREADS", "4")

@@ -184,8 +184,8 @@ def _prepare_environment() -> None:
     """Undo what an actor's process has and a worker must not have."""
     # A spawned process would import this main module, and with it ray, which no worker needs.
     vars(sys.modules["__main__"]).pop("__file__", None)
-    # Ray limits torch to the CPUs that the actor has reserved; the number of threads is a setting.
-    reserved = int(_assigned_resources().get("CPU", 0))
+    # Ray limits torch to the CPUs that the actor has reserved, or to one; the number of threads is a setting.
+    reserved = max(int(_assigned_resources().get("CPU", 0)), 1)
     for name in THREAD_VARIABLES:
         if os.environ.get(name) == str(reserved):
             del os.environ[name]
