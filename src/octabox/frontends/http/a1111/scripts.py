@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import model_validator
+
 from octabox.errors import InvalidParameterError, nearest
+from octabox.frontends.http.a1111.fields import LenientModel, Number
 
 #: The script that generates an image for each combination of values.
 PLOT = "x/y/z plot"
@@ -81,18 +85,52 @@ NUMBERED = {
     ),
 }
 
-#: Arguments after the three axes, with their defaults.
-FLAGS: dict[str, Any] = {
-    "draw_legend": True,
-    "include_lone_images": False,
-    "include_sub_grids": False,
-    "no_fixed_seeds": False,
-    "vary_seeds_x": False,
-    "vary_seeds_y": False,
-    "vary_seeds_z": False,
-    "margin_size": 0,
-    "csv_mode": False,
-}
+
+class PlotFlags(LenientModel):
+    """The arguments of a plot after its three axes, in their order; an empty text is the default."""
+
+    draw_legend: bool = True
+    include_lone_images: bool = False
+    include_sub_grids: bool = False
+    no_fixed_seeds: bool = False
+    vary_seeds_x: bool = False
+    vary_seeds_y: bool = False
+    vary_seeds_z: bool = False
+    margin_size: Number = 0
+    csv_mode: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: Any) -> Any:
+        """Drop arguments that are an empty text."""
+        return {name: each for name, each in value.items() if each != ""} if isinstance(value, Mapping) else value
+
+
+#: The arguments after the axes that older versions of the web UI have.
+OLDER_FLAGS = tuple(name for name in PlotFlags.model_fields if not name.startswith("vary_seeds"))
+
+#: Numbers of arguments of an axis: its name, its values, and its values as a list, which the oldest versions do not have.
+WITH_LIST, WITHOUT_LIST = 3, 2
+
+
+def split_arguments(args: Sequence[Any]) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
+    """Return the arguments of each axis of a plot, and the others by name, in the form of any version of the web UI."""
+    # The oldest form has a flag where the others have the name of an axis.
+    is_oldest = len(args) == 3 * WITHOUT_LIST + len(OLDER_FLAGS) - 1 and _is_flag(args[3 * WITHOUT_LIST])
+    width = WITHOUT_LIST if is_oldest else WITH_LIST
+    rest = args[3 * width :]
+    margin = OLDER_FLAGS.index("margin_size")
+    # Older forms have a number where newer ones have a flag.
+    is_older = margin < len(rest) <= len(OLDER_FLAGS) and not _is_flag(rest[margin])
+    names = OLDER_FLAGS if is_older else PlotFlags.model_fields
+    padded = [*args, *[None] * 3 * width]
+    axes = [(*padded[start : start + width], None)[:WITH_LIST] for start in range(0, 3 * width, width)]
+    return axes, dict(zip(names, rest, strict=False))
+
+
+def _is_flag(value: Any) -> bool:
+    """Return whether a value is true or false, and not a number."""
+    return isinstance(value, bool) or str(value).strip().casefold() in ("true", "false")
 
 
 def axis_name(value: Any, *, is_img2img: bool) -> str:
@@ -121,4 +159,4 @@ def plot_arguments() -> list[dict[str, Any]]:
     for axis in "XYZ":
         rows.append({"label": f"{axis} type", "value": "Nothing", "choices": list(AXES)})
         rows += [{"label": f"{axis} values", "value": ""}, {"label": f"{axis} values", "value": []}]
-    return [*rows, *({"label": name, "value": value} for name, value in FLAGS.items())]
+    return [*rows, *({"label": name, "value": each.default} for name, each in PlotFlags.model_fields.items())]

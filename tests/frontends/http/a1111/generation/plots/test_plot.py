@@ -39,6 +39,48 @@ def test_bad_arguments(args: tuple[Any, ...]) -> None:
         plot(*args)
 
 
+AXES = ("Steps", "1,2", [], "Seed", "3", [], "Nothing", "", [])
+
+
+def test_flags_may_be_text() -> None:
+    """As some clients send them; an empty one is the default."""
+    found = plot(*AXES, "False", "true", 0, 1, "0", "FALSE", "", "5", None).flags
+
+    assert (False, True, False, True) == tuple(found.values())[:4]
+    assert (False, False, False, 5, False) == tuple(found.values())[4:]
+
+
+@pytest.mark.parametrize("flag", ["maybe", 2, [True]])
+def test_another_text_is_no_flag(flag: Any) -> None:
+    """The error names it."""
+    with pytest.raises(InvalidParameterError, match=r"script_args\.include_lone_images"):
+        plot(*AXES, True, flag)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("Steps", "1,2", "Seed", "3", "Nothing", "", False, True, False, True, 7),
+        (4, "1,2", 1, "3", 0, "", "false", "True", "false", "true", "7"),
+        (*AXES, False, True, False, True, 7),
+        (*AXES, False, True, False, True, 7, True),
+        (*AXES, False, True, False, True, False, False, False, 7, True),
+    ],
+)
+def test_forms_of_older_versions(args: tuple[Any, ...]) -> None:
+    """Axes without a list of values, and flags without those that vary seeds."""
+    found = plot(*args)
+
+    assert [("Steps", ("1", "2")), ("Seed", ("3",)), ("Nothing", ("",))] == [
+        (each.name, each.values) for each in found.axes
+    ]
+    assert (False, True, False, True, 7) == tuple(
+        found.flags[name]
+        for name in ("draw_legend", "include_lone_images", "include_sub_grids", "no_fixed_seeds", "margin_size")
+    )
+    assert not any(found.flags[f"vary_seeds_{axis}"] for axis in "xyz")
+
+
 def test_grid() -> None:
     """Rows are y, columns x, with room for the legend."""
     axes = (Axis("Steps", ("1", "2")), Axis("Seed", ("1", "2", "3")), Axis("Nothing"))

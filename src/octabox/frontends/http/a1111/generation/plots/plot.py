@@ -17,7 +17,7 @@ from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.generation.plots.values import MAX_CELLS, fixed_seeds, parse_orders, parse_values
 from octabox.frontends.http.a1111.generation.schema import RANDOM, GenerationBody, ImageToImageBody
 from octabox.frontends.http.a1111.options import CHECKPOINT, RESTORER, VAE
-from octabox.frontends.http.a1111.scripts import AXES, FLAGS, axis_name
+from octabox.frontends.http.a1111.scripts import AXES, PlotFlags, axis_name, split_arguments
 from octabox.frontends.http.bodies import check_fields
 from octabox.service.planning import MAX_RANDOM_SEED
 
@@ -70,10 +70,7 @@ class Plot:
     @property
     def margin(self) -> int:
         """Pixels between images."""
-        value = self.flags.get("margin_size")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return 0
-        return min(max(int(value), 0), MAX_MARGIN)
+        return min(max(int(self.flags.get("margin_size", 0)), 0), MAX_MARGIN)
 
     def seed_offset(self, index: int) -> int:
         """Return what is added to the seed of a combination by its index, where an axis has its own seeds."""
@@ -99,18 +96,17 @@ def parse_plot(body: GenerationBody) -> Plot:
     """Return the plot of a request.
 
     Raises:
-        InvalidParameterError: An argument is invalid, or there are too many combinations.
+        RequestError: An argument is invalid, or there are too many combinations.
     """
-    args, is_img2img = body.script_args, isinstance(body, ImageToImageBody)
+    arguments, others = split_arguments(body.script_args)
     axes = []
-    for start in (0, 3, 6):
-        kind, text, selected = ([*args, *[None] * 9])[start : start + 3]
-        name = axis_name(kind, is_img2img=is_img2img)
+    for kind, text, selected in arguments:
+        name = axis_name(kind, is_img2img=isinstance(body, ImageToImageBody))
         values = tuple(map(str, selected)) if isinstance(selected, list) else ()
         values = values or parse_values(name, str(text or ""))
         values = parse_orders(values) if name == "Prompt order" else values
         axes.append(Axis(name, values if name != "Nothing" and values else ("",)))
-    flags = {**FLAGS, **dict(zip(FLAGS, args[9:], strict=False))}
+    flags = check_fields(PlotFlags, others, "script_args.").model_dump()
     _check_searches(axes, body)
     if not flags["no_fixed_seeds"]:
         axes = [replace(each, values=fixed_seeds(each.values)) if each.name in SEEDS else each for each in axes]
