@@ -26,6 +26,7 @@ from octabox.engine.worker.conditions.lora_loading import (
 )
 from octabox.engine.worker.conditions.lora_strengths import component_weights, unused_weights
 from octabox.engine.worker.conditions.lora_weights import changes_nothing, read_lora_weights
+from octabox.engine.worker.conditions.lora_widths import is_widened, unload_loras
 from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, OctaboxError, UnknownParameterError
@@ -105,12 +106,15 @@ class Loras:
         if not choices and not self._loaded:
             return [], []
         try:
-            loaded = [(choice, self._load(choice)) for choice in choices]
+            keys = [self._key_of(choice) for choice in choices]
+            self._unload_widening(keys)
+            loaded = [(choice, self._load(choice, key)) for choice, key in zip(choices, keys, strict=True)]
             components = lora_components(self._pipe)
             weights = {
                 lora.adapter: component_weights(choice, lora.stats.components, components) for choice, lora in loaded
             }
         except BaseException:
+            self._unload_widening(())
             self._activate({})
             raise
         # Evict first: PEFT activates another adapter when it deletes the active one.
@@ -122,21 +126,25 @@ class Loras:
     def clear(self) -> None:
         """Unload all LoRAs."""
         self._unload(list(self._loaded))
+        self._active = ()
 
-    def _load(self, choice: AdapterChoice) -> LoadedLora:
-        """Return a LoRA, which is loaded if it is not in memory."""
+    def _key_of(self, choice: AdapterChoice) -> Key:
+        """Return the key of a LoRA."""
         if not hasattr(self._pipe, "load_lora_weights"):
             message = f"{type(self._pipe).__name__} does not support LoRAs."
             raise UnknownParameterError(message, parameter="adapters")
         file = resolve_lora_file(local_lora(choice.lora))
         stat = file.stat()
         denoisers = tuple(name for name in equal_denoisers(self._pipe) if choice.weights.get(name))
-        key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size, denoisers)
+        return str(file.absolute()), stat.st_mtime_ns, stat.st_size, denoisers
+
+    def _load(self, choice: AdapterChoice, key: Key) -> LoadedLora:
+        """Return a LoRA, which is loaded if it is not in memory."""
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
         self._unload([old for old in self._loaded if old[0] == key[0] and old[:3] != key[:3]])
-        lora = self._read(file, choice, denoisers)
+        lora = self._read(Path(key[0]), choice, key[-1])
         self._loaded[key] = lora
         return lora
 
@@ -200,12 +208,18 @@ class Loras:
         for key in keys:
             self._remove(self._loaded.pop(key).adapter)
 
+    def _unload_widening(self, required: Iterable[Key]) -> None:
+        """Unload all LoRAs if a layer is widened for none of these; it can only be restored without any."""
+        needed = any(self._loaded[key].stats.widens for key in required if key in self._loaded)
+        if not needed and is_widened(lora_components(self._pipe)):
+            self.clear()
+
     def _remove(self, adapter: str) -> None:
         """Remove an adapter from the model; without any the original layers are restored."""
         self.attach()
         with self._placement.suspended():
             if not self._loaded:
-                self._pipe.unload_lora_weights()
+                unload_loras(self._pipe, lora_components(self._pipe))
                 return
             with silence_libraries():
                 self._pipe.delete_adapters(adapter)
