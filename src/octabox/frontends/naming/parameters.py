@@ -54,7 +54,7 @@ def call_parameters(
     """
     params: dict[str, Any] = {}
     client_names: dict[str, str] = {}
-    for name, value in _merge_images(fields).items():
+    for name, value in merge_images(fields).items():
         is_own = entry is not None and entry.parameter(name) is not None
         parameter = name if is_own else ALIASES.get(name, name)
         if parameter in params or parameter in inputs:
@@ -67,7 +67,7 @@ def call_parameters(
     return params, client_names
 
 
-def _merge_images(fields: Mapping[str, Any]) -> dict[str, Any]:
+def merge_images(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with LocalAI's image fields merged into the first that is not empty."""
     present = [name for name in IMAGES if fields.get(name)]
     merged = {name: value for name, value in fields.items() if name not in IMAGES or name in present[:1]}
