@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
@@ -32,11 +32,6 @@ IMAGES = ("file", "files", "ref_images")
 Inputs = Mapping[str, tuple[Source, ...]]
 
 _SIZE = re.compile(r"(\d{1,9})[xX](\d{1,9})")
-
-
-def has_aliases(fields: Iterable[str]) -> bool:
-    """Return whether a field is a short name of a call parameter, so that `call_parameters` needs the pipeline."""
-    return not ALIASES.keys().isdisjoint(fields)
 
 
 def call_parameters(
