@@ -107,7 +107,7 @@ def to_request(
         output=OutputFormat(body.output_format, body.output_compression, body.fps),
         id=f"video_{uuid.uuid4().hex}",
     )
-    check_output_format(request.output, "video")
+    check_output_format(request.output, "video", one_file=True)
     values = {**match.defaults, **optional_params, **params}
     note = VideoNote(
         body.prompt or "", _length(values, match, rate), requested_size_of(values), tuple(warnings), client_names
