@@ -20,7 +20,7 @@ from octabox.service.planning import parse_seed
 from octabox.types import Generation, GenerationRequest, OutputFormat
 
 #: Fields that are accepted for compatibility and have no effect.
-WITHOUT_EFFECT = ("background", "moderation", "style", "input_fidelity")
+WITHOUT_EFFECT = ("background", "complexity", "moderation", "style", "input_fidelity")
 
 
 @dataclass(frozen=True)
