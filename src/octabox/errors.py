@@ -218,7 +218,13 @@ class LoadError(OctaboxError):
 
 
 class DownloadError(LoadError):
-    """The files of a model could not be downloaded: no such repository, no network, or no disk space."""
+    """The files of a model could not be downloaded: no such repository, no network, or no disk space.
+
+    Attributes:
+        retry_after: Seconds until the Hub accepts requests again; None if it does not state them.
+    """
+
+    retry_after: float | None = None
 
 
 class GatedModelError(LoadError):

@@ -86,6 +86,12 @@ def test_an_empty_variable_gives_nothing(folder: Path) -> None:
             "octabox.yaml:1: `public_url` must be a web address (http:// or https://), not 'host'.",
         ),
         (
+            "cors_origins: [chat.example.org]",
+            {},
+            {},
+            "octabox.yaml:1: `cors_origins` must be origins, such as https://chat.example.org, or *, not ['chat.example.org'].",
+        ),
+        (
             "webhook_secret: whsec_c2hvcnQ=",
             {},
             {},

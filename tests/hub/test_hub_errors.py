@@ -92,7 +92,8 @@ def test_the_rate_limit_has_a_time(hub: LocalHub) -> None:
 
     error = failure(PullRequest("org/open"))
 
-    assert "rate_limited" == error.code
+    assert isinstance(error, DownloadError)
+    assert ("rate_limited", 7) == (error.code, error.retry_after)
     assert "Try again in 7 seconds; for a higher limit, log in" in error.hint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from octabox.errors import ForbiddenHostError, ForbiddenOriginError
-from octabox.security.hosts import HostPolicy, hostname, is_loopback, split_host
+from octabox.security.hosts import HostPolicy, hostname, is_loopback, parse_origin, split_host
 
 LOCAL = HostPolicy("127.0.0.1")
 
@@ -32,6 +32,52 @@ def test_what_is_not_a_host(text: str) -> None:
     """Patterns, networks and URLs are refused, so that nothing is allowed that was not meant."""
     with pytest.raises(ValueError, match="must be hosts"):
         split_host(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://chat.example.org", "https://chat.example.org"),
+        ("HTTPS://Chat.Example.org/", "https://chat.example.org"),
+        ("https://chat.example.org:443", "https://chat.example.org"),
+        ("http://chat.example.org:443", "http://chat.example.org:443"),
+        ("http://[FD00::7]:8080/", "http://[fd00::7]:8080"),
+        ("chrome-extension://abcdef", "chrome-extension://abcdef"),
+        ("*", "*"),
+        ("null", "null"),
+    ],
+)
+def test_an_origin_is_written_as_browsers_write_it(text: str, expected: str) -> None:
+    """In lower case, without a slash and without the default port."""
+    assert expected == parse_origin(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "chat.example.org",
+            "localhost:8080",
+            "https://",
+            "https://*.example.org",
+            "https://a.example/x",
+            "//a.example",
+        ),
+        *(
+            "https://a.example?x",
+            "https://a.example#x",
+            "https://u@a.example",
+            "https://a:99999",
+            "https://a b",
+            "https://é.org",
+        ),
+    ],
+)
+def test_what_is_not_an_origin(text: str) -> None:
+    """A host, a page and a pattern are refused, since no browser sends them as an origin."""
+    with pytest.raises(ValueError, match="must be origins"):
+        parse_origin(text)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from octabox.config.sections.conditions import only_with
-from octabox.security.hosts import split_host
+from octabox.security.hosts import parse_origin, split_host
 
 
 class ConnectionSettings(BaseModel):
@@ -37,7 +37,8 @@ class ConnectionSettings(BaseModel):
         ge=1,
     )
     cors_origins: tuple[str, ...] = Field(
-        default=(), description="Web origins whose pages may call the server; `*` is any origin."
+        default=(),
+        description="Web origins whose pages may call the server, such as `https://chat.example.org`; `*` is any origin.",
     )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
@@ -60,6 +61,12 @@ class ConnectionSettings(BaseModel):
     def _split_names(cls, value: Any) -> Any:
         """Split text at commas, for lists in environment variables."""
         return split_list(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse anything but origins, and write them as browsers do: they are compared as text."""
+        return tuple(map(parse_origin, value))
 
     @field_validator("trusted_proxies")
     @classmethod

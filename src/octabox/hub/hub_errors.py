@@ -186,7 +186,9 @@ def _by_status(refusal: Refusal, target: Target) -> OctaboxError:
         when = f"Try again in {wait} seconds" if wait else "Try again later"
         more = "" if refusal.authenticated else f"; for a higher limit, {LOGIN}"
         message = f"The request limit of the Hub is reached, so {repo} is not available now."
-        return make_error(DownloadError, "rate_limited", message, f"{when}{more}.", target)
+        limited = make_error(DownloadError, "rate_limited", message, f"{when}{more}.", target)
+        limited.retry_after = wait or None
+        return limited
     message = f"The Hub responded with status {refusal.status} for {repo}."
     if refusal.message:
         message = f"{message[:-1]}: {refusal.message.rstrip('.')}."

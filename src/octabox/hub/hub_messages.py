@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
@@ -17,6 +17,9 @@ HUB_ERRORS: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError,
 
 #: The same, and what its classes raise for a response that is not of a Hub.
 RESPONSE_ERRORS: tuple[type[Exception], ...] = (*HUB_ERRORS, KeyError, TypeError, AttributeError)
+
+#: A class of errors.
+Failure = TypeVar("Failure", bound=OctaboxError)
 
 #: What to do without a token, at the end of a hint.
 LOGIN = "log in: `octabox login`"
@@ -145,8 +148,8 @@ def hub_api() -> HfApi:
 
 
 def make_error(
-    error_type: type[OctaboxError], code: str, message: str, hint: str, target: Target, choices: Any = ()
-) -> OctaboxError:
+    error_type: type[Failure], code: str, message: str, hint: str, target: Target, choices: Any = ()
+) -> Failure:
     """Return an error about a repository, with its code."""
     error = error_type(message, hint=hint, model=target.repo, choices=choices)
     error.code = code

@@ -62,6 +62,9 @@ DEFAULTS: dict[Kind, str] = {
 #: Aliases of formats.
 ALIASES = {"jpg": "jpeg"}
 
+#: Formats that hold one frame of a video in a file.
+STILLS = ("png", "jpeg")
+
 #: Plural of each kind, for messages.
 PLURALS: dict[Kind, str] = {
     "image": "Images",
@@ -88,15 +91,21 @@ def select_format(kind: Kind, output: OutputFormat) -> str:
     return requested if requested in FORMATS and kind in FORMATS[requested].kinds else DEFAULTS[kind]
 
 
-def check_output_format(output: OutputFormat, kind: Kind) -> None:
+def check_output_format(output: OutputFormat, kind: Kind, *, one_file: bool = False) -> None:
     """Check that outputs of a kind can be written as requested.
+
+    Args:
+        output: The requested format.
+        kind: Kind of the outputs.
+        one_file: Whether all frames of a video must be in one file.
 
     Raises:
         InvalidParameterError: The format is unknown or does not support the kind, or the quality or the frame rate is out of
             range.
     """
     requested = _requested_format(output)
-    choices = tuple(name for name, each in FORMATS.items() if kind in each.kinds)
+    refused = STILLS if one_file and kind == "video" else ()
+    choices = tuple(name for name, each in FORMATS.items() if kind in each.kinds and name not in refused)
     if requested is not None and requested not in choices:
         raise InvalidParameterError(
             f"{PLURALS[kind]} cannot be written as '{requested}'.",

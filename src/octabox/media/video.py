@@ -24,7 +24,7 @@ from octabox.errors import GenerationError, InvalidParameterError
 from octabox.media import animations, arrays, images
 from octabox.media.audio import LAYOUTS, Audio, AudioBuffer, fit_to_encoder
 from octabox.media.containers import VIDEO_HINT, declared_duration, decode_frames, media_error, open_container
-from octabox.media.formats import MAX_FPS, QUALITY, check_output_format, media_type_of, select_format
+from octabox.media.formats import MAX_FPS, QUALITY, STILLS, check_output_format, media_type_of, select_format
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.chunks import as_json
 from octabox.security.temporary_folder import TemporaryFolder
@@ -46,9 +46,6 @@ BT709 = 1
 FRAME_AXES, CHANNELS = 4, 3
 
 ARRAY_HINT = "Send (frames, height, width, 3), as uint8, or as floats from 0 to 1."
-
-#: Image formats.
-STILLS = ("png", "jpeg")
 
 #: Transpositions that make a frame upright, by its rotation in degrees (counter-clockwise).
 ROTATIONS = {

@@ -15,6 +15,9 @@ from octabox.errors import ForbiddenHostError, ForbiddenOriginError
 #: Any host, or any origin.
 ANY = "*"
 
+#: Origin of a page that has none, such as a local file.
+OPAQUE = "null"
+
 #: Ports that browsers omit in `Host` and `Origin`.
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -95,6 +98,29 @@ def split_host(text: str) -> tuple[str, int | None]:
     if not name or parts.netloc != text or parts.username is not None or set(name) & set("*% "):
         raise ValueError("must be hosts, such as files.example.org or 10.0.0.7:8443")
     return name, port
+
+
+def parse_origin(text: str) -> str:
+    """Return a web origin as browsers send it: in lower case, and without the default port of its scheme (RFC 6454).
+
+    Args:
+        text: Such as ``https://chat.example.org``; ``*`` is any origin, ``null`` that of a page without one, such as a file.
+
+    Raises:
+        ValueError: It has another form, such as that of a host or of a pattern.
+    """
+    if text in (ANY, OPAQUE):
+        return text
+    try:
+        parts = urlsplit(text)
+        name, port = hostname(parts.netloc), parts.port
+    except ValueError:
+        parts, name, port = urlsplit(""), "", None
+    is_origin = parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in parts.netloc)
+    if not parts.scheme or not name or not is_origin or not name.isascii() or set(name) & set("*% "):
+        raise ValueError("must be origins, such as https://chat.example.org, or *")
+    host = f"[{name}]" if ":" in name else name
+    return f"{parts.scheme}://{host}{'' if port in (None, DEFAULT_PORTS.get(parts.scheme)) else f':{port}'}"
 
 
 def is_loopback(name: str) -> bool:

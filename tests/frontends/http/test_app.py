@@ -168,6 +168,44 @@ async def test_cors() -> None:
     assert "access-control-allow-origin" not in stranger.headers
 
 
+@pytest.mark.parametrize("listed", ["https://Chat.example.org/", "https://chat.example.org:443", "*"])
+async def test_cors_of_an_origin_that_is_written_differently(listed: str) -> None:
+    """An origin is one and the same in all spellings, for the preflight as for the request."""
+    server = Server(cors_origins=listed)
+    origin = {"origin": "https://chat.example.org"}
+    preflight = await server.http.options(MODELS, headers={**origin, "access-control-request-method": "GET"})
+    answer = await server.http.get(MODELS, headers=origin)
+
+    assert (200, 200) == (preflight.status_code, answer.status_code)
+    assert answer.headers["access-control-allow-origin"] in ("*", origin["origin"])
+
+
+async def test_cors_of_a_server_in_the_users_network() -> None:
+    """A page of the internet may call it, which its browser asks for; a page that is not listed may not."""
+    server = Server(cors_origins="https://page.example")
+    asked = {"access-control-request-method": "POST", "access-control-request-private-network": "true"}
+    listed = await server.http.options(MODELS, headers={"origin": "https://page.example", **asked})
+    other = await server.http.options(MODELS, headers={"origin": "https://other.example", **asked})
+
+    assert (200, "true") == (listed.status_code, listed.headers["access-control-allow-private-network"])
+    assert 400 == other.status_code
+
+
+async def test_pages_may_read_the_headers_that_clients_need() -> None:
+    """All headers of our own, and those that tell when to repeat a request, are exposed."""
+    answer = await Server(cors_origins="*").http.get(MODELS, headers={"origin": "https://page.example"})
+    exposed = set(answer.headers["access-control-expose-headers"].split(", "))
+
+    assert {
+        "retry-after",
+        "x-should-retry",
+        "location",
+        "openai-poll-after-ms",
+        "x-octabox-seed",
+        "x-hf-warning",
+    } <= exposed
+
+
 @pytest.mark.parametrize(
     ("headers", "code"),
     [

@@ -77,6 +77,25 @@ def test_retry_after(seconds: float, shown: str) -> None:
     assert {"retry-after": shown} == error_headers(errors.QueueFullError("Full.", retry_after=seconds))
 
 
+@pytest.mark.parametrize(
+    ("code", "seconds", "headers"),
+    [
+        ("rate_limited", 7, {"retry-after": "7"}),
+        ("rate_limited", None, {}),
+        ("hub_unavailable", None, {}),
+        ("connection_reset", None, {}),
+        ("disk_full", None, {"x-should-retry": "false"}),
+        (None, None, {"x-should-retry": "false"}),
+    ],
+)
+def test_downloads_that_may_be_repeated(code: str | None, seconds: float | None, headers: dict[str, str]) -> None:
+    """A client repeats a request whose download failed for now, after the time that is known; not one that fails for good."""
+    error = errors.DownloadError("x")
+    error.code, error.retry_after = code, seconds
+
+    assert headers == error_headers(error)
+
+
 def test_other_headers() -> None:
     """A missing key names its scheme; other errors have no headers."""
     assert {"www-authenticate": "Bearer"} == error_headers(errors.AuthenticationError("x"))

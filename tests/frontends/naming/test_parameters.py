@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.frontends.naming.parameters import ALIASES, call_parameters, has_aliases
+from octabox.frontends.naming.parameters import ALIASES, call_parameters
 
 
 def test_a_parameter_of_a_pipeline_is_no_short_name_of_another() -> None:
@@ -19,9 +19,3 @@ def test_a_parameter_of_a_pipeline_is_no_short_name_of_another() -> None:
 
     assert ("AudioDiffusionPipeline", "steps") in shadowed
     assert ({"num_inference_steps": 7}, {"num_inference_steps": "steps"}) == call_parameters({"steps": 7}, {})
-
-
-def test_fields_that_need_the_pipeline() -> None:
-    """Only a short name can be the parameter of a pipeline too."""
-    assert has_aliases({"prompt": "x", "steps": 4})
-    assert not has_aliases({"prompt": "x", "num_inference_steps": 4})

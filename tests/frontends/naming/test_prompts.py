@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from octabox.frontends.naming.prompts import SPLIT, parse_prompts, split_prompt
+from octabox.catalog.pipelines import load_catalog
+from octabox.frontends.naming.prompts import SPLIT, parse_prompts, place_prompts, split_prompt
 from octabox.prompts.names import SYNTAXES
 
 
@@ -65,3 +66,35 @@ def test_a_syntax_with_a_meaning_for_the_bar_keeps_it(prompt: Any, syntax: str) 
 
     assert ({"prompt": prompt} == params) is (syntax != "plain")
     assert bool(warnings) is ("negative_prompt" in params)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "params"),
+    [
+        ("StableDiffusionPipeline", {"prompt": "a|b", "negative_prompt": "c"}),
+        ("Flux2Pipeline", {"prompt": "a|b|c"}),
+        (None, {"prompt": "a|b", "negative_prompt": "c"}),
+    ],
+)
+def test_a_pipeline_without_a_negative_prompt_keeps_the_bar(pipeline: str | None, params: dict[str, str]) -> None:
+    """A prompt is split only for a pipeline that takes the other half, or one that is not known."""
+    warnings: list[str] = []
+    entry = load_catalog().pipeline(pipeline) if pipeline else None
+
+    assert params == parse_prompts(r"a\|b|c", None, warnings, entry=entry)
+    assert ([SPLIT] if len(params) > 1 else []) == warnings
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "placed"),
+    [
+        ("StableDiffusionPipeline", ({"prompt": "a", "negative_prompt": ""}, {})),
+        ("DDPMPipeline", ({}, {"prompt": "a"})),
+        (None, ({"prompt": "a", "negative_prompt": ""}, {})),
+    ],
+)
+def test_prompts_are_optional_for_a_pipeline_without_one(pipeline: str | None, placed: tuple[Any, Any]) -> None:
+    """A model that takes no prompt gets what clients always send as an optional parameter, and nothing empty."""
+    entry = load_catalog().pipeline(pipeline) if pipeline else None
+
+    assert placed == place_prompts({"prompt": "a", "negative_prompt": ""}, entry)

@@ -25,6 +25,7 @@ from octabox.frontends.http.a1111.access import Check, credentials_check
 from octabox.frontends.http.background import POLL_AFTER
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.hub import routes as hub
+from octabox.frontends.http.huggingface import responses as huggingface_responses
 from octabox.frontends.http.huggingface import routes as huggingface
 from octabox.frontends.http.localai import routes as localai
 from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
@@ -92,6 +93,12 @@ ROUTE_MODULES = (
     RouteModule("localai", localai.video_routes, ("",)),
     RouteModule("huggingface", huggingface.routes, ("",)),
     RouteModule("a1111", a1111.routes, ("",), credentials_check, "a1111"),
+)
+
+#: Headers of responses that pages of other sites may read.
+EXPOSED_HEADERS = (
+    *("retry-after", "x-should-retry", "location", POLL_AFTER),
+    *(*MEDIA_HEADERS, *huggingface_responses.HEADERS),
 )
 
 #: Seconds between two checks for expired results.
@@ -200,7 +207,9 @@ def _add_middleware(app: FastAPI, ctx: AppContext) -> None:
             allow_origins=list(settings.cors_origins),
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["retry-after", "location", POLL_AFTER, *MEDIA_HEADERS],
+            # A page of the internet may call a server of the user's own network, which browsers ask for in addition.
+            allow_private_network=True,
+            expose_headers=EXPOSED_HEADERS,
         )
 
 

@@ -77,6 +77,9 @@ TABLE: dict[type[errors.OctaboxError], HttpError] = {
 #: Statuses of errors with a code that differ from the status of their class.
 STATUSES = {"rate_limited": 503, "disk_full": 507}
 
+#: Codes of failed downloads that may succeed when they are repeated.
+TEMPORARY = ("rate_limited", "hub_unavailable", "connection_reset")
+
 
 def http_error(error: errors.OctaboxError) -> HttpError:
     """Return the row of an error, with its own code if it has one; several errors with the same row have that row."""
@@ -124,11 +127,18 @@ def error_headers(error: errors.OctaboxError) -> dict[str, str]:
     if isinstance(error, errors.ServerStoppingError):
         return {"retry-after": str(RESTART_SECONDS)}
     if isinstance(error, errors.QueueFullError):
-        return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
+        return _retry_after(error.retry_after)
     if isinstance(error, job_errors.JobStateError):
         # They repeat requests with status 409 too.
         return {"x-should-retry": "false"}
+    if isinstance(error, errors.DownloadError) and error.code in TEMPORARY:
+        return _retry_after(error.retry_after) if error.retry_after is not None else {}
     if isinstance(error, errors.LoadError):
         # OpenAI's clients retry server errors by default; this one is permanent.
         return {"x-should-retry": "false"}
     return {"www-authenticate": "Bearer"} if isinstance(error, errors.AuthenticationError) else {}
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    """Return the header with the time after which a request may be repeated, in whole seconds."""
+    return {"retry-after": str(max(1, math.ceil(seconds)))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
@@ -34,11 +34,6 @@ Inputs = Mapping[str, tuple[Source, ...]]
 _SIZE = re.compile(r"(\d{1,9})[xX](\d{1,9})")
 
 
-def has_aliases(fields: Iterable[str]) -> bool:
-    """Return whether a field is a short name of a call parameter, so that `call_parameters` needs the pipeline."""
-    return not ALIASES.keys().isdisjoint(fields)
-
-
 def call_parameters(
     fields: Mapping[str, Any], inputs: Inputs, entry: PipelineEntry | None = None
 ) -> tuple[dict[str, Any], dict[str, str]]:
@@ -54,7 +49,7 @@ def call_parameters(
     """
     params: dict[str, Any] = {}
     client_names: dict[str, str] = {}
-    for name, value in _merge_images(fields).items():
+    for name, value in merge_images(fields).items():
         is_own = entry is not None and entry.parameter(name) is not None
         parameter = name if is_own else ALIASES.get(name, name)
         if parameter in params or parameter in inputs:
@@ -67,7 +62,7 @@ def call_parameters(
     return params, client_names
 
 
-def _merge_images(fields: Mapping[str, Any]) -> dict[str, Any]:
+def merge_images(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields with LocalAI's image fields merged into the first that is not empty."""
     present = [name for name in IMAGES if fields.get(name)]
     merged = {name: value for name, value in fields.items() if name not in IMAGES or name in present[:1]}

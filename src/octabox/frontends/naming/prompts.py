@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.prompts.names import PLAIN
 from octabox.prompts.wildcards import is_json
@@ -79,6 +80,7 @@ def parse_prompts(
     negative: str | list[str] | None,
     warnings: list[str],
     syntax: str | None = None,
+    entry: PipelineEntry | None = None,
 ) -> dict[str, str | list[str]]:
     """Return the prompt and the negative prompt as call parameters, split where one text holds both.
 
@@ -87,6 +89,7 @@ def parse_prompts(
         negative: The negative prompt; a prompt is split only without one.
         warnings: A split is added to these.
         syntax: The prompt syntax that the request names. All but the plain one have a meaning for a bar, so that it is kept.
+        entry: The pipeline. One without a negative prompt has no use for a split; None if it is not known.
     """
     found: dict[str, str | list[str]] = {} if negative is None else {"negative_prompt": negative}
     if prompt is None:
@@ -94,7 +97,7 @@ def parse_prompts(
     if syntax not in (None, PLAIN):
         return {"prompt": prompt, **found}
     texts = prompt if isinstance(prompt, list) else [prompt]
-    if found:
+    if found or (entry is not None and entry.parameter("negative_prompt") is None):
         positives: list[str] = [unescape(text) for text in texts]
     else:
         pairs = [split_prompt(text) for text in texts]
@@ -104,3 +107,19 @@ def parse_prompts(
             negatives = [negative or "" for _, negative in pairs]
             found["negative_prompt"] = negatives if isinstance(prompt, list) else negatives[0]
     return {"prompt": positives if isinstance(prompt, list) else positives[0], **found}
+
+
+def place_prompts(
+    prompts: Mapping[str, str | list[str]], entry: PipelineEntry | None
+) -> tuple[dict[str, str | list[str]], dict[str, str | list[str]]]:
+    """Return the prompts as call parameters, and as optional ones: a pipeline without a prompt gets them only as such.
+
+    Clients of OpenAI's and LocalAI's APIs always send a prompt, also to a model that takes none.
+
+    Args:
+        prompts: The prompt and the negative prompt.
+        entry: The pipeline; None if it is not known.
+    """
+    if entry is None or entry.parameter("prompt") is not None:
+        return dict(prompts), {}
+    return {}, {name: prompt for name, prompt in prompts.items() if prompt}

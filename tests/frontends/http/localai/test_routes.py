@@ -343,3 +343,44 @@ async def test_a_key_is_asked_for(path: str) -> None:
     server = Server(api_keys="secret")
 
     assert 401 == (await server.http.post(path)).status_code
+
+
+@pytest.mark.parametrize(("prompt", "optional"), [("a cat", {"prompt": "a cat"}), (None, {})])
+async def test_inpainting_by_a_model_that_takes_no_prompt(
+    server: Server, prompt: str | None, optional: dict[str, str]
+) -> None:
+    """A prompt is optional there: some clients always send one, others none."""
+    server.add("example", "PaintByExamplePipeline")
+    answer = await repainted(server, model="example", prompt=prompt, example_image="https://example.org/a.png")
+
+    assert 200 == answer.status_code
+    assert {"example_image": "https://example.org/a.png"} == server.asked.params
+    assert optional == server.asked.optional_params
+
+
+async def test_upscaling_by_a_model_that_takes_no_prompt(server: Server) -> None:
+    """A prompt is optional there, and the bar in it is text."""
+    server.add("ldm", "LDMSuperResolutionPipeline")
+    answer = await enlarged(server, model="ldm", prompt="a cat|dogs")
+
+    assert 200 == answer.status_code
+    assert {} == server.asked.params
+    assert {"prompt": "a cat|dogs"} == server.asked.optional_params
+
+
+@pytest.mark.parametrize(
+    ("model", "pipeline", "params"),
+    [
+        ("ltx2", "LTX2DFRPipeline", {"prompt": "waves | foam"}),
+        ("ltx", "LTXPipeline", {"prompt": "waves", "negative_prompt": "foam"}),
+    ],
+)
+async def test_a_bar_in_the_prompt_of_a_video(
+    server: Server, model: str, pipeline: str, params: dict[str, str]
+) -> None:
+    """It is text for a pipeline without a negative prompt."""
+    server.add(model, pipeline)
+    await filmed(server, model=model, prompt="waves | foam")
+
+    assert params == {name: value for name, value in server.asked.params.items() if "prompt" in name}
+    assert "negative_prompt" not in server.asked.optional_params

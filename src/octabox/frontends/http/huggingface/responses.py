@@ -21,6 +21,12 @@ HUB_CODES: Mapping[type[OctaboxError], str] = {ModelNotFoundError: "RepoNotFound
 #: Header of a warning that the client logs.
 WARNING = "x-hf-warning"
 
+#: Headers of the code and the message of an error, from which the client builds its exception.
+ERROR_CODE, ERROR_MESSAGE = "x-error-code", "x-error-message"
+
+#: All headers of these responses.
+HEADERS = (WARNING, ERROR_CODE, ERROR_MESSAGE)
+
 #: Tasks whose responses are lists in JSON.
 AUDIO_TO_AUDIO = "audio-to-audio"
 
@@ -61,8 +67,8 @@ def error_response(error: OctaboxError) -> Response:
     text = str(error)
     headers = error_headers(error)
     if code := next((code for kind, code in HUB_CODES.items() if isinstance(error, kind)), None):
-        headers["x-error-code"] = code
+        headers[ERROR_CODE] = code
     if text == header_text(text):
-        headers["x-error-message"] = text
+        headers[ERROR_MESSAGE] = text
     fields = {name: value for name, value in error_body(error)["error"].items() if name != "message"}
     return SafeJson({"error": text, **fields}, http_error(error).status, headers)

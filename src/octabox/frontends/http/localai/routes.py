@@ -18,7 +18,6 @@ from octabox.frontends.http.localai.translate import INPAINTING, ParsedRequest, 
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import read_fields
 from octabox.frontends.http.responses import base_url, default_response_format
-from octabox.frontends.naming.parameters import has_aliases
 from octabox.service.workflows.upscale import check_scale, upscale_image
 from octabox.types import Generation
 
@@ -36,8 +35,8 @@ def image_routes(ctx: AppContext) -> APIRouter:
         fields, inputs = await read_fields(request, ctx.settings.max_upload_bytes, InpaintingForm)
         form = check_fields(InpaintingForm, fields)
         entry = None
-        if form.model and has_aliases(form.extra_fields):
-            entry = await asyncio.to_thread(ctx.models.pipeline, form.model, INPAINTING)
+        if form.model:
+            entry = await asyncio.to_thread(ctx.models.pipeline, form.model, form.task or INPAINTING)
         return await _respond(ctx, request, to_inpainting(form, inputs, entry))
 
     @router.post("/upscale", openapi_extra=body_description(UpscaleForm.model_json_schema, "multipart/form-data"))

@@ -14,7 +14,7 @@ from octabox.frontends.http.localai.schema import InpaintingForm, LocalAIRequest
 from octabox.frontends.http.responses import parse_response_format
 from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.frontends.naming.parameters import Inputs, call_parameters, requested_size
-from octabox.frontends.naming.prompts import find_negative, parse_prompts
+from octabox.frontends.naming.prompts import find_negative, parse_prompts, place_prompts
 from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.frontends.naming.video import frame_count, frame_rate
 from octabox.media.formats import check_output_format
@@ -59,7 +59,7 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs, entry: PipelineEntry | N
     Args:
         form: The form.
         inputs: Media by call parameter.
-        entry: The pipeline, if a field has a short name of a call parameter.
+        entry: Pipeline of the model, if it is known.
 
     Raises:
         RequestError: A field is missing, or has an invalid value.
@@ -70,14 +70,16 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs, entry: PipelineEntry | N
             raise MissingParameterError(
                 f"'{client_name}' is missing.", hint="Send it as a file.", parameter=client_name
             )
-    if not (form.prompt or "").strip():
+    if not (form.prompt or "").strip() and (entry is None or entry.parameter("prompt") is not None):
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the image.", parameter="prompt")
     warnings: list[str] = []
     params, client_names = call_parameters(form.extra_fields, inputs, entry)
     negative = find_negative(form.negative_prompt, params, client_names)
-    params |= parse_prompts(form.prompt, negative, warnings)
-    optional_params = requested_size(form.size, params)
-    client_names = {"num_outputs": "n", "mask_image": "mask", **_size_names(optional_params), **client_names}
+    prompts, optional_prompts = place_prompts(parse_prompts(form.prompt, negative, warnings, entry=entry), entry)
+    params |= prompts
+    size = requested_size(form.size, params)
+    optional_params = {**size, **optional_prompts}
+    client_names = {"num_outputs": "n", "mask_image": "mask", **_size_names(size), **client_names}
     request = _build_request(
         form, params, INPAINTING, optional_params=optional_params, inputs=dict(inputs), num_outputs=form.n
     )
@@ -101,11 +103,12 @@ def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None)
     warnings: list[str] = []
     params, client_names = call_parameters(form.extra_fields, inputs, entry)
     negative = find_negative(form.negative_prompt, params, client_names)
-    params |= parse_prompts(form.prompt, negative, warnings)
+    prompts, optional_prompts = place_prompts(parse_prompts(form.prompt, negative, warnings, entry=entry), entry)
+    params |= prompts
     # Upscaling needs no prompt, but some pipelines require one.
     if "prompt" not in params and entry is not None and entry.parameter("prompt") is not None:
         params["prompt"] = ""
-    request = _build_request(form, params, "image-to-image", inputs=dict(inputs))
+    request = _build_request(form, params, "image-to-image", optional_params=optional_prompts, inputs=dict(inputs))
     check_output_format(request.output, "image")
     return ParsedRequest(request, parse_response_format(form.response_format), tuple(warnings), client_names)
 
@@ -129,7 +132,7 @@ def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_nam
     client_names = {**_size_names(optional_params), **media_names, **client_names}
     warnings: list[str] = []
     negative = find_negative(body.negative_prompt or None, params, client_names)
-    prompts = parse_prompts(body.prompt or None, negative, warnings)
+    prompts = parse_prompts(body.prompt or None, negative, warnings, entry=match.entry)
     # LocalAI's clients always send a prompt, also to a model that takes none.
     supported = {name for name in prompts if match.entry.parameter(name) is not None}
     params |= {name: prompts[name] for name in supported}

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from fakes import Server
+from fakes import Server, sample_image
 from octabox.errors import MediaError, OutOfMemoryError
 from octabox.frontends.http import sse
+from octabox.types import Artifact
 
 
 async def events(server: Server, **body: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -35,6 +36,26 @@ async def test_fields_of_a_partial_image() -> None:
         "background": "auto",
         "output_format": "jpeg",
     }
+
+
+@pytest.mark.parametrize(
+    ("body", "size"),
+    [
+        ({"width": None}, "auto"),
+        ({"width": None, "height": None}, "auto"),
+        ({"height": None, "width": 24}, "auto"),
+        ({"width": 24, "height": 16}, "24x16"),
+        ({"size": "24x16"}, "24x16"),
+        ({}, "auto"),
+    ],
+)
+async def test_the_size_of_an_image_that_states_none(body: dict[str, Any], size: str) -> None:
+    """It is the requested one, or `auto` where the request does not set both sides, which may be null."""
+    server = Server()
+    server.generations.made = Artifact("image", "image/png", sample_image())
+    found = await events(server, partial_images=1, **body)
+
+    assert [size, size] == [data["size"] for _, data in found]
 
 
 async def test_fields_of_the_end() -> None:

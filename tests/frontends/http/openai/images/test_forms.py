@@ -118,6 +118,8 @@ DATA = "data:image/png;base64,aGk="
         ({"image": DATA, "mask": {"image_url": DATA}}, {"image": (DATA,), "mask_image": (DATA,)}),
         ({"image": [{"image_url": {"url": DATA}}], "mask_image": DATA}, {"image": (DATA,), "mask_image": (DATA,)}),
         ({"image": None, "images": [DATA], "mask": None}, {"image": (DATA,)}),
+        ({"file": DATA}, {"image": (DATA,)}),
+        ({"ref_images": ["https://example.org/b.png"], "files": [], "file": DATA}, None),
     ],
 )
 async def test_edits_in_json(body: dict[str, Any], inputs: dict[str, Any] | None) -> None:
@@ -139,6 +141,7 @@ async def test_edits_in_json(body: dict[str, Any], inputs: dict[str, Any] | None
         ({"images": [{"file_id": "file-1"}]}, "images"),
         ({"images": [3]}, "images"),
         ({"images": [DATA], "image": DATA}, "image"),
+        ({"ref_images": [DATA], "image": DATA}, "ref_images"),
         ({"image": DATA, "mask": {"file_id": "file-1"}}, "mask"),
         ({"image": DATA, "mask": DATA, "mask_image": DATA}, "mask_image"),
     ],
@@ -158,10 +161,11 @@ async def test_an_edit_of_another_content_type() -> None:
     assert "multipart/form-data or application/json, not 'text/plain'" in answer.json()["error"]["message"]
 
 
-async def test_variations_in_json() -> None:
-    """A variation by URL is the same request as one by a file."""
+@pytest.mark.parametrize("field", ["image", "images", "file", "files", "ref_images"])
+async def test_variations_in_json(field: str) -> None:
+    """A variation by URL is the same request as one by a file, by any name of the image."""
     server = Server()
-    answer = await server.http.post("/v1/images/variations", json={"image": DATA, "n": 2})
+    answer = await server.http.post("/v1/images/variations", json={field: DATA, "n": 2})
 
     assert 200 == answer.status_code
     assert ({"image": (DATA,)}, 2) == (server.asked.inputs, server.asked.num_outputs)

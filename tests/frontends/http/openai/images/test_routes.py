@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from fakes import Server, sample_image
+from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError, QueueFullError, WorkerDiedError
+from octabox.service.bounds import Limits
+from octabox.service.planning import plan_request
 
 GENERATIONS = "/v1/images/generations"
 
@@ -252,3 +255,36 @@ async def test_client_that_goes_away_cancels(server: Server, *, stream: bool) ->
     await server.leave(GENERATIONS, prompt="x", stream=stream)
 
     assert server.generations.cancelled.is_set()
+
+
+async def test_a_bar_in_the_prompt_of_a_pipeline_without_a_negative_prompt(server: Server) -> None:
+    """It is text, so that no parameter is refused that was not sent."""
+    server.add("flux", "Flux2Pipeline")
+    answer = await server.generate(model="flux", prompt="a cat | studio light")
+    found = plan_request(server.asked, server.models.resolve("flux"), load_catalog(), Limits())
+
+    assert 200 == answer.status_code
+    assert {"prompt": "a cat | studio light"} == server.asked.params
+    assert "a cat | studio light" == found.runs[0][0]["prompt"]
+    assert ["served warning."] == answer.json()["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "warnings"),
+    [
+        ({}, ()),
+        ({"prompt": ""}, ()),
+        ({"prompt": "x"}, ("'prompt' has no effect: DDPMPipeline has no such parameter.",)),
+    ],
+)
+async def test_a_prompt_of_a_model_that_takes_none(
+    server: Server, prompt: dict[str, str], warnings: tuple[str, ...]
+) -> None:
+    """OpenAI's client always sends a prompt: an empty one is as none, and another one is a warning."""
+    server.add("ddpm", "DDPMPipeline")
+    answer = await server.generate(model="ddpm", **prompt)
+    found = plan_request(server.asked, server.models.resolve("ddpm"), load_catalog(), Limits())
+
+    assert 200 == answer.status_code
+    assert {} == server.asked.params
+    assert warnings == found.warnings

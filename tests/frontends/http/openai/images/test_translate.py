@@ -58,6 +58,8 @@ def test_wishes(fields: dict[str, Any], optional_params: dict[str, Any]) -> None
     [
         ({"quality": "standard", "background": "auto", "user": "me"}, ()),
         ({"quality": "high"}, ("'quality' has no effect as 'high'.",)),
+        ({"safety_identifier": "me", "complexity": "auto"}, ()),
+        ({"complexity": "high"}, ("'complexity' has no effect.",)),
         ({"style": "vivid", "moderation": "low"}, ("'moderation' has no effect.", "'style' has no effect.")),
         ({"output_compression": 50}, ("'output_compression' has no effect on png.",)),
         ({"output_compression": 50, "output_format": "jpeg"}, ()),

@@ -16,7 +16,10 @@ import pytest
 from PIL import Image
 
 from fakes import Server, sample_image
+from octabox.catalog.pipelines import load_catalog
 from octabox.errors import MediaError, OutOfMemoryError
+from octabox.service.bounds import Limits
+from octabox.service.planning import plan_request
 from octabox.types import Artifact
 
 # OpenAI itself gives its videos up; its client warns of that.
@@ -228,6 +231,8 @@ async def test_an_object_in_a_form(server: Server) -> None:
         ({"task": "text-to-cheese"}, 400, None),
         ({"scheduler": {"a": 1}}, 400, "scheduler"),
         ({"output_format": "wav"}, 400, "output_format"),
+        ({"output_format": "png"}, 400, "output_format"),
+        ({"output_format": "jpg"}, 400, "output_format"),
         ({"fps": 1000}, 400, "fps"),
     ],
 )
@@ -348,3 +353,34 @@ async def test_a_reference_as_a_file_and_as_a_url(server: Server, field: str) ->
 
     assert (400, "input_reference") == (answer.status_code, answer.json()["error"]["param"])
     assert "is given twice" in answer.json()["error"]["message"]
+
+
+async def test_the_formats_of_a_video(server: Server) -> None:
+    """They are those with all frames in one file, since a video has one file to download."""
+    refused = (await post(server, output_format="jpeg")).json()["error"]
+    accepted = [(await post(server, output_format=name)).status_code for name in refused["choices"]]
+
+    assert ["webp", "mp4", "webm", "gif"] == refused["choices"]
+    assert [200] * 4 == accepted
+
+
+async def test_a_job_without_a_video(server: Server, client: openai.AsyncOpenAI) -> None:
+    """A job that made something else, such as an array, has no video to download, and says where its outputs are."""
+    server.generations.made = Artifact("array", "application/x-npz", b"frames", name="frames")
+    video = await client.videos.create_and_poll(prompt="x", model="wan", poll_interval_ms=1)
+    with pytest.raises(openai.NotFoundError, match="has no video: the model returned array") as caught:
+        await client.videos.download_content(video.id)
+    (output,) = (await server.http.get(f"/v1/jobs/{video.id}")).json()["result"]["outputs"]
+
+    assert "completed" == video.status
+    assert f"/v1/jobs/{video.id}" in str(caught.value)
+    assert "array" == output["kind"]
+
+
+async def test_a_prompt_of_a_pipeline_that_takes_none(server: Server, client: openai.AsyncOpenAI) -> None:
+    """The client requires a prompt, so that a model that makes a video of an image alone ignores it with a warning."""
+    await client.videos.create(prompt="a cat", model="svd", input_reference=("a.png", sample_image()))
+    found = plan_request(server.asked, server.models.resolve("svd"), load_catalog(), Limits())
+
+    assert {} == server.asked.params
+    assert ("'prompt' has no effect: StableVideoDiffusionPipeline has no such parameter.",) == found.warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from octabox.errors import InvalidParameterError
 from octabox.frontends.http.bodies import is_form, read_json, read_object, read_parts
 from octabox.frontends.http.native.generations.schema import NativeRequest, parse_fields
 from octabox.frontends.naming.aliases import STRUCTURED
+from octabox.frontends.naming.form_keys import split_item
 from octabox.frontends.naming.json_values import parse_json_or_text
 from octabox.types import Source
 
@@ -35,21 +37,22 @@ async def read_request(request: Request, max_bytes: int) -> tuple[NativeRequest,
     if not is_form(request):
         return parse_fields(await read_json(request, EXAMPLE)), {}
     texts: dict[str, str] = {}
-    files: dict[str, list[Source]] = {}
-    for name, value in await read_parts(request, max_bytes):
+    files: dict[str, list[tuple[int, bytes]]] = {}
+    for number, (name, value) in enumerate(await read_parts(request, max_bytes)):
         if name == REQUEST or isinstance(value, str):
             if name in texts:
                 raise InvalidParameterError(f"'{name}' is given twice.", parameter=name)
             # Some clients can set the media type of a part only if it is a file, and send JSON as one.
             texts[name] = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
         else:
-            files.setdefault(name.removesuffix("[]"), []).append(value)
+            field, index = split_item(name)
+            files.setdefault(field, []).append((number if index is None else index, value))
     body = _parse_texts(texts)
     duplicates = sorted(set(body.params) & set(files))
     if duplicates:
         message = f"'{duplicates[0]}' is a file and in 'params'."
         raise InvalidParameterError(message, hint="Send one of them.", parameter=duplicates[0])
-    return body, {name: tuple(sources) for name, sources in files.items()}
+    return body, {name: tuple(file for _, file in sorted(found, key=itemgetter(0))) for name, found in files.items()}
 
 
 def _parse_texts(texts: dict[str, str]) -> NativeRequest:

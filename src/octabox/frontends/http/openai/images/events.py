@@ -9,7 +9,7 @@ from typing import Any
 
 from octabox.frontends.http.openai.images.responses import format_of, usage
 from octabox.frontends.http.openai.images.translate import ParsedRequest
-from octabox.frontends.http.openai.responses import size_of
+from octabox.frontends.http.openai.responses import requested_size_of, size_of
 from octabox.frontends.http.responses import as_base64
 from octabox.frontends.http.sse import StartedEvents, encode_event
 from octabox.types import Artifact, Event, Generation, Progress
@@ -52,12 +52,11 @@ async def _describe_completed(generation: Generation, artifact: Artifact, parsed
 
 async def _describe_image(artifact: Artifact, parsed: ParsedRequest) -> dict[str, Any]:
     """Return the data that finished images and previews have in common."""
-    options = parsed.request.optional_params
-    requested = f"{options['width']}x{options['height']}" if "width" in options else "auto"
+    requested = requested_size_of({**parsed.request.optional_params, **parsed.request.params})
     return {
         "b64_json": await as_base64(artifact),
         "created_at": int(time.time()),
-        "size": size_of(artifact) or requested,
+        "size": size_of(artifact) or requested or "auto",
         "quality": parsed.quality or "auto",
         "background": "auto",
         "output_format": format_of(artifact),

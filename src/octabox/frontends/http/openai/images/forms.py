@@ -11,10 +11,11 @@ from octabox.errors import InvalidParameterError
 from octabox.frontends.http.bodies import is_form, read_json
 from octabox.frontends.http.multipart import MASK, read_fields
 from octabox.frontends.http.openai.images.schema import ImageRequest, parse_fields
+from octabox.frontends.naming.parameters import IMAGES, merge_images
 from octabox.types import Source
 
 #: Fields of a JSON body with images, by call parameter.
-JSON_MEDIA = {"images": "image", "image": "image", "mask": MASK, MASK: MASK}
+JSON_MEDIA = {"images": "image", "image": "image", **dict.fromkeys(IMAGES, "image"), "mask": MASK, MASK: MASK}
 
 #: Example of a JSON body, for hints.
 EXAMPLE = '{"prompt": "...", "images": [{"image_url": "data:image/png;base64,..."}]}'
@@ -24,6 +25,7 @@ async def read_edit(request: Request, max_bytes: int) -> tuple[ImageRequest, dic
     """Return the fields of a body, and its media by call parameter.
 
     A JSON body has ``images`` and ``mask`` as OpenAI's API has them: objects with ``image_url``, which is a URL or a data URI.
+    LocalAI's names of an image stand for it too.
 
     Raises:
         RequestError: The body is neither a form nor JSON, or a field has an invalid value.
@@ -31,13 +33,17 @@ async def read_edit(request: Request, max_bytes: int) -> tuple[ImageRequest, dic
     if is_form(request):
         fields, media = await read_fields(request, max_bytes, ImageRequest)
         return parse_fields(fields), media
-    body = await read_json(request, EXAMPLE, "multipart/form-data or application/json")
-    images: dict[str, list[Source]] = {}
+    body = merge_images(await read_json(request, EXAMPLE, "multipart/form-data or application/json"))
+    images: dict[str, tuple[Source, ...]] = {}
+    client_names: dict[str, str] = {}
     for name in [each for each in JSON_MEDIA if each in body]:
-        sources = list(_sources(name, body.pop(name)))
-        if sources and images.setdefault(JSON_MEDIA[name], sources) is not sources:
-            raise InvalidParameterError(f"'{name}' is given twice.", hint="Send one of the names.", parameter=name)
-    return parse_fields(body), {name: tuple(sources) for name, sources in images.items()}
+        parameter, sources = JSON_MEDIA[name], tuple(_sources(name, body.pop(name)))
+        if sources and parameter in images:
+            message = f"'{name}' and '{client_names[parameter]}' are the same parameter."
+            raise InvalidParameterError(message, hint="Send one of them.", parameter=name)
+        if sources:
+            images[parameter], client_names[parameter] = sources, name
+    return parse_fields(body), images
 
 
 def _sources(name: str, value: Any) -> Iterator[Source]:

@@ -25,7 +25,6 @@ from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_
 from octabox.frontends.http.responses import base_url, default_response_format
 from octabox.frontends.http.sse import EventStream, StartedEvents
 from octabox.frontends.naming.aliases import inline_schema
-from octabox.frontends.naming.parameters import has_aliases
 from octabox.service.selection.models import first_model_for
 from octabox.types import Source
 
@@ -45,9 +44,10 @@ def routes(ctx: AppContext) -> APIRouter:
         """Generate images from a prompt, and from images if the model takes them."""
         body = parse_fields(await read_json(request))
         model = await _model_name(ctx, body, "text-to-image" if needs_prompt(body) else "image-to-image")
-        if needs_prompt(body) and (body.prompt or await _takes_prompt(ctx, model)):
+        entry = await asyncio.to_thread(ctx.models.pipeline, model, body.task)
+        if needs_prompt(body) and _takes_prompt(entry):
             require_prompt(body)
-        parsed = to_request(body, model, entry=await _find_pipeline(ctx, model, body))
+        parsed = to_request(body, model, entry=entry)
         return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_generation")
 
     @router.post("/edits", openapi_extra=form_or_json)
@@ -59,11 +59,10 @@ def routes(ctx: AppContext) -> APIRouter:
         inputs |= own_mask
         task = INPAINTING if MASK in inputs else "image-to-image"
         model = await _model_name(ctx, body, task)
-        takes_prompt = await _takes_prompt(ctx, model, body.task or task)
-        if takes_prompt:
+        entry = await asyncio.to_thread(ctx.models.pipeline, model, body.task or task)
+        if _takes_prompt(entry):
             require_prompt(body)
-        entry = await _find_pipeline(ctx, model, body, task)
-        parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt, entry=entry)
+        parsed = to_request(body, model, inputs, task, entry)
         if own_mask:
             parsed = replace(parsed, warnings=(*parsed.warnings, OWN_MASK))
         return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
@@ -75,10 +74,9 @@ def routes(ctx: AppContext) -> APIRouter:
         _require_image(inputs)
         task = "image-to-image"
         model = await _model_name(ctx, body, task)
-        takes_prompt = await _takes_prompt(ctx, model, body.task or task)
-        body = body.model_copy(update={"prompt": body.prompt or ("" if takes_prompt else None)})
-        entry = await _find_pipeline(ctx, model, body, task)
-        parsed = to_request(body, model, inputs, task, prompt_optional=not takes_prompt, entry=entry)
+        entry = await asyncio.to_thread(ctx.models.pipeline, model, body.task or task)
+        body = body.model_copy(update={"prompt": body.prompt or ("" if _takes_prompt(entry) else None)})
+        parsed = to_request(body, model, inputs, task, entry)
         return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
 
     return router
@@ -98,18 +96,8 @@ async def _model_name(ctx: AppContext, body: ImageRequest, task: str) -> str:
     return await asyncio.to_thread(first_model_for, ctx.models, "image", body.task or task)
 
 
-async def _find_pipeline(
-    ctx: AppContext, model: str, body: ImageRequest, task: str | None = None
-) -> PipelineEntry | None:
-    """Return the pipeline for a body in which a parameter has a short name; None for others, which need none."""
-    if not has_aliases(body.extra_fields):
-        return None
-    return await asyncio.to_thread(ctx.models.pipeline, model, body.task or task)
-
-
-async def _takes_prompt(ctx: AppContext, model: str, task: str | None = None) -> bool:
-    """Return whether a model takes a prompt for a task; default: for its own task."""
-    entry = await asyncio.to_thread(ctx.models.pipeline, model, task)
+def _takes_prompt(entry: PipelineEntry) -> bool:
+    """Return whether a pipeline takes a prompt."""
     return entry.parameter("prompt") is not None
 
 

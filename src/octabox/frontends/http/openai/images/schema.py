@@ -32,6 +32,8 @@ class ImageRequest(ControlAliases, ExtraFields):
     stream: bool = Field(default=False, description="Whether to respond with server-sent events.")
     partial_images: StrictNumber[int] = Field(0, ge=0, le=3, description="Number of previews in a stream.")
     user: str | None = Field(None, description="Accepted for compatibility.")
+    safety_identifier: str | None = Field(None, description="Accepted for compatibility.")
+    complexity: str | None = Field(None, description="Accepted for compatibility.")
     background: str | None = Field(None, description="Accepted for compatibility.")
     moderation: str | None = Field(None, description="Accepted for compatibility.")
     style: str | None = Field(None, description="Accepted for compatibility.")

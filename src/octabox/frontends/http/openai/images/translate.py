@@ -13,14 +13,14 @@ from octabox.errors import MissingParameterError
 from octabox.frontends.http.openai.images.schema import ImageRequest
 from octabox.frontends.http.responses import parse_response_format
 from octabox.frontends.naming.parameters import ALIASES, Inputs, call_parameters, requested_size
-from octabox.frontends.naming.prompts import find_negative, parse_prompts
+from octabox.frontends.naming.prompts import find_negative, parse_prompts, place_prompts
 from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.media.formats import check_output_format, select_format
 from octabox.service.planning import parse_seed
 from octabox.types import Generation, GenerationRequest, OutputFormat
 
 #: Fields that are accepted for compatibility and have no effect.
-WITHOUT_EFFECT = ("background", "moderation", "style", "input_fidelity")
+WITHOUT_EFFECT = ("background", "complexity", "moderation", "style", "input_fidelity")
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,6 @@ def to_request(
     model: str,
     inputs: Inputs | None = None,
     task: str | None = None,
-    *,
-    prompt_optional: bool = False,
     entry: PipelineEntry | None = None,
 ) -> ParsedRequest:
     """Return the generation request for a body.
@@ -66,8 +64,7 @@ def to_request(
         model: Name of the model.
         inputs: Media that were sent as files.
         task: Default of the task.
-        prompt_optional: Whether the model may have no prompt. OpenAI's clients always send one.
-        entry: The pipeline, if a field has a short name of a call parameter.
+        entry: The pipeline; None if it is not known.
 
     Raises:
         RequestError: A field has an invalid value.
@@ -75,12 +72,12 @@ def to_request(
     warnings: list[str] = []
     params, client_names = call_parameters(body.extra_fields, inputs or {}, entry)
     negative = find_negative(body.negative_prompt, params, client_names)
-    prompts = parse_prompts(body.prompt, negative, warnings, body.prompt_syntax)
-    params |= {} if prompt_optional else prompts
+    prompts = parse_prompts(body.prompt, negative, warnings, body.prompt_syntax, entry)
+    prompt_params, optional_prompts = place_prompts(prompts, entry)
+    params |= prompt_params
     size, steps = requested_size(body.size, params), _parse_quality(body.quality, params, warnings)
     client_names = {**dict.fromkeys(size, "size"), **dict.fromkeys(steps, "quality"), **client_names}
-    optional_params = {**body.null_fields, **size, **steps}
-    optional_params |= {name: prompt for name, prompt in prompts.items() if prompt_optional and prompt}
+    optional_params = {**body.null_fields, **size, **steps, **optional_prompts}
     output = OutputFormat(body.output_format, body.output_compression)
     check_output_format(output, "image")
     warnings += _warnings(body, output)

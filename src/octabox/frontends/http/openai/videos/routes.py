@@ -131,7 +131,11 @@ def _find_file(ctx: AppContext, job: Job) -> Result:
         hint = "The reason is in its `error`." if job.error else "Poll its status until it is completed."
         raise RequestError(f"Video '{job.id}' {status}.", hint=hint)
     kinds = [artifact.kind for artifact in job.result.artifacts]
-    found = ctx.results.find(job.files[kinds.index("video")]) if "video" in kinds else None
+    if "video" not in kinds:
+        made = ", ".join(dict.fromkeys(kinds)) or "nothing"
+        message = f"'{job.id}' has no video: the model returned {made}."
+        raise NotFoundError(message, hint=f"`GET /v1/jobs/{job.id}` has its outputs.")
+    found = ctx.results.find(job.files[kinds.index("video")])
     if found is None:
         raise NotFoundError(f"The file of video '{job.id}' has expired.", hint="Generate the video again.")
     return found

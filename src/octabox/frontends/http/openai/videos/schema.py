@@ -21,7 +21,7 @@ class VideoRequest(ExtraFields):
     size: str | None = Field(None, description='"WIDTHxHEIGHT", or "auto" for the default size of the model.')
     input_reference: str | dict[str, Any] | None = Field(None, description="An image or a video to start from.")
     fps: StrictNumber[float] | None = Field(None, gt=0, le=MAX_FPS, description="Frames per second.")
-    output_format: str | None = Field(None, description="mp4, webm or gif.")
+    output_format: str | None = Field(None, description="mp4, webm, gif or webp.")
     output_compression: StrictNumber[int] | None = Field(None, ge=0, le=100, description="Quality of lossy formats.")
     user: str | None = Field(None, description="Accepted for compatibility.")
     seed: StrictNumber[int] | None = Field(None, description="Seed; -1 selects one at random.")

@@ -9,8 +9,10 @@ from typing import Any
 
 from octabox.errors import InvalidParameterError, MissingParameterError
 from octabox.frontends.http.multipart import REFERENCE
+from octabox.frontends.http.openai.responses import requested_size_of
 from octabox.frontends.http.openai.videos.schema import VideoRequest
 from octabox.frontends.naming.parameters import Inputs, call_parameters, requested_size
+from octabox.frontends.naming.prompts import place_prompts
 from octabox.frontends.naming.video import TEMPORAL_COMPRESSION, frame_count, frame_rate, reference_type
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
@@ -84,7 +86,8 @@ def to_request(
     if not (body.prompt or "").strip() and match.entry.parameter("prompt"):
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the video.", parameter="prompt")
     params, client_names = call_parameters(body.extra_fields, inputs, match.entry)
-    params |= {"prompt": body.prompt} if body.prompt else {}
+    prompts, optional_prompts = place_prompts({"prompt": body.prompt} if body.prompt else {}, match.entry)
+    params |= prompts
     optional_params = requested_size(body.size, params)
     client_names = {"width": "size", "height": "size", **client_names} if optional_params else client_names
     rate = frame_rate(body.fps, match, params)
@@ -97,16 +100,18 @@ def to_request(
         model=match.model,
         task=body.task or match.task,
         params=params,
-        optional_params={**body.null_fields, **optional_params},
+        optional_params={**body.null_fields, **optional_params, **optional_prompts},
         inputs=dict(inputs),
         seed=parse_seed(body.seed),
         scheduler=parse_scheduler_choice(body.scheduler),
         output=OutputFormat(body.output_format, body.output_compression, body.fps),
         id=f"video_{uuid.uuid4().hex}",
     )
-    check_output_format(request.output, "video")
+    check_output_format(request.output, "video", one_file=True)
     values = {**match.defaults, **optional_params, **params}
-    note = VideoNote(body.prompt or "", _length(values, match, rate), _size(values), tuple(warnings), client_names)
+    note = VideoNote(
+        body.prompt or "", _length(values, match, rate), requested_size_of(values), tuple(warnings), client_names
+    )
     return request, note
 
 
@@ -117,9 +122,3 @@ def _length(values: Mapping[str, Any], match: PipelineMatch, rate: float) -> flo
         return None
     # Of 4k + 1 frames, the first is shown at 0 seconds and 4k cover the length.
     return round((frames - 1 if frames % TEMPORAL_COMPRESSION == 1 and frames > 1 else frames) / rate, 2)
-
-
-def _size(values: Mapping[str, Any]) -> str | None:
-    """Return the requested size as WIDTHxHEIGHT, if it is known."""
-    width, height = values.get("width"), values.get("height")
-    return f"{width}x{height}" if isinstance(width, int) and isinstance(height, int) else None
