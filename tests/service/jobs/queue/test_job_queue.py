@@ -578,6 +578,11 @@ class Calls(Runs):
         """Wait until so many calls wait in the queue of the engine."""
         await until(lambda: (queue := self.engine._queues.find("demo")) is not None and len(queue._waiting) == count)
 
+    def of_queue(self) -> set[str]:
+        """Return the ids of the calls that wait in the queue of the engine."""
+        queue = self.engine._queues.find("demo")
+        return {each.call.id for each in queue._waiting if each.call} if queue else set()
+
     async def run(self, worker: fake_worker.FakeWorker, running: Call, count: int) -> list[str]:
         """End the call that runs and those that follow, and return their ids."""
         order = [running.id]
@@ -632,6 +637,47 @@ async def test_a_client_with_two_jobs_waits_for_two_runs_of_one_with_two_hundred
     await calls.waiting(9)
 
     assert ["many 0", "many 1", "few 0", "many 2", "few 1"] == await calls.run(worker, running, 5)
+
+
+async def test_a_client_has_no_more_places_by_several_priorities(served: House) -> None:
+    """The engine has at most eight jobs of a client, those of the highest priorities, and half of its places remain free."""
+    calls = served.runs
+    assert isinstance(calls, Calls)
+    await served.accept("run", client="c")
+    worker = await calls.workers.next_started()
+    worker.start_run(running := await worker.next_call())
+    waiting: list[int] = []
+    for priority in range(6):
+        await served.accept(*(f"{priority}.{index}" for index in range(8)), client="many", priority=priority)
+        await calls.waiting(8)
+        waiting.append(len(calls.of_queue()))
+    last = calls.of_queue()
+    order = await calls.run(worker, running, 18)
+
+    assert [8] * 6 == waiting
+    assert {f"5.{index}" for index in range(8)} == last
+    assert ["run", *(f"{priority}.{index}" for priority in (5, 4) for index in range(8)), "3.0"] == order
+
+
+async def test_a_higher_priority_takes_the_place_of_a_lower_one(served: House) -> None:
+    """Where all places of background jobs are taken, the last one that was sent of the lowest priority waits again."""
+    calls = served.runs
+    assert isinstance(calls, Calls)
+    await served.accept("run", client="c")
+    worker = await calls.workers.next_started()
+    worker.start_run(running := await worker.next_call())
+    await served.accept(*(f"a{index}" for index in range(8)), client="a")
+    await served.accept(*(f"b{index}" for index in range(8)), client="b", priority=-1)
+    await calls.waiting(15)
+    before = calls.of_queue()
+    await served.accept("first", client="d", priority=1)
+    await until(lambda: "first" in calls.of_queue())
+    after = calls.of_queue()
+
+    assert ({"b6"}, {"first"}) == (before - after, after - before)
+    assert "queued" == (await served.queue.find("b6")).status
+    ran = await calls.run(worker, running, 18)
+    assert ["run", "first", *(f"a{index}" for index in range(8)), *(f"b{index}" for index in range(8))] == ran
 
 
 @pytest.fixture

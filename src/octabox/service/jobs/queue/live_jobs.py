@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from octabox.service.jobs.queue.event_log import EventLog
-from octabox.service.jobs.queue.ordering import order_jobs, select_jobs
+from octabox.service.jobs.queue.ordering import Selection, order_jobs, select_jobs
 from octabox.service.jobs.record import StoredJob
 from octabox.types import Progress
 
@@ -104,14 +104,15 @@ class LiveJobs:
         models = {job.request.model for job in self._jobs.values() if job.id not in self.sent}
         return set() if ALL in self.paused else models - self.paused
 
-    def take_next(self, model: str) -> list[StoredJob]:
-        """Return the jobs to send to the engine now, whose clients have had their turns."""
+    def take_next(self, model: str) -> Selection:
+        """Return the jobs to send to the engine now, whose clients have had their turns, or those to take back from it."""
         sent = [job for job in self.of_model(model) if job.id in self.sent]
-        selected = select_jobs(self.ordered(model), sent, self._limit)
-        for job in selected:
+        movable = {job.id for job in sent if job.status == "queued" and job.id not in self.ending}
+        selection = select_jobs(self.ordered(model), sent, movable, self._limit)
+        for job in selection.jobs:
             self._turns[job.client] = max(self._turns.values(), default=0) + 1
             self.sent.add(job.id)
-        return selected
+        return selection
 
     def ordered(self, model: str) -> list[StoredJob]:
         """Return the jobs of a model that the engine does not have, in their order."""
