@@ -173,10 +173,14 @@ def _add_routes(app: FastAPI, ctx: AppContext, route_modules: Sequence[RouteModu
 
 def _authorization(check: Check, settings: Settings) -> Callable[[Request], Awaitable[None]]:
     """Return the dependency that checks the credentials of a request; an API key sees its own jobs, an admin key all."""
-    admins = {client_name(f"Bearer {key.get_secret_value()}", None) for key in settings.admin_keys}
+    admins = {client_name(f"Bearer {key.get_secret_value()}") for key in settings.admin_keys}
 
     async def authorize(request: Request) -> None:
-        check(request.headers.get("authorization"))
+        credentials = check(request.headers.get("authorization"))
+        if (
+            credentials is not None
+        ):  # A header that nothing checks names no client: each request could have another one.
+            current_client.set(client_name(credentials))
         client = current_client.get()
         visible_client.set(client if settings.accepted_keys and client not in admins else None)
 

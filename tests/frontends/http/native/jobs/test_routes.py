@@ -415,6 +415,20 @@ async def test_jobs_belong_to_the_key_that_made_them() -> None:
     assert [200, 200, 200, 200, 404, 200, 409, 200] == await statuses(mine)
 
 
+async def test_without_keys_a_client_is_an_address() -> None:
+    """No header evades the quota of an address, and users with the same placeholder of a key share none."""
+    server = Server(job_quota=1)
+    await server.http.post(f"{PATH}/pause")
+    statuses = []
+    for address, key in (("1.2.3.4", "a"), ("1.2.3.4", "b"), ("5.6.7.8", "a")):
+        transport = httpx.ASGITransport(server.app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            response = await client.post(PATH, json=GOOD, headers={"authorization": f"Bearer {key}"})
+            statuses.append(response.status_code)
+
+    assert [202, 429, 202] == statuses
+
+
 async def test_a_result_that_had_to_go() -> None:
     """The job and the link say so, by a code of their own."""
     server = Server(max_job_bytes=1)
