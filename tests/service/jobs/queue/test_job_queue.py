@@ -35,8 +35,8 @@ from octabox.service.jobs.errors import (
     WorkerLostError,
 )
 from octabox.service.jobs.output_changes import OutputId, delete_outputs
-from octabox.service.jobs.queue import dispatcher, live_jobs, ordering
-from octabox.service.jobs.queue.event_log import EventLog
+from octabox.service.jobs.queue import dispatcher, live_jobs, ordering, recorder
+from octabox.service.jobs.queue.event_log import EventLog, end_number
 from octabox.service.jobs.queue.job_queue import prune
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
@@ -264,6 +264,32 @@ async def test_a_store_that_fails_for_a_moment_fails_no_job(house: House, monkey
     assert ["completed", "completed"] == [job.status for job in await house.ended("a", "b")]
     assert [] == failures
     assert ["a", "b"] == sorted(house.runs.order)
+
+
+async def test_an_end_is_stored_once_the_store_responds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that takes; meanwhile a client that cancels the job does not wait for that, and the first end counts."""
+    monkeypatch.setattr(recorder, "DELAYS", (0.001,))
+    monkeypatch.setattr(dispatcher, "CANCEL_TIMEOUT", 0.05)
+    await house.queue.open()
+    store, failures = house.queue.store.end, list[str]()
+    works = asyncio.Event()
+
+    async def end(job: StoredJob, *others: Any) -> bool:
+        if not works.is_set():
+            failures.append(job.status)
+            raise JobStoreError("The server is being restarted.")
+        return await store(job, *others)
+
+    monkeypatch.setattr(house.queue.store, "end", end)
+    await house.accept("a")
+    await until(lambda: len(failures) > 9)
+    during = (await house.queue.cancel("a")).status
+    works.set()
+    (job,) = await asyncio.wait_for(house.ended("a"), LIMIT)
+
+    assert ("in_progress", "completed") == (during, job.status)
+    assert {"completed"} == {*failures}
+    assert 0 == len(house.queue._live)
 
 
 async def test_nothing_is_read_from_a_closed_store(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -817,6 +843,36 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     assert "cancelled" == (await cancelling).status
     await two.queue.retry("b")
     assert "completed" == (await two.ended("b"))[0].status
+
+
+async def test_the_end_of_a_job_has_the_same_id_at_all_servers(servers: Servers) -> None:
+    """It is higher than those of the statuses before it, so that a client that has these receives the end."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("a")
+    await one.runs.started("a")
+    followed = [await house.queue.follow("a") for house in (one, two)]
+    first = [await anext(events) for events in followed]
+    one.runs.end_of("a").set()
+    rest = [each[-1] for each in ([event async for event in followed[0]], [event async for event in followed[1]])]
+
+    assert [False, False] == [event.final for event in first]
+    assert [(end_number(1), True)] * 2 == [(event.id, event.final) for event in rest]
+    assert all(event.id < end_number(1) for event in first)
+
+
+async def test_a_job_that_another_server_has_taken_over_has_not_ended(house: House) -> None:
+    """The streams of its followers end with an event whose id is not that of its end, so that they continue elsewhere."""
+    house.runs.automatic = False
+    await house.accept("a")
+    await house.runs.started("a")
+    events = await house.queue.follow("a")
+    await anext(events)
+    await house.queue._dispatcher.abandon()
+    rest = [event async for event in events]
+
+    assert rest[-1].final
+    assert rest[-1].id < end_number(1)
 
 
 async def test_a_pause_holds_the_jobs_of_all_servers(servers: Servers) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Iterable
@@ -90,12 +91,15 @@ class Dispatcher:
         return task
 
     async def cancel(self, job: StoredJob) -> None:
-        """Cancel a job, and wait for its end."""
+        """Cancel a job, and wait for its end, for some seconds."""
         self._cancelled.add(job.id)
         if task := self._tasks.get(job.id):
             await _cancel_all([task])
         if job.id in self._live:  # It was not sent yet, does not end, or its end is being stored.
-            await self._end(job, _cancelled(job))
+            with contextlib.suppress(
+                asyncio.TimeoutError
+            ):  # The store may not respond for long; the end is stored later.
+                await asyncio.wait_for(self._end(job, _cancelled(job)), CANCEL_TIMEOUT)
         self._cancelled.discard(job.id)
 
     async def abandon(self) -> None:

@@ -75,15 +75,24 @@ class LiveJobs:
 
     def remove(self, job: StoredJob) -> None:
         """Remove a job that has ended, and publish that."""
-        self._jobs.pop(job.id, None)
-        self.ending.discard(job.id)
-        if log := self._logs.pop(job.id, None):
+        if log := self._forget(job):
+            log.end()
+
+    def release(self, job: StoredJob) -> None:
+        """Remove a job that is another server's now; the streams of its followers end, so that they connect again."""
+        if log := self._forget(job):
             log.publish(final=True)
 
     def clear(self) -> None:
         """Remove all jobs, since they are no longer this server's."""
         for job in self:
-            self.remove(job)
+            self.release(job)
+
+    def _forget(self, job: StoredJob) -> EventLog | None:
+        """Remove a job, and return its events."""
+        self._jobs.pop(job.id, None)
+        self.ending.discard(job.id)
+        return self._logs.pop(job.id, None)
 
     def of_model(self, model: str) -> list[StoredJob]:
         """Return the jobs of a model."""

@@ -200,15 +200,17 @@ async def test_a_job_tells_what_was_asked_for(tmp_path: Path) -> None:
 
 
 async def test_events_continue_where_the_client_was(server: Server) -> None:
-    """Each event has an id; whoever has the last one is told that there is nothing more."""
+    """Each event has an id; a client with the last one is told that there is nothing more, another one receives the end."""
     server.generations.pause = 0.05
     await server.http.post(PATH, json={**GOOD, "id": "a"})
     text = (await server.http.get(f"{PATH}/a/events")).text
     blocks = [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.strip().split("\n\n")]
     last = json.loads(blocks[-1]["data"])
     again = await server.http.get(f"{PATH}/a/events", headers={"last-event-id": blocks[-1]["id"]})
+    missed = await server.http.get(f"{PATH}/a/events", headers={"last-event-id": blocks[-2]["id"]})
 
     assert ("status", "completed") == (blocks[-1]["event"], last["status"])
+    assert (200, text.strip().split("\n\n")[-1]) == (missed.status_code, missed.text.strip())
     assert "status" == blocks[0]["event"]
     numbers = [int(block["id"]) for block in blocks]
     assert numbers == sorted(numbers)
