@@ -393,6 +393,42 @@ async def test_a_key_is_accepted_once(house: House) -> None:
     assert ["a", "c"] == sorted(house.runs.order)
 
 
+async def test_a_key_ends_with_its_job(house: House) -> None:
+    """A job that has expired does not exist, whether it is deleted already or not: a repeated request runs again."""
+    await house.accept("a", key="k")
+    await house.ended("a")
+    house.now += 24 * 3600
+    again = await house.queue.accept([Submission(GenerationRequest("demo", id="b", seed=3))], "k")
+
+    assert (False, ["b"]) == (again.replayed, [job.id for job in again.jobs])
+    assert ["b"] == [job.id for job in await house.queue.list(JobQuery())]
+    assert "completed" == (await house.ended("b"))[0].status
+
+
+async def test_a_key_stays_with_the_rest_of_a_batch(house: House) -> None:
+    """Where its first jobs are deleted, or expire earlier, the batch does not run again."""
+    batch = [Submission(GenerationRequest("demo", id=name, seed=3)) for name in "abc"]
+    house.runs.automatic = False
+    await house.queue.accept(batch, "k", batch=True)
+    for name in "abc":
+        house.runs.end_of(name).set()
+        await house.ended(name)
+        house.now += 10
+    replayed = []
+    await house.queue.delete("a")
+    replayed.append(await house.queue.accept(batch, "k", batch=True))
+    house.now += 24 * 3600 - 15
+    replayed.append(await house.queue.accept(batch, "k", batch=True))
+    await house.queue.results.delete_expired()
+    replayed.append(await house.queue.accept(batch, "k", batch=True))
+    await house.queue.delete("c")
+    house.runs.automatic = True
+
+    assert [["b", "c"], ["c"], ["c"]] == [[job.id for job in each.jobs] for each in replayed]
+    assert [True] * 3 == [each.replayed for each in replayed]
+    assert not (await house.queue.accept(batch, "k", batch=True)).replayed
+
+
 async def test_a_key_at_two_requests_at_a_time(house: House, dropped: list[str]) -> None:
     """One is accepted; the media of the other one are deleted."""
     submission = Submission(GenerationRequest("demo", id="a", inputs={"image": (b"x",)}))
@@ -793,6 +829,32 @@ async def test_a_client_that_leaves_does_not_end_the_opening(used: Used, house: 
 
     assert "completed" == (await house.ended("a"))[0].status
     assert 1 == used()[0]
+
+
+@pytest.mark.parametrize(("limits", "error"), [({"per_client": 2}, JobQuotaError), ({"waiting": 2}, QueueFullError)])
+async def test_limits_hold_for_all_servers(house: House, limits: dict[str, int], error: type[Exception]) -> None:
+    """Those that share a store count the jobs of all of them, also for a retry."""
+    houses = (house, House(house.folder))
+    for each in houses:
+        each.queue = each.opened(**limits)
+        each.runs.automatic = False
+        await each.queue.open()
+    for each in houses:
+        await each.queue.lease.renew()
+    one, two = houses
+    await one.accept("a")
+    await two.accept("b")
+    for each in houses:
+        with pytest.raises(error, match="2 background jobs"):
+            await each.accept("c", inputs={"image": (b"x",)})
+    await one.queue.cancel("a")
+    await two.accept("c")
+    with pytest.raises(error):
+        await one.queue.retry("a")
+
+    assert "cancelled" == (await one.queue.find("a")).status
+    assert [] == [*(house.folder / "jobs" / "files").iterdir()]
+    await two.queue.close()
 
 
 async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
