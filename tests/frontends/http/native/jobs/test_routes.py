@@ -80,6 +80,30 @@ async def test_a_batch(server: Server, *, as_object: bool) -> None:
     assert [3 if as_object else 0] * 2 == [job["priority"] for job in body["data"]]
 
 
+async def test_defaults_of_a_batch() -> None:
+    """They are those of each request that leaves a field out, also as null."""
+    server = Server(webhook_secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    await server.http.post(f"{PATH}/pause")
+    requests = [{**GOOD, "priority": None, "webhook": None}, {**GOOD, "priority": 0, "webhook": "https://one.example/"}]
+    batch = {"requests": [*requests, GOOD], "priority": 3, "webhook": "https://all.example/"}
+    data = (await server.http.post(PATH, json=batch)).json()["data"]
+    jobs = [await server.queue.find(job["id"]) for job in data]
+
+    assert [3, 0, 3] == [job.priority for job in jobs]
+    assert ["https://all.example/", "https://one.example/", "https://all.example/"] == [job.webhook for job in jobs]
+
+
+async def test_a_list_is_json_by_itself(server: Server) -> None:
+    """What follows it is an error, as in an object; a list that is too deep is one too."""
+    bodies = [f'[{json.dumps(GOOD)}], "priority": 9', "[" * 300 + "]" * 300, '[{"model": "\\ud800"}]']
+    headers = {"content-type": "application/json"}
+    refused = [await server.http.post(PATH, content=body, headers=headers) for body in bodies]
+
+    assert [400] * 3 == [response.status_code for response in refused]
+    assert "not valid JSON" in refused[0].json()["error"]["message"]
+    assert [] == (await server.http.get(PATH)).json()["data"]
+
+
 async def test_two_requests_of_a_batch_with_the_same_id(server: Server) -> None:
     """The client is told which ones; nothing is stored, and the disk is not suspected."""
     answer = await server.http.post(PATH, json=[{**GOOD, "id": name} for name in ("a", "b", "a")])
