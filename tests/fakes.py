@@ -274,12 +274,12 @@ class Server:
         self.preloads, decoder = Preloads(*loaded.preload), InProcessDecoder(MediaLimits())
         folders = ModelFolders(loaded.models, loaded.lora_folder, loaded.embedding_folder)
         self.pulls, self.log = Pulls(folders), RecentLines(secrets_of(loaded))
-        ctx = AppContext(
+        self.ctx = AppContext(
             *(self.generations, jobs, self.queue, self.models, loaded, results, metrics, decoder, self.pulls),
             preloads=self.preloads,
             log=self.log,
         )
-        self.app = create_app(ctx, lifespan)
+        self.app = create_app(self.ctx, lifespan)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost")
 
     def client(self, api_key: str = "x") -> openai.AsyncOpenAI:

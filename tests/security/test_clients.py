@@ -1,13 +1,23 @@
 """Names of clients."""
 
 from octabox.security.clients import client_name
+from octabox.security.keys import ApiKeys
 
 
-def test_a_client_is_named_by_its_key_else_by_its_address() -> None:
-    """Two addresses with one key are one client, and the name is not the key."""
-    named = client_name("Bearer secret", "1.2.3.4")
+def test_a_client_is_named_by_its_key() -> None:
+    """However the header of a key is written, and whatever letters it has, the client is one, and the name is not the key."""
+    keys = ApiKeys(["secret", "ключ"])
+    written = [
+        keys.check(each) for each in ("Bearer secret", " bearer  secret ", "Bearer ключ".encode().decode("latin-1"))
+    ]
+    names = [client_name(each) for each in written if each]
 
-    assert named == client_name("Bearer secret", "5.6.7.8")
-    assert named != client_name("Bearer other", "1.2.3.4")
-    assert "secret" not in named
-    assert ("1.2.3.4", "") == (client_name(None, "1.2.3.4"), client_name(None, None))
+    assert [names[0]] * 2 == names[:2]
+    assert client_name("Bearer ключ") == names[2]
+    assert names[0] != names[2]
+    assert "secret" not in names[0]
+
+
+def test_without_keys_no_header_names_a_client() -> None:
+    """A header that is not checked is not returned."""
+    assert ApiKeys().check("Bearer anything") is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextvars import ContextVar
 
-#: Name of the client; tasks that a request starts have a copy of it.
+#: Name of the client, by valid credentials or else its address; tasks that a request starts have a copy of it.
 current_client: ContextVar[str] = ContextVar("current_client", default="")
 
 
@@ -21,17 +21,11 @@ def may_see(client: str) -> bool:
     return visible_client.get() in {None, client}
 
 
-def client_name(authorization: str | None, address: str | None) -> str:
-    """Return the name of a client: by its API key, otherwise by its address.
+def client_name(credentials: str) -> str:
+    """Return the name of a client that has sent valid credentials; without any, its name is its address.
 
     Args:
-        authorization: Its ``Authorization`` header.
-        address: Its address; None if it is not known.
+        credentials: The credentials as an ``Authorization`` header, in one form however the client has written it.
     """
-    if authorization:
-        scheme, _, credentials = authorization.strip().partition(" ")
-        if scheme.lower() == "bearer":  # One key is one client, however its header is written.
-            authorization = f"Bearer {credentials.strip()}"
-        # The name may be logged, the key may not.
-        return hashlib.sha256(authorization.encode("latin-1", "replace")).hexdigest()[:16]
-    return address or ""
+    # The name may be logged, the credentials may not.
+    return hashlib.sha256(credentials.encode("utf-8", "replace")).hexdigest()[:16]

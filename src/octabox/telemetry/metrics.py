@@ -96,8 +96,10 @@ class Metrics:
             "Background jobs taken over from a server that has ended.",
             registry=self._registry,
         )
+        # By itself, since a metric without labels cannot be left out while its value is unknown.
+        self._sizes = CollectorRegistry()
         self._result_bytes = Gauge(
-            "octabox_job_result_bytes", "Size of the results of background jobs on disk.", registry=self._registry
+            "octabox_job_result_bytes", "Size of the results of background jobs on disk.", registry=self._sizes
         )
 
     def observe_job_wait(self, model: str, seconds: float) -> None:
@@ -139,23 +141,23 @@ class Metrics:
         self,
         models: Iterable[ModelStatus],
         jobs: Mapping[str, int] | None = None,
-        result_bytes: int = 0,
+        result_bytes: int | None = None,
         waiting: Mapping[str, int] | None = None,
     ) -> bytes:
         """Return all metrics in Prometheus' text format.
 
         Args:
             models: The current status of the models.
-            jobs: How many background jobs there are, by status.
-            result_bytes: Size of their results.
+            jobs: How many background jobs there are, by status; empty while that is unknown.
+            result_bytes: Size of their results; None while that is unknown.
             waiting: How many requests wait by model, also of models that are not in memory.
         """
-        for status, count in (jobs or {}).items():
-            self._jobs.labels(status).set(count)
-        self._result_bytes.set(result_bytes)
+        self._jobs.clear()
         self._waiting.clear()
         self._memory.clear()
         self._allocated.clear()
+        for status, count in (jobs or {}).items():
+            self._jobs.labels(status).set(count)
         for name, count in (waiting or {}).items():
             self._waiting.labels(name).set(count)
         for model in models:
@@ -163,4 +165,7 @@ class Metrics:
                 self._memory.labels(model.model, device).set(size)
             for device, size in model.allocated.items():
                 self._allocated.labels(model.model, device).set(size)
-        return generate_latest(self._registry)
+        if result_bytes is None:
+            return generate_latest(self._registry)
+        self._result_bytes.set(result_bytes)
+        return generate_latest(self._registry) + generate_latest(self._sizes)

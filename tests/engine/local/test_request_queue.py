@@ -16,7 +16,6 @@ from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import BatchReport, Failed, Finished, Loaded, RunBatch, RunCall, RunFinished, StepDone
 from octabox.errors import (
     GenerationCancelledError,
-    InvalidParameterError,
     LoadError,
     QueueFullError,
     ServerStoppingError,
@@ -41,36 +40,24 @@ async def test_calls_run_in_the_order_of_their_arrival() -> None:
         assert client.call.id == (await client.result()).id
 
 
-async def test_an_id_is_that_of_one_call() -> None:
-    """A second call with the id of one that runs is refused, and does not take its result; later the id is free again."""
+async def test_calls_with_the_same_id_have_their_own_results() -> None:
+    """Several clients may choose one id, also for a background job, which must not fail because of another client's request."""
     workers = FakeWorkers(runs=False)
     engine = engine_of(workers)
-    first = Client(engine, one := call())
+    one, two = call(), call()
+    clients = [Client(engine, one), Client(engine, replace(two, id=one.id, task="image-to-image"))]
     worker = await workers.next_started()
-    running = await worker.next_call()
-    worker.start_run(running)
-    with pytest.raises(InvalidParameterError, match="waits or runs already") as caught:
-        await Client(engine, replace(call(), id=one.id)).result()
-    worker.finish(running)
-    assert one.id == (await first.result()).id
-    again = Client(engine, replace(call(), id=one.id))
-    worker.start_run(running := await worker.next_call())
-    worker.finish(running)
+    running = [await worker.next_call()]
+    worker.start_run(running[0])
+    worker.post(RunFinished(running[0].id))
+    running.append(await worker.next_call())
+    worker.start_run(running[1])
+    for each in reversed(running):
+        worker.finish(each)
+    results = [await client.result() for client in clients]
 
-    assert "id" == caught.value.parameter
-    assert one.id == (await again.result()).id
-
-
-async def test_an_id_is_free_after_the_result() -> None:
-    """Another call may have the id of one whose caller has the result, and has not closed the iterator of its events."""
-    engine = engine_of(FakeWorkers())
-    events = engine.generate(one := call())
-    async for event in events:
-        if isinstance(event, Generation):
-            break
-
-    assert one.id == (await Client(engine, replace(call(), id=one.id)).result()).id
-    await events.aclose()
+    assert running[0].id != running[1].id
+    assert [(one.id, "text-to-image"), (one.id, "image-to-image")] == [(each.id, each.task) for each in results]
 
 
 async def test_a_call_whose_caller_has_left_ends_no_other_one_with_its_id() -> None:

@@ -18,7 +18,10 @@ from starlette.types import Message
 
 from fakes import Server
 from octabox.errors import ConfigError
+from octabox.frontends.http import app
 from octabox.frontends.http.network.listening import listen
+from octabox.service.jobs.errors import JobStoreError
+from queue_houses import until
 
 MODELS = "/v1/models"
 
@@ -274,6 +277,64 @@ async def test_results_go_with_the_server() -> None:
 
     assert (200, 503) == (before.status_code, after.status_code)
     assert ["started", "ended"] == server.lived
+
+
+async def test_expired_results_are_deleted_whatever_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One part that fails prevents neither the others nor the next time, and is logged."""
+    monkeypatch.setattr(app, "EXPIRY_INTERVAL", 0.01)
+    server, parts = Server(), list[str]()
+
+    def fail(part: str, error: Exception) -> None:
+        parts.append(part)
+        raise error
+
+    async def fail_later() -> None:
+        fail("queue", JobStoreError("It does not respond."))
+
+    monkeypatch.setattr(server.ctx.jobs, "delete_expired", lambda: fail("jobs", OSError("No such disk.")))
+    monkeypatch.setattr(server.ctx.queue.results, "delete_expired", fail_later)
+    monkeypatch.setattr(server.ctx.results, "expire", lambda: fail("results", OSError("No such disk.")))
+    async with server.app.router.lifespan_context(server.app):
+        await until(lambda: len(parts) > 5)
+
+    assert ["jobs", "queue", "results"] * 2 == parts[:6]
+    assert "It does not respond." in caplog.text
+    assert "No such disk." in caplog.text
+
+
+async def test_a_store_that_starts_later_is_opened(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a request that needs it, whatever the first attempts raise; a wrong setting is not tried again."""
+    monkeypatch.setattr(app, "OPEN_DELAY", 0.0)
+    monkeypatch.setattr(app, "OPEN_DELAYS", (0.01,))
+    server, wrong = Server(), Server()
+    opened, errors = (
+        server.queue.store.open,
+        [JobStoreError("Starting."), ValueError("Strange."), JobStoreError("Still.")],
+    )
+    attempts: list[str] = []
+
+    async def open_later() -> None:
+        if errors:
+            raise errors.pop(0)
+        await opened()
+
+    async def refuse() -> None:
+        attempts.append("")
+        raise ConfigError("It is not the URL of a database.")
+
+    monkeypatch.setattr(server.queue.store, "open", open_later)
+    monkeypatch.setattr(wrong.queue.store, "open", refuse)
+    for each in (server, wrong):
+        async with each.app.router.lifespan_context(each.app):
+            await until(lambda: server.queue.is_open)
+            await asyncio.sleep(0.1)
+
+    assert [""] == attempts
+    assert all(each in caplog.text for each in ("Starting.", "Strange.", "Still.", "not the URL"))
 
 
 async def test_api_is_documented() -> None:

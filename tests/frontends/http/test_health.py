@@ -1,9 +1,13 @@
 """Health, figures and results."""
 
+import asyncio
+
 import httpx
 import pytest
 
 from fakes import Server
+from octabox.frontends.http import health
+from octabox.service.jobs.errors import JobStoreError
 from octabox.types import ModelStatus
 
 
@@ -49,6 +53,29 @@ async def test_figures() -> None:
     assert 'octabox_artifacts_total{kind="image",model="demo"} 4.0' in text
     assert 'octabox_waiting{model="demo"} 2.0' in text
     assert "invented" not in text
+
+
+@pytest.mark.parametrize("responds", [True, False])
+async def test_figures_do_not_wait_for_the_store_of_jobs(monkeypatch: pytest.MonkeyPatch, *, responds: bool) -> None:
+    """While it fails or does not respond, what it knows is left out, and not what it was before or nothing."""
+    server = Server()
+    await server.http.post("/v1/jobs", json={"model": "demo", "params": {"prompt": "x"}})
+    known = (await server.http.get("/metrics")).text
+
+    async def fail(*_: object) -> dict[str, int]:
+        await asyncio.sleep(0 if responds else 60)
+        raise JobStoreError("It is being restarted.")
+
+    monkeypatch.setattr(health, "STORE_TIMEOUT", 0.05)
+    monkeypatch.setattr(server.queue.store, "count_by_status", fail)
+    unknown = await server.http.get("/metrics")
+
+    assert "octabox_jobs{" in known
+    assert "octabox_job_result_bytes 0" in known
+    assert 200 == unknown.status_code
+    assert "octabox_jobs{" not in unknown.text
+    assert "octabox_job_result_bytes" not in unknown.text
+    assert "octabox_waiting{" in unknown.text
 
 
 async def test_streams_are_counted() -> None:

@@ -51,6 +51,26 @@ def test_names_end_like_files() -> None:
     assert [".mp3", ".glb"] == [Path(name).suffix for name in names]
 
 
+def test_a_file_that_cannot_be_deleted_keeps_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """The others expire, and new results are kept: no request fails because of the result of another one."""
+    clock = Clock()
+    results = Results(60, clock=clock)
+    names = [results.keep(artifact()) for _ in range(2)]
+    found = [results.find(name) for name in names]
+    assert found[0]
+    assert found[1]
+    found[0].path.unlink()
+    (found[0].path / "inner").mkdir(parents=True)
+    clock.now = 60
+    results.expire()
+    later = results.find(results.keep(artifact()))
+    results.close()
+
+    assert not found[1].path.exists()
+    assert later
+    assert "is not deleted" in caplog.text
+
+
 def test_expired() -> None:
     """After its time a result is gone, its file too."""
     clock = Clock()

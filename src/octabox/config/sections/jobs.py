@@ -38,7 +38,8 @@ class JobSettings(BaseModel):
     max_jobs: int = Field(default=10_000, description="Maximum number of background jobs that wait.", ge=1)
     job_quota: int = Field(
         default=0,
-        description="Maximum number of background jobs of an API key that wait or run; 0 is no limit.",
+        description="Maximum number of background jobs of an API key, or of an address without keys, that wait or run; "
+        "0 is no limit.",
         ge=0,
     )
     max_job_bytes: int = Field(

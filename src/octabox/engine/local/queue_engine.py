@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from octabox.config.model import ModelConfig
 from octabox.engine.local.queued_request import QueuedRequest
@@ -14,8 +13,8 @@ from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.shared_queues import SharedQueues
 from octabox.engine.protocol import Call
-from octabox.errors import InvalidParameterError, ServerStoppingError
-from octabox.types import Event, Generation, ModelStatus
+from octabox.errors import ServerStoppingError
+from octabox.types import Event, ModelStatus
 
 
 class QueueEngine(ABC):
@@ -30,8 +29,6 @@ class QueueEngine(ABC):
         self._residency = residency
         self._queues: SharedQueues[RequestQueue] = SharedQueues(self._create_queue, keep_alive)
         self._closed = False
-        #: The ids of all calls that wait or run, by which workers distinguish them.
-        self._ids: set[str] = set()
 
     def check_room(self, name: str, client: str) -> None:
         """Check that a call of a client may wait for a model."""
@@ -44,26 +41,7 @@ class QueueEngine(ABC):
         queue = self._queue(call.model, call.pipeline)
         if call.keep_alive is not None:
             queue.retention.request(call.model.name, call.keep_alive, None)
-        return self._events_of(call, queue)
-
-    async def _events_of(self, call: Call, queue: RequestQueue) -> AsyncGenerator[Event, None]:
-        """Yield the events of a call.
-
-        Raises:
-            InvalidParameterError: Another call with its id waits or runs.
-        """
-        if call.id in self._ids:
-            message = f"A request with the id '{call.id}' waits or runs already."
-            raise InvalidParameterError(message, hint="Choose another id, or none.", parameter="id")
-        self._ids.add(call.id)
-        try:
-            async with aclosing(queue.events(QueuedRequest(call.model, call.pipeline, call))) as events:
-                async for event in events:
-                    if isinstance(event, Generation):  # The last one; the caller may not close the iterator after it.
-                        self._ids.discard(call.id)
-                    yield event
-        finally:
-            self._ids.discard(call.id)
+        return queue.events(QueuedRequest(call.model, call.pipeline, call))
 
     async def load(self, model: ModelConfig, pipeline: str) -> ModelStatus:
         """Load a model, unless it is in memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from octabox.config.settings import Settings
-from octabox.errors import OctaboxError
+from octabox.errors import ConfigError, MissingDependencyError, OctaboxError
 from octabox.frontends.http import errors, health
 from octabox.frontends.http.a1111 import routes as a1111
 from octabox.frontends.http.a1111.access import Check, credentials_check
@@ -46,7 +46,6 @@ from octabox.frontends.http.ui.routes import add_page
 from octabox.security.clients import client_name, current_client, visible_client
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
-from octabox.service.jobs.errors import JobStoreError
 
 #: Starts what the application needs, and stops it.
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -107,6 +106,9 @@ EXPIRY_INTERVAL = 30
 #: Seconds after which the store of background jobs is opened, if no request has been answered.
 OPEN_DELAY = 2.0
 
+#: Seconds between the attempts to open it; the last one is repeated.
+OPEN_DELAYS = (1.0, 2.0, 5.0, 15.0, 60.0)
+
 logger = logging.getLogger("octabox.http")
 
 
@@ -148,21 +150,46 @@ async def _delete_expired(ctx: AppContext) -> None:
     """Delete jobs and results regularly, since they may be large and nothing may ask for them again."""
     while True:
         await asyncio.sleep(min(ctx.settings.result_ttl, EXPIRY_INTERVAL))
-        ctx.jobs.delete_expired()
-        with contextlib.suppress(JobStoreError):  # It may work again the next time.
+        with _log_failures():
+            ctx.jobs.delete_expired()
+        with _log_failures():
             await ctx.queue.results.delete_expired()
-        await asyncio.to_thread(ctx.results.expire)
+        with _log_failures():
+            await asyncio.to_thread(ctx.results.expire)
+
+
+@contextlib.contextmanager
+def _log_failures() -> Iterator[None]:
+    """Log why expired results could not be deleted, so that others are, and these the next time."""
+    try:
+        yield
+    except OctaboxError as error:
+        logger.warning("Expired results are not deleted now: %s", error)
+    except Exception:
+        logger.exception("Expired results could not be deleted")
 
 
 async def _open_queue(ctx: AppContext) -> None:
-    """Open the store of background jobs after the first response: its library takes time, for which no client waits."""
+    """Open the store of background jobs after the first response: its library takes time, for which no client waits.
+
+    It is tried again where it fails, since jobs and webhooks may wait in a store that starts later than the server.
+    """
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(ctx.lifecycle.answered.wait(), OPEN_DELAY)
-    try:
-        await ctx.queue.open()
-    except OctaboxError as error:
-        # Requests that need the store receive the same error.
-        logger.error("Background jobs are not available: %s", error)  # noqa: TRY400 (the message is complete)
+    delays = iter(OPEN_DELAYS)
+    while True:
+        try:
+            await ctx.queue.open()
+        except OctaboxError as error:
+            # Requests that need the store receive the same error.
+            logger.error("Background jobs are not available: %s", error)  # noqa: TRY400 (the message is complete)
+            if isinstance(error, ConfigError | MissingDependencyError):  # The same until the server is started again.
+                return
+        except Exception:
+            logger.exception("Background jobs are not available")
+        else:
+            return
+        await asyncio.sleep(next(delays, OPEN_DELAYS[-1]))
 
 
 def _add_routes(app: FastAPI, ctx: AppContext, route_modules: Sequence[RouteModule]) -> None:
@@ -180,10 +207,14 @@ def _add_routes(app: FastAPI, ctx: AppContext, route_modules: Sequence[RouteModu
 
 def _authorization(check: Check, settings: Settings) -> Callable[[Request], Awaitable[None]]:
     """Return the dependency that checks the credentials of a request; an API key sees its own jobs, an admin key all."""
-    admins = {client_name(f"Bearer {key.get_secret_value()}", None) for key in settings.admin_keys}
+    admins = {client_name(f"Bearer {key.get_secret_value()}") for key in settings.admin_keys}
 
     async def authorize(request: Request) -> None:
-        check(request.headers.get("authorization"))
+        credentials = check(request.headers.get("authorization"))
+        if (
+            credentials is not None
+        ):  # A header that nothing checks names no client: each request could have another one.
+            current_client.set(client_name(credentials))
         client = current_client.get()
         visible_client.set(client if settings.accepted_keys and client not in admins else None)
 

@@ -78,7 +78,9 @@ class _ResponsiveDecoder(json.JSONDecoder):
         self.scan_once = json.scanner.py_make_scanner(self)  # type: ignore[attr-defined]
 
 
-async def read_json(request: Request, example: str = EXAMPLE, accepted: str = "application/json") -> dict[str, Any]:
+async def read_json(
+    request: Request, example: str = EXAMPLE, accepted: str = "application/json", list_field: str | None = None
+) -> dict[str, Any]:
     """Return the JSON object in a request's body.
 
     The content type must be that of JSON: browsers send text and forms from other sites' pages without a preflight request,
@@ -88,6 +90,7 @@ async def read_json(request: Request, example: str = EXAMPLE, accepted: str = "a
         request: The request.
         example: Example of a body, for the hint of an error.
         accepted: Content types that the route accepts, for the error of another one.
+        list_field: Field whose value a list is, which is sent in place of an object; None accepts objects alone.
 
     Raises:
         MediaTypeError: The content type is not that of JSON.
@@ -95,7 +98,9 @@ async def read_json(request: Request, example: str = EXAMPLE, accepted: str = "a
     """
     check_json_type(request, accepted)
     data = await request.body()
-    return await asyncio.to_thread(read_object, data, example) if len(data) > LARGE_BODY else read_object(data, example)
+    if len(data) > LARGE_BODY:
+        return await asyncio.to_thread(read_object, data, example, list_field)
+    return read_object(data, example, list_field)
 
 
 def check_json_type(request: Request, accepted: str = "application/json") -> None:
@@ -115,12 +120,13 @@ def check_json_type(request: Request, accepted: str = "application/json") -> Non
         )
 
 
-def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
+def read_object(data: bytes, example: str = EXAMPLE, list_field: str | None = None) -> dict[str, Any]:
     """Return a JSON object.
 
     Args:
         data: The encoded object.
         example: Example of a body, for the hint of an error.
+        list_field: Field whose value a list is, which is sent in place of an object; None accepts objects alone.
 
     Raises:
         RequestError: The data is not a JSON object, or has too many values.
@@ -142,6 +148,8 @@ def read_object(data: bytes, example: str = EXAMPLE) -> dict[str, Any]:
         raise RequestError(
             f"The body is not valid JSON: {error}.", hint=f"Send an object, such as {example}."
         ) from error
+    if list_field is not None and isinstance(fields, list):
+        fields = {list_field: fields}
     if not isinstance(fields, dict):
         raise RequestError("The body must be a JSON object.", hint=f"Such as {example}.")
     for name, value in fields.items():

@@ -14,6 +14,9 @@ from octabox.errors import NotFoundError, OctaboxError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
 
+#: Seconds that the metrics wait for the store of background jobs: it may not respond, and Prometheus waits for ten.
+STORE_TIMEOUT = 2.0
+
 
 def routes(ctx: AppContext) -> APIRouter:
     """Return the routes without authentication."""
@@ -38,11 +41,7 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.get("/metrics")
     async def metrics() -> Response:
         """Return the metrics in Prometheus' text format."""
-        jobs: Mapping[str, int] = {}
-        size = 0
-        if ctx.queue.is_open:
-            with contextlib.suppress(OctaboxError):  # The other metrics do not need the store.
-                jobs, size = await ctx.queue.counts(), await ctx.queue.store.result_bytes()
+        jobs, size = await _job_figures(ctx)
         rendered = ctx.metrics.render(ctx.models.status(), jobs, size, ctx.models.waiting())
         return Response(rendered, media_type=CONTENT_TYPE_LATEST)
 
@@ -65,3 +64,18 @@ def routes(ctx: AppContext) -> APIRouter:
         return FileResponse(found.path, media_type=found.media_type, headers=headers)
 
     return router
+
+
+async def _job_figures(ctx: AppContext) -> tuple[Mapping[str, int], int | None]:
+    """Return how many background jobs there are by status, and the size of their results; nothing while that is unknown."""
+    if not ctx.queue.is_open:
+        return {}, None
+    try:
+        return await asyncio.wait_for(_read_figures(ctx), STORE_TIMEOUT)
+    except (OctaboxError, asyncio.TimeoutError):  # The other metrics do not need the store.
+        return {}, None
+
+
+async def _read_figures(ctx: AppContext) -> tuple[Mapping[str, int], int]:
+    """Return the same from the store."""
+    return await ctx.queue.counts(), await ctx.queue.store.result_bytes()

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octabox.errors import SecurityError
 from octabox.frontends.http.errors import error_body, http_error, internal_error_body
-from octabox.security.clients import client_name, current_client
+from octabox.security.clients import current_client
 from octabox.security.hosts import HostPolicy
 
 #: Key of a scope with the ``Host`` that the last proxy sent, where the header has been replaced by the client's.
@@ -85,8 +85,8 @@ class HostGuard:
         """Serve a request."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
-            address = scope["client"][0] if scope.get("client") else None
-            current_client.set(client_name(headers.get("authorization"), address))
+            # The name of one with valid credentials is set with their check.
+            current_client.set(scope["client"][0] if scope.get("client") else "")
             try:
                 if received := scope.get(RECEIVED_HOST):
                     # A page may send the headers of a proxy, but not another `Host`.

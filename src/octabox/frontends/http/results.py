@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import threading
 import time
@@ -22,6 +23,8 @@ SWEEP_INTERVAL = 600.0
 
 #: Maximum total size of results in bytes; the oldest are deleted first.
 MAX_BYTES = 2 * 1024**3
+
+logger = logging.getLogger("octabox.http")
 
 _HINT = "Request response_format b64_json, or free some disk space."
 
@@ -221,7 +224,10 @@ class Results:
             self._remove(name)
 
     def _remove(self, name: str) -> None:
-        self._results.pop(name).path.unlink(missing_ok=True)
+        try:
+            self._results.pop(name).path.unlink(missing_ok=True)
+        except OSError as error:  # The others are deleted, and this one with the folder.
+            logger.warning("A result is not deleted: %s", error)
 
 
 def _media_type(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -175,11 +175,12 @@ class Notices:
     """The webhooks of the end of a job.
 
     Args:
-        job: Its own one.
-        batch: That of its batch, which is sent if no job of it waits or runs any more; None if it has none.
-        batch_id: Id of that batch.
+        job: Its own one; None if it has none.
+        batch: Returns that of its batch for a URL, which is sent to each URL that a job of it has, if none of them waits or
+            runs any more.
+        batch_id: Id of that batch; None if it is of none.
     """
 
-    job: Delivery
-    batch: Delivery | None = None
+    job: Delivery | None
+    batch: Callable[[str], Delivery]
     batch_id: str | None = None

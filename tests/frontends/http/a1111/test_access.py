@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+
 import httpx
 import pytest
 
 from fakes import Server
 from octabox.config.settings import Settings
+from octabox.frontends.http.a1111.access import credentials_check
 
 PATH = "/sdapi/v1/progress"
 
@@ -40,6 +43,14 @@ async def test_keys(header: str, status: int) -> None:
     answer = await Server(api_keys="key").http.get(PATH, headers={"authorization": header})
 
     assert status == answer.status_code
+
+
+def test_a_key_is_one_client_with_any_user() -> None:
+    """It is the same as with its key alone; each user of this API is another one."""
+    check = credentials_check(Settings.model_validate({"a1111_auth": "me:secret", "api_keys": "key"}))
+    basic = [f"Basic {base64.b64encode(each).decode()}" for each in (b"one:key", b"two:key", b"me:secret")]
+
+    assert ["Bearer key"] * 3 + ["Basic me:secret"] == [check(each) for each in ("bearer  key", *basic)]
 
 
 async def test_an_empty_header_on_an_open_server() -> None:

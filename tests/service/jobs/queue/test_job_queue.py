@@ -35,8 +35,8 @@ from octabox.service.jobs.errors import (
     WorkerLostError,
 )
 from octabox.service.jobs.output_changes import OutputId, delete_outputs
-from octabox.service.jobs.queue import dispatcher, live_jobs, ordering
-from octabox.service.jobs.queue.event_log import EventLog
+from octabox.service.jobs.queue import dispatcher, live_jobs, ordering, recorder
+from octabox.service.jobs.queue.event_log import EventLog, end_number
 from octabox.service.jobs.queue.job_queue import prune
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
@@ -266,6 +266,32 @@ async def test_a_store_that_fails_for_a_moment_fails_no_job(house: House, monkey
     assert ["a", "b"] == sorted(house.runs.order)
 
 
+async def test_an_end_is_stored_once_the_store_responds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that takes; meanwhile a client that cancels the job does not wait for that, and the first end counts."""
+    monkeypatch.setattr(recorder, "DELAYS", (0.001,))
+    monkeypatch.setattr(dispatcher, "CANCEL_TIMEOUT", 0.05)
+    await house.queue.open()
+    store, failures = house.queue.store.end, list[str]()
+    works = asyncio.Event()
+
+    async def end(job: StoredJob, *others: Any) -> bool:
+        if not works.is_set():
+            failures.append(job.status)
+            raise JobStoreError("The server is being restarted.")
+        return await store(job, *others)
+
+    monkeypatch.setattr(house.queue.store, "end", end)
+    await house.accept("a")
+    await until(lambda: len(failures) > 9)
+    during = (await house.queue.cancel("a")).status
+    works.set()
+    (job,) = await asyncio.wait_for(house.ended("a"), LIMIT)
+
+    assert ("in_progress", "completed") == (during, job.status)
+    assert {"completed"} == {*failures}
+    assert 0 == len(house.queue._live)
+
+
 async def test_nothing_is_read_from_a_closed_store(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server whose store is closed sends no more jobs, instead of trying again and again."""
     monkeypatch.setattr(dispatcher, "STORE_PAUSE", 0.01)
@@ -365,6 +391,42 @@ async def test_a_key_is_accepted_once(house: House) -> None:
     assert ["a", "a", "a", "c"] == [each.jobs[0].id for each in (first, again, later, third)]
     await house.ended("a", "c")
     assert ["a", "c"] == sorted(house.runs.order)
+
+
+async def test_a_key_ends_with_its_job(house: House) -> None:
+    """A job that has expired does not exist, whether it is deleted already or not: a repeated request runs again."""
+    await house.accept("a", key="k")
+    await house.ended("a")
+    house.now += 24 * 3600
+    again = await house.queue.accept([Submission(GenerationRequest("demo", id="b", seed=3))], "k")
+
+    assert (False, ["b"]) == (again.replayed, [job.id for job in again.jobs])
+    assert ["b"] == [job.id for job in await house.queue.list(JobQuery())]
+    assert "completed" == (await house.ended("b"))[0].status
+
+
+async def test_a_key_stays_with_the_rest_of_a_batch(house: House) -> None:
+    """Where its first jobs are deleted, or expire earlier, the batch does not run again."""
+    batch = [Submission(GenerationRequest("demo", id=name, seed=3)) for name in "abc"]
+    house.runs.automatic = False
+    await house.queue.accept(batch, "k", batch=True)
+    for name in "abc":
+        house.runs.end_of(name).set()
+        await house.ended(name)
+        house.now += 10
+    replayed = []
+    await house.queue.delete("a")
+    replayed.append(await house.queue.accept(batch, "k", batch=True))
+    house.now += 24 * 3600 - 15
+    replayed.append(await house.queue.accept(batch, "k", batch=True))
+    await house.queue.results.delete_expired()
+    replayed.append(await house.queue.accept(batch, "k", batch=True))
+    await house.queue.delete("c")
+    house.runs.automatic = True
+
+    assert [["b", "c"], ["c"], ["c"]] == [[job.id for job in each.jobs] for each in replayed]
+    assert [True] * 3 == [each.replayed for each in replayed]
+    assert not (await house.queue.accept(batch, "k", batch=True)).replayed
 
 
 async def test_a_key_at_two_requests_at_a_time(house: House, dropped: list[str]) -> None:
@@ -578,6 +640,11 @@ class Calls(Runs):
         """Wait until so many calls wait in the queue of the engine."""
         await until(lambda: (queue := self.engine._queues.find("demo")) is not None and len(queue._waiting) == count)
 
+    def of_queue(self) -> set[str]:
+        """Return the ids of the calls that wait in the queue of the engine."""
+        queue = self.engine._queues.find("demo")
+        return {each.call.id for each in queue._waiting if each.call} if queue else set()
+
     async def run(self, worker: fake_worker.FakeWorker, running: Call, count: int) -> list[str]:
         """End the call that runs and those that follow, and return their ids."""
         order = [running.id]
@@ -632,6 +699,47 @@ async def test_a_client_with_two_jobs_waits_for_two_runs_of_one_with_two_hundred
     await calls.waiting(9)
 
     assert ["many 0", "many 1", "few 0", "many 2", "few 1"] == await calls.run(worker, running, 5)
+
+
+async def test_a_client_has_no_more_places_by_several_priorities(served: House) -> None:
+    """The engine has at most eight jobs of a client, those of the highest priorities, and half of its places remain free."""
+    calls = served.runs
+    assert isinstance(calls, Calls)
+    await served.accept("run", client="c")
+    worker = await calls.workers.next_started()
+    worker.start_run(running := await worker.next_call())
+    waiting: list[int] = []
+    for priority in range(6):
+        await served.accept(*(f"{priority}.{index}" for index in range(8)), client="many", priority=priority)
+        await calls.waiting(8)
+        waiting.append(len(calls.of_queue()))
+    last = calls.of_queue()
+    order = await calls.run(worker, running, 18)
+
+    assert [8] * 6 == waiting
+    assert {f"5.{index}" for index in range(8)} == last
+    assert ["run", *(f"{priority}.{index}" for priority in (5, 4) for index in range(8)), "3.0"] == order
+
+
+async def test_a_higher_priority_takes_the_place_of_a_lower_one(served: House) -> None:
+    """Where all places of background jobs are taken, the last one that was sent of the lowest priority waits again."""
+    calls = served.runs
+    assert isinstance(calls, Calls)
+    await served.accept("run", client="c")
+    worker = await calls.workers.next_started()
+    worker.start_run(running := await worker.next_call())
+    await served.accept(*(f"a{index}" for index in range(8)), client="a")
+    await served.accept(*(f"b{index}" for index in range(8)), client="b", priority=-1)
+    await calls.waiting(15)
+    before = calls.of_queue()
+    await served.accept("first", client="d", priority=1)
+    await until(lambda: "first" in calls.of_queue())
+    after = calls.of_queue()
+
+    assert ({"b6"}, {"first"}) == (before - after, after - before)
+    assert "queued" == (await served.queue.find("b6")).status
+    ran = await calls.run(worker, running, 18)
+    assert ["run", "first", *(f"a{index}" for index in range(8)), *(f"b{index}" for index in range(8))] == ran
 
 
 @pytest.fixture
@@ -723,6 +831,32 @@ async def test_a_client_that_leaves_does_not_end_the_opening(used: Used, house: 
     assert 1 == used()[0]
 
 
+@pytest.mark.parametrize(("limits", "error"), [({"per_client": 2}, JobQuotaError), ({"waiting": 2}, QueueFullError)])
+async def test_limits_hold_for_all_servers(house: House, limits: dict[str, int], error: type[Exception]) -> None:
+    """Those that share a store count the jobs of all of them, also for a retry."""
+    houses = (house, House(house.folder))
+    for each in houses:
+        each.queue = each.opened(**limits)
+        each.runs.automatic = False
+        await each.queue.open()
+    for each in houses:
+        await each.queue.lease.renew()
+    one, two = houses
+    await one.accept("a")
+    await two.accept("b")
+    for each in houses:
+        with pytest.raises(error, match="2 background jobs"):
+            await each.accept("c", inputs={"image": (b"x",)})
+    await one.queue.cancel("a")
+    await two.accept("c")
+    with pytest.raises(error):
+        await one.queue.retry("a")
+
+    assert "cancelled" == (await one.queue.find("a")).status
+    assert [] == [*(house.folder / "jobs" / "files").iterdir()]
+    await two.queue.close()
+
+
 async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
     """A server that does not renew it loses its jobs, whose results it does not record; it goes on with a new lease."""
     one, two = servers.one, servers.two
@@ -771,6 +905,36 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     assert "cancelled" == (await cancelling).status
     await two.queue.retry("b")
     assert "completed" == (await two.ended("b"))[0].status
+
+
+async def test_the_end_of_a_job_has_the_same_id_at_all_servers(servers: Servers) -> None:
+    """It is higher than those of the statuses before it, so that a client that has these receives the end."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("a")
+    await one.runs.started("a")
+    followed = [await house.queue.follow("a") for house in (one, two)]
+    first = [await anext(events) for events in followed]
+    one.runs.end_of("a").set()
+    rest = [each[-1] for each in ([event async for event in followed[0]], [event async for event in followed[1]])]
+
+    assert [False, False] == [event.final for event in first]
+    assert [(end_number(1), True)] * 2 == [(event.id, event.final) for event in rest]
+    assert all(event.id < end_number(1) for event in first)
+
+
+async def test_a_job_that_another_server_has_taken_over_has_not_ended(house: House) -> None:
+    """The streams of its followers end with an event whose id is not that of its end, so that they continue elsewhere."""
+    house.runs.automatic = False
+    await house.accept("a")
+    await house.runs.started("a")
+    events = await house.queue.follow("a")
+    await anext(events)
+    await house.queue._dispatcher.abandon()
+    rest = [event async for event in events]
+
+    assert rest[-1].final
+    assert rest[-1].id < end_number(1)
 
 
 async def test_a_pause_holds_the_jobs_of_all_servers(servers: Servers) -> None:

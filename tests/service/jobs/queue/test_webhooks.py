@@ -66,10 +66,10 @@ class Receiver:
         """Send the notices of the end of a job."""
         notices = self.webhooks.notices(job)
         assert notices
+        assert notices.job
         await self.store.add_delivery(notices.job)
         if batch_ended:
-            assert notices.batch
-            await self.store.add_delivery(notices.batch)
+            await self.store.add_delivery(notices.batch(URL))
 
     @property
     def kinds(self) -> list[str]:
@@ -213,6 +213,42 @@ async def test_the_end_of_a_batch_by_the_loss_of_its_job(tmp_path: Path) -> None
     await queue.close()
 
     assert ["batch.completed", "generation.failed"] == sorted(receiver.kinds)
+
+
+async def test_each_webhook_of_a_batch_receives_its_end(tmp_path: Path) -> None:
+    """Once, whichever job is the last one, also one without a webhook that is lost with its server."""
+    receiver, runs = Receiver(JobStore(None, tmp_path), *()), Runs()
+    runs.automatic = False
+    queue = receiver.queue(runs, tmp_path)
+    webhooks = {"a": URL, "b": "https://other.example/jobs", "c": URL, "d": None}
+    requests = [Submission(GenerationRequest("x", id=name), webhook=url) for name, url in webhooks.items()]
+    await queue.accept(requests, batch=True)
+    for name in "abc":
+        runs.end_of(name).set()
+    await until(lambda: len(receiver.received) == 3)
+    for _ in range(2):
+        await queue.store.change("d", status="in_progress")
+        await end_abruptly(queue)
+        queue = receiver.queue(runs, tmp_path)
+        await queue.open()
+    await until(lambda: len(receiver.received) == 5)
+    await queue.close()
+    hosts = [request.headers["host"] for request in receiver.received]
+
+    assert ["generation.completed"] * 3 + ["batch.completed"] * 2 == receiver.kinds
+    assert ["host.example", "other.example"] == sorted(hosts[3:])
+
+
+async def test_the_last_job_of_a_batch_needs_no_webhook(tmp_path: Path) -> None:
+    """Its regular end is that of the batch too."""
+    receiver, runs = Receiver(JobStore(None, tmp_path), *()), Runs()
+    queue = receiver.queue(runs, tmp_path)
+    requests = [Submission(GenerationRequest("x", id="a"), webhook=URL), Submission(GenerationRequest("x", id="b"))]
+    await queue.accept(requests, batch=True)
+    await until(lambda: len(receiver.received) == 2)
+    await queue.close()
+
+    assert ["generation.completed", "batch.completed"] == receiver.kinds
 
 
 async def _once(receiver: Receiver) -> None:

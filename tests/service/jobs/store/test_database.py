@@ -108,3 +108,20 @@ def test_a_driver_that_is_not_installed(tmp_path: Path) -> None:
     """The error says what to install."""
     with pytest.raises(MissingDependencyError, match=r"psycopg.*pip install"):
         open_database("postgresql://host/name", tmp_path)
+
+
+@pytest.mark.parametrize(("query", "limit"), [("", "10"), ("?connect_timeout=2", "2")])
+def test_a_connection_has_a_time_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, query: str, limit: str) -> None:
+    """A server of PostgreSQL that is gone is not waited for for minutes; the URL may have another limit."""
+    psycopg = pytest.importorskip("psycopg")
+    found: list[str] = []
+
+    def connect(*_: object, **arguments: object) -> object:
+        found.append(str(arguments["connect_timeout"]))
+        raise psycopg.OperationalError("There is none.")
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    with pytest.raises(JobStoreError, match="There is none"):
+        open_database(f"postgresql+psycopg://127.0.0.1:1/jobs{query}", tmp_path)
+
+    assert [limit] == found

@@ -45,6 +45,20 @@ def test_a_file_that_cannot_be_written_is_an_error_of_the_store(files: JobFiles,
     tmp_path.unlink()
 
 
+def test_a_file_that_cannot_be_deleted_keeps_no_other(files: JobFiles, tmp_path: Path) -> None:
+    """Such as one that a program has replaced by a folder: it is left, and the others are deleted."""
+    names = [files.write(b"x") for _ in range(3)]
+    left = next(tmp_path.rglob(names[0]))
+    left.unlink()
+    (left / "inner").mkdir(parents=True)
+    files.drop(names[:2])
+    swept = files.find(names[1])
+    files.sweep([])
+
+    assert (None, None) == (swept, files.find(names[2]))
+    assert left.exists()
+
+
 class SharingServers(Servers):
     """Two servers with a data folder each, which share a database and a store of files."""
 

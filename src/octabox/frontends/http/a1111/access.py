@@ -11,8 +11,8 @@ from octabox.config.settings import Settings
 from octabox.errors import AuthenticationError
 from octabox.security.keys import ApiKeys
 
-#: Checks the ``Authorization`` header of a request.
-Check = Callable[[str | None], None]
+#: Checks the ``Authorization`` header of a request, and returns its valid credentials; None where all requests are accepted.
+Check = Callable[[str | None], str | None]
 
 
 def credentials_check(settings: Settings) -> Check:
@@ -24,20 +24,20 @@ def credentials_check(settings: Settings) -> Check:
     users = [user.get_secret_value().encode() for user in settings.a1111_auth]
     bearer = ApiKeys(keys)
 
-    def check(authorization: str | None) -> None:
+    def check(authorization: str | None) -> str | None:
         if not keys and not users:
-            return
+            return None
         sent = _basic_credentials(authorization)
         if sent is not None:
             password = sent.partition(b":")[2]
-            valid = [hmac.compare_digest(sent, user) for user in users]
-            valid += [hmac.compare_digest(password, key.encode()) for key in keys]
-            if any(valid):
-                return
+            valid = [f"Basic {user.decode()}" for user in users if hmac.compare_digest(sent, user)]
+            # With any user, it is the client of the key.
+            valid += [f"Bearer {key}" for key in keys if hmac.compare_digest(password, key.encode())]
+            if valid:
+                return valid[0]
             raise AuthenticationError("The user or the password is wrong.", hint="Send those of `a1111_auth`.")
         if keys and authorization:
-            bearer.check(authorization)
-            return
+            return bearer.check(authorization)
         raise AuthenticationError(
             "The user and the password are missing.", hint="Send them by HTTP Basic authentication, or send an API key."
         )

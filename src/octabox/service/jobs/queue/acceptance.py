@@ -11,8 +11,6 @@ from typing import Any
 
 from octabox.errors import InvalidParameterError, QueueFullError
 from octabox.service.jobs.errors import IdempotencyError, JobQuotaError
-from octabox.service.jobs.queue.live_jobs import LiveJobs
-from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.record import StoredJob, Submission
 from octabox.service.jobs.store.schema.rows import to_row
 from octabox.service.jobs.store.schema.serialization import encode_request, hash_requests
@@ -54,15 +52,14 @@ def name_models(submissions: Sequence[Submission], name_of: Callable[[str], str]
     return [replace(each, request=replace(each.request, model=names[each.request.model])) for each in submissions]
 
 
-def check_room(live: LiveJobs, times: RunTimes, client: str, model: str, count: int, limit: int, quota: int) -> None:
+def check_room(waiting: int, own: int, count: int, seconds: float, limit: int, quota: int) -> None:
     """Check that more jobs of a client may wait.
 
     Args:
-        live: The jobs that wait or run.
-        times: How long runs take.
-        client: The client.
-        model: Model of the first job.
-        count: How many jobs.
+        waiting: How many jobs of all clients wait or run.
+        own: How many of this client.
+        count: How many more are to wait.
+        seconds: How long a run takes.
         limit: How many jobs of all clients may wait.
         quota: How many of this client may wait or run; 0 is no limit.
 
@@ -70,18 +67,18 @@ def check_room(live: LiveJobs, times: RunTimes, client: str, model: str, count: 
         JobQuotaError: The client has too many jobs.
         QueueFullError: There are too many jobs.
     """
-    seconds, sent = times.seconds(model), f", and {count} were sent" if count > 1 else ""
-    if quota and live.of_client(client) + count > quota:
+    sent = f", and {count} were sent" if count > 1 else ""
+    if quota and own + count > quota:
         raise JobQuotaError(
-            f"{live.of_client(client)} background jobs of this client wait or run{sent}; {quota} are allowed.",
+            f"{own} background jobs of this client wait or run{sent}; {quota} are allowed.",
             retry_after=seconds,
             hint="Wait for their ends, or raise `job_quota`."
             if count <= quota
             else "Send fewer, or raise `job_quota`.",
         )
-    if len(live) + count > limit:
+    if waiting + count > limit:
         raise QueueFullError(
-            f"{len(live)} background jobs wait{sent}; {limit} are allowed.",
+            f"{waiting} background jobs wait{sent}; {limit} are allowed.",
             retry_after=seconds,
             hint="Try again later, or raise `max_jobs`." if count <= limit else "Send fewer, or raise `max_jobs`.",
         )

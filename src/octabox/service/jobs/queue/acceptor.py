@@ -99,20 +99,20 @@ class Acceptor:
         client, request_hash = current_client.get(), ""
         if key is not None:
             request_hash = await asyncio.to_thread(hash_submissions, submissions, batch=batch)
-            former_hash, former = await self._store.find_key(client, key)
+            former_hash, former = await self._store.find_key(client, key, self._clock())
             if former:
                 return self._replay(former, former_hash, request_hash)
         check_ids(submissions)
         checked = [await self._validated(each, index if batch else None) for index, each in enumerate(submissions)]
         checked = await asyncio.to_thread(name_models, checked, self._name_of)
-        self._check_room(client, checked[0].request.model, len(checked))
+        check = self._check_room(client, checked[0].request.model, len(checked))
         # At once, so that requests that come meanwhile find no more room than there is.
         self._live.reserved[client] += len(checked)
         name = f"batch_{uuid.uuid4().hex}" if batch else None
         owner = owner_of(client, self._store.secret)
         jobs = new_jobs(checked, name, client, owner, self._live.reserve(len(checked)), self._clock())
         # A client that leaves must not separate the jobs on disk from those in memory.
-        return await asyncio.shield(asyncio.ensure_future(self._insert(jobs, key, request_hash)))
+        return await asyncio.shield(asyncio.ensure_future(self._insert(jobs, key, request_hash, check)))
 
     async def retry(self, job: StoredJob) -> StoredJob:
         """Let a job that has failed or was cancelled wait again, at the end of the queue.
@@ -123,25 +123,27 @@ class Acceptor:
         if job.status not in RETRIED or job.id in self._live:
             message = f"Job '{job.id}' is {job.status}; only failed and cancelled jobs can be retried."
             raise JobStateError(message, hint="To run the request once more, submit it again.", parameter="id")
-        self._check_room(job.client, job.request.model, 1)
+        check = self._check_room(job.client, job.request.model, 1)
         again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
         again = replace(
             again, is_running=False, losses=0, place=self._live.reserve(1), started=None, server=self._store.server
         )
         self._live.add(again)  # Before it is stored, so that it is retried once.
-        return await asyncio.shield(asyncio.ensure_future(self._queue_again(again)))
+        return await asyncio.shield(asyncio.ensure_future(self._queue_again(again, check)))
 
-    async def _queue_again(self, job: StoredJob) -> StoredJob:
+    async def _queue_again(self, job: StoredJob, check: Callable[[int, int], None]) -> StoredJob:
         """Store that a job waits again; if that fails, it does not.
 
         Raises:
             JobStateError: Another server lets it wait.
+            JobQuotaError: The client has too many jobs at all servers.
+            QueueFullError: There are too many jobs at all servers.
             JobStoreError: It could not be stored.
         """
         empty = dict.fromkeys(("result", "error", "ended", "expires", "started"))
         stored = False
         try:
-            stored = await self._store.queue_again(job.id, RETRIED, losses=0, place=job.place, **empty)
+            stored = await self._store.queue_again(job.id, RETRIED, check, losses=0, place=job.place, **empty)
         finally:
             if not stored:
                 self._live.remove(job)
@@ -149,10 +151,15 @@ class Acceptor:
             raise JobStateError(f"Job '{job.id}' was retried by another request.", parameter="id")
         return job
 
-    def _check_room(self, client: str, model: str, count: int) -> None:
-        """Check that more jobs of a client may wait."""
-        limits = self._limits
-        check_room(self._live, self._times, client, model, count, limits.waiting, limits.per_client)
+    def _check_room(self, client: str, model: str, count: int) -> Callable[[int, int], None]:
+        """Check that more jobs of a client may wait, and return the same check for the jobs of all servers."""
+        limits, seconds = self._limits, self._times.seconds(model)
+
+        def check(waiting: int, own: int) -> None:
+            check_room(waiting, own, count, seconds, limits.waiting, limits.per_client)
+
+        check(len(self._live), self._live.of_client(client))
+        return check
 
     def _replay(self, former: list[StoredJob], former_hash: str, request_hash: str) -> Acceptance:
         """Return the jobs that were accepted with the same key.
@@ -163,11 +170,13 @@ class Acceptor:
         check_hash(former_hash, request_hash)
         return Acceptance(tuple(self._live.current(*former)), replayed=True)
 
-    async def _insert(self, jobs: Sequence[StoredJob], key: str | None, request_hash: str) -> Acceptance:
+    async def _insert(
+        self, jobs: Sequence[StoredJob], key: str | None, request_hash: str, check: Callable[[int, int], None]
+    ) -> Acceptance:
         """Store new jobs, and let them wait; until then, the room for them is reserved."""
         try:
             shown = await asyncio.to_thread(lambda: [without_content(job.request) for job in jobs])
-            former_hash, former, number = await _store_jobs(self._store, jobs, key, request_hash)
+            former_hash, former, number = await _store_jobs(self._store, jobs, key, request_hash, check)
             if former:
                 return self._replay(former, former_hash, request_hash)
             for index, job in enumerate(jobs):
@@ -204,7 +213,11 @@ class Acceptor:
 
 
 async def _store_jobs(
-    store: JobStore, jobs: Sequence[StoredJob], key: str | None, request_hash: str
+    store: JobStore,
+    jobs: Sequence[StoredJob],
+    key: str | None,
+    request_hash: str,
+    check: Callable[[int, int], None],
 ) -> tuple[str, list[StoredJob], int]:
     """Store new jobs with their files, and return as `JobStore.accept` does."""
     names = list[str]()
@@ -215,7 +228,7 @@ async def _store_jobs(
 
     try:
         rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
-        former_hash, former, number = await store.accept(rows, visible_client.get())
+        former_hash, former, number = await store.accept(rows, visible_client.get(), check)
     except BaseException:
         await store.drop_files(names)
         raise

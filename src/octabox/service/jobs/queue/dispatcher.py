@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Iterable
@@ -43,6 +44,7 @@ class Dispatcher:
         self._generation, self._live, self._store, self._recorder = generation, live, store, recorder
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ends: dict[str, asyncio.Task[None]] = {}
+        self._returning: set[asyncio.Task[None]] = set()
         self._cancelled: set[str] = set()
         self._entries = Entries()
         self._full: set[str] = set()
@@ -54,7 +56,10 @@ class Dispatcher:
         if self._closed:
             return
         for model in self._live.models() - self._full - set(self._withdrawing):
-            for job in self._live.take_next(model):
+            selection = self._live.take_next(model)
+            if selection.outranked:
+                self._take_back(selection.outranked)
+            for job in selection.jobs:
                 task = asyncio.create_task(self._run(job, self._entries.add(job)), name=f"job {job.id}")
                 self._tasks[job.id] = task
                 task.add_done_callback(partial(self._forget, job))
@@ -62,23 +67,39 @@ class Dispatcher:
 
     async def withdraw(self, jobs: Iterable[StoredJob]) -> None:
         """Take jobs that do not run yet back from the engine, since their order or a pause has changed; send the next ones."""
+        await asyncio.shield(self._take_back(jobs))
+
+    def _take_back(self, jobs: Iterable[StoredJob]) -> asyncio.Task[None]:
+        """Begin to take jobs back, and return the task of that; no jobs of their models are sent meanwhile."""
         taken = [job for job in jobs if job.id in self._tasks and job.status == "queued"]
         # None is sent until all are back: the first one to come back may be the last in the new order.
         models = Counter({job.request.model for job in taken})
         self._withdrawing += models
-        try:
-            await _cancel_all([self._tasks[job.id] for job in taken])
-        finally:
+        tasks = [self._tasks[job.id] for job in taken]
+        for each in tasks:  # Now, since they may run a moment later.
+            each.cancel()
+
+        async def wait() -> None:
+            if tasks:
+                await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
             self._withdrawing -= models
-        self.dispatch()
+            self._returning.discard(task)
+            self.dispatch()
+
+        task = asyncio.create_task(wait(), name="withdrawal of jobs")
+        self._returning.add(task)
+        return task
 
     async def cancel(self, job: StoredJob) -> None:
-        """Cancel a job, and wait for its end."""
+        """Cancel a job, and wait for its end, for some seconds."""
         self._cancelled.add(job.id)
         if task := self._tasks.get(job.id):
             await _cancel_all([task])
         if job.id in self._live:  # It was not sent yet, does not end, or its end is being stored.
-            await self._end(job, _cancelled(job))
+            with contextlib.suppress(
+                asyncio.TimeoutError
+            ):  # The store may not respond for long; the end is stored later.
+                await asyncio.wait_for(self._end(job, _cancelled(job)), CANCEL_TIMEOUT)
         self._cancelled.discard(job.id)
 
     async def abandon(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from octabox.types import Progress
 
 #: Difference of the ids of two runs, so that ids increase when a job runs again on another server; after half of them follow
-#: the events of a job that waits again.
+#: the events of a job that waits again, and the last of them is the end.
 EVENTS_PER_RUN = 1_000_000
 
 #: How many events are kept for clients that connect again.
@@ -43,7 +43,7 @@ class EventLog:
     """
 
     def __init__(self, attempts: int) -> None:
-        self._last = end_number(attempts)
+        self._attempts, self._last = attempts, wait_number(attempts)
         self._events: deque[JobEvent] = deque(maxlen=MAX_EVENTS)
         self._previews: deque[JobEvent] = deque()
         self._followers: list[asyncio.Queue[JobEvent]] = []
@@ -55,7 +55,7 @@ class EventLog:
 
     def start_run(self, attempts: int) -> None:
         """Number the events of a new run."""
-        self._last = max(self._last, attempts * EVENTS_PER_RUN)
+        self._attempts, self._last = attempts, max(self._last, attempts * EVENTS_PER_RUN)
 
     def publish(self, progress: Progress | None = None, *, final: bool = False) -> None:
         """Add an event: the progress, or a change of the status."""
@@ -66,6 +66,11 @@ class EventLog:
             self._keep_preview(event)
         for follower in self._followers:
             follower.put_nowait(event)
+
+    def end(self) -> None:
+        """Add the end of the job, whose id is the same at all servers, so that a client that has it is recognized."""
+        self._last = end_number(self._attempts) - 1
+        self.publish(final=True)
 
     def _keep_preview(self, event: JobEvent) -> None:
         """Keep the preview of an event, and remove the oldest one, for all followers too that have not read it yet."""
@@ -97,10 +102,19 @@ class EventLog:
             self._followers.remove(events)
 
 
-def end_number(attempts: int) -> int:
-    """Return the id of the last event of a run, for a job whose events are no longer kept.
+def wait_number(attempts: int) -> int:
+    """Return the id before the events of a job that waits, or that another server runs.
 
     Args:
         attempts: How many runs of it have started.
     """
     return attempts * EVENTS_PER_RUN + EVENTS_PER_RUN // 2
+
+
+def end_number(attempts: int) -> int:
+    """Return the id of the end of a job, which is higher than those of all its events.
+
+    Args:
+        attempts: How many runs of it have started.
+    """
+    return (attempts + 1) * EVENTS_PER_RUN - 1

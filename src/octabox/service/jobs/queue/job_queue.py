@@ -18,7 +18,7 @@ from octabox.service.jobs.leases.keeper import LeaseKeeper
 from octabox.service.jobs.queue.acceptor import Acceptor, QueueLimits, check_key
 from octabox.service.jobs.queue.controls import QueueControls
 from octabox.service.jobs.queue.dispatcher import CANCEL_TIMEOUT, Dispatcher
-from octabox.service.jobs.queue.event_log import JobEvent, end_number
+from octabox.service.jobs.queue.event_log import JobEvent, end_number, wait_number
 from octabox.service.jobs.queue.holder import JobHolder
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.recorder import JobRecorder
@@ -216,5 +216,10 @@ async def _with_name(query: JobQuery, name_of: Callable[[str], str]) -> JobQuery
 
 async def _status_events(store: JobStore, job: StoredJob) -> AsyncGenerator[JobEvent, None]:
     """Yield the events of a job that has ended, or that another server runs: the changes of its status."""
+    count = 0
     async for current in status_changes(store, job):
-        yield JobEvent(end_number(current.attempts), final=current.ended is not None)
+        count += 1
+        is_final = current.ended is not None
+        yield JobEvent(
+            end_number(current.attempts) if is_final else wait_number(current.attempts) + count, final=is_final
+        )

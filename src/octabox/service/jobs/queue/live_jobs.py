@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from octabox.service.jobs.queue.event_log import EventLog
-from octabox.service.jobs.queue.ordering import order_jobs, select_jobs
+from octabox.service.jobs.queue.ordering import Selection, order_jobs, select_jobs
 from octabox.service.jobs.record import StoredJob
 from octabox.types import Progress
 
@@ -75,15 +75,24 @@ class LiveJobs:
 
     def remove(self, job: StoredJob) -> None:
         """Remove a job that has ended, and publish that."""
-        self._jobs.pop(job.id, None)
-        self.ending.discard(job.id)
-        if log := self._logs.pop(job.id, None):
+        if log := self._forget(job):
+            log.end()
+
+    def release(self, job: StoredJob) -> None:
+        """Remove a job that is another server's now; the streams of its followers end, so that they connect again."""
+        if log := self._forget(job):
             log.publish(final=True)
 
     def clear(self) -> None:
         """Remove all jobs, since they are no longer this server's."""
         for job in self:
-            self.remove(job)
+            self.release(job)
+
+    def _forget(self, job: StoredJob) -> EventLog | None:
+        """Remove a job, and return its events."""
+        self._jobs.pop(job.id, None)
+        self.ending.discard(job.id)
+        return self._logs.pop(job.id, None)
 
     def of_model(self, model: str) -> list[StoredJob]:
         """Return the jobs of a model."""
@@ -104,14 +113,15 @@ class LiveJobs:
         models = {job.request.model for job in self._jobs.values() if job.id not in self.sent}
         return set() if ALL in self.paused else models - self.paused
 
-    def take_next(self, model: str) -> list[StoredJob]:
-        """Return the jobs to send to the engine now, whose clients have had their turns."""
+    def take_next(self, model: str) -> Selection:
+        """Return the jobs to send to the engine now, whose clients have had their turns, or those to take back from it."""
         sent = [job for job in self.of_model(model) if job.id in self.sent]
-        selected = select_jobs(self.ordered(model), sent, self._limit)
-        for job in selected:
+        movable = {job.id for job in sent if job.status == "queued" and job.id not in self.ending}
+        selection = select_jobs(self.ordered(model), sent, movable, self._limit)
+        for job in selection.jobs:
             self._turns[job.client] = max(self._turns.values(), default=0) + 1
             self.sent.add(job.id)
-        return selected
+        return selection
 
     def ordered(self, model: str) -> list[StoredJob]:
         """Return the jobs of a model that the engine does not have, in their order."""

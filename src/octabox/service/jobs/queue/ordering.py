@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from octabox.service.jobs.record import StoredJob
@@ -38,25 +39,53 @@ def order_jobs(
     return ordered
 
 
-def select_jobs(ordered: Iterable[StoredJob], sent: Sequence[StoredJob], limit: int) -> list[StoredJob]:
+@dataclass(frozen=True)
+class Selection:
+    """The jobs to send to the engine, or those to take back from it first.
+
+    Args:
+        jobs: The jobs to send; none while some are taken back.
+        outranked: The jobs to take back, for jobs of a higher priority.
+    """
+
+    jobs: tuple[StoredJob, ...] = ()
+    outranked: tuple[StoredJob, ...] = ()
+
+
+def select_jobs(
+    ordered: Iterable[StoredJob], sent: Sequence[StoredJob], movable: Collection[str], limit: int
+) -> Selection:
     """Return the jobs to send to the engine.
 
-    The engine lets clients take turns too, so that a client whose jobs arrive later does not wait for all that were sent.
+    The engine lets clients take turns too, so that a client whose jobs arrive later does not wait for all that were sent. A
+    job of a higher priority takes the place of the last one of the lowest, where there are as many as may be.
 
     Args:
         ordered: The jobs that wait, in their order.
         sent: The jobs that the engine has.
-        limit: How many jobs it may have; jobs of a higher priority are not prevented by those of a lower one.
+        movable: Ids of those that can be taken back, since they do not run.
+        limit: How many jobs it may have.
     """
-    present, selected = list(sent), list[StoredJob]()
+    present, selected, outranked = list(sent), list[StoredJob](), list[StoredJob]()
     for job in ordered:
-        equals = [each for each in present if each.priority >= job.priority]
-        if len(equals) >= limit:
-            break
-        if sum(each.client == job.client for each in equals) < MAX_PER_CLIENT:
-            selected.append(job)
-            present.append(job)
-    return selected
+        is_client_full = sum(each.client == job.client for each in present) >= MAX_PER_CLIENT
+        if len(present) >= limit or is_client_full:
+            lower = [
+                each
+                for each in present
+                if each.id in movable
+                and each.priority < job.priority
+                and (each.client == job.client or not is_client_full)
+            ]
+            if not lower and is_client_full:
+                continue
+            if not lower:  # Nor is there one for those that follow, whose priorities are no higher.
+                break
+            outranked.append(min(lower, key=lambda each: (each.priority, -each.place)))
+            present.remove(outranked[-1])
+        selected.append(job)
+        present.append(job)
+    return Selection((), tuple(outranked)) if outranked else Selection(tuple(selected))
 
 
 class Entries:

@@ -15,14 +15,14 @@ from octabox.service.jobs.queue.acceptor import QueueLimits
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.queue.webhooks import Webhooks
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import Notices, StoredJob
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import JobObserver
 from octabox.types import Generation, Progress
 
 logger = logging.getLogger("octabox.jobs")
 
-#: Seconds between the attempts to store an end, such as while the disk is full.
+#: Seconds between the attempts to store an end, such as while the disk is full; the last one is repeated.
 DELAYS = (1.0, 5.0, 30.0)
 
 
@@ -82,7 +82,7 @@ class JobRecorder:
         """Store the end of a job: its files, its state and its webhooks; publish it once that is on disk.
 
         Raises:
-            JobStoreError: It could not be stored.
+            JobStoreError: The store was closed before that.
         """
         files: tuple[str, ...] = ()
         if isinstance(outcome, Generation):
@@ -98,18 +98,10 @@ class JobRecorder:
         if isinstance(outcome, Generation) and job.started is not None:
             seconds = self._times.learn(job.request.model, max(now - job.started, 0.0))
         notices = self._webhooks.notices(ended)
-        for delay in (*DELAYS, None):
-            try:
-                is_recorded = await self._store.end(ended, notices, seconds, size)
-                break
-            except JobStoreError as error:
-                if delay is None:
-                    raise
-                logger.warning("The end of job %s is not stored yet: %s", job.id, error)
-                await asyncio.sleep(delay)
-        if not is_recorded:  # Another server has taken it over, since this one did not renew its lease in time.
+        if not await self._store_end(ended, notices, seconds, size):
+            # Another server has taken it over, since this one did not renew its lease in time.
             await self._store.drop_files(files)
-            self._live.remove(job)
+            self._live.release(job)
             return
         vars(job).update(vars(ended))
         self._live.remove(job)
@@ -117,6 +109,22 @@ class JobRecorder:
             self._webhooks.wake()
         if files and self._max_bytes:
             await self._trim(job)
+
+    async def _store_end(self, job: StoredJob, notices: Notices | None, seconds: float | None, size: int) -> bool:
+        """Store the end of a job once the store responds, and return whether it is a job of this server.
+
+        Raises:
+            JobStoreError: The store was closed before that; the job runs again at the next server.
+        """
+        delays = iter(DELAYS)
+        while True:
+            try:
+                return await self._store.end(job, notices, seconds, size)
+            except JobStoreError as error:
+                if not self._store.is_open:
+                    raise
+                logger.warning("The end of job %s is not stored yet: %s", job.id, error)
+            await asyncio.sleep(next(delays, DELAYS[-1]))
 
     async def _trim(self, job: StoredJob) -> None:
         """Delete the oldest results until those of all jobs are small enough."""

@@ -69,22 +69,20 @@ class Webhooks:
         self._guard.check_form(url, "webhook")
 
     def notices(self, job: StoredJob) -> Notices | None:
-        """Return what is to be sent when a job ends; None if it has no webhook."""
-        if not job.webhook:
+        """Return what is to be sent when a job ends; None if neither it nor its batch can have a webhook."""
+        if not job.webhook and not (job.batch and self._key):
             return None
-        error = str(job.error) if job.error else None
         data: dict[str, object] = {
             "id": job.id,
             "object": job.kind,
             "status": job.status,
             "model": job.request.model,
-            "error": error,
+            "error": str(job.error) if job.error else None,
+            "batch": job.batch,
         }
-        own = self._delivery(job.webhook, f"{job.kind}.{job.status}", {**data, "batch": job.batch})
-        if not job.batch:
-            return Notices(own)
-        batch = self._delivery(job.webhook, "batch.completed", {"id": job.batch, "object": "batch"})
-        return Notices(own, batch, job.batch)
+        own = self._delivery(job.webhook, f"{job.kind}.{job.status}", data) if job.webhook else None
+        batch = {"id": job.batch, "object": "batch"}
+        return Notices(own, lambda url: self._delivery(url, "batch.completed", batch), job.batch)
 
     def wake(self) -> None:
         """Look at the store, since it has new webhooks."""
@@ -107,7 +105,7 @@ class Webhooks:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait)
 
-    def _delivery(self, url: str, kind: str, data: dict[str, object]) -> Delivery:
+    def _delivery(self, url: str, kind: str, data: Mapping[str, object]) -> Delivery:
         """Return a new webhook."""
         now = self._clock()
         name = f"evt_{uuid.uuid4().hex}"

@@ -33,7 +33,7 @@ class StoreConnection:
         self._writer: Writer | None = None
         self._statements: dict[str, Any] = {}
         self._presence: Presence | None = None
-        self.server = ""
+        self.server, self.is_shared = "", False
         self._files: JobFiles | None = None
         self.secret = b""
 

@@ -30,6 +30,9 @@ ADVISORY_LOCK = int.from_bytes(b"octabox", "big")
 #: How often and after how many seconds the lock is tried.
 LOCK_ATTEMPTS, LOCK_INTERVAL = 50, 0.1
 
+#: Seconds after which a connection to PostgreSQL is given up: without a limit, a server that is gone is waited for for minutes.
+CONNECT_TIMEOUT = 10
+
 #: Settings of SQLite. `synchronous` FULL, so that a transaction survives a power failure too.
 PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", "busy_timeout = 5000", "foreign_keys = ON")
 
@@ -110,7 +113,7 @@ def _share_folder(folder: Path, closing: list[Callable[[], Any]]) -> Path:
 def _engine(url: URL) -> Engine:
     """Return the engine of a database."""
     try:
-        engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+        engine = create_engine(url, connect_args=_connect_args(url), pool_pre_ping=url.get_backend_name() != "sqlite")
     except ModuleNotFoundError as error:
         message = f"The package '{error.name}' for `job_store` is not installed."
         raise MissingDependencyError(message, hint="Install it: pip install 'octabox[postgres]'.") from error
@@ -128,6 +131,12 @@ def _engine(url: URL) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _connect_args(url: URL) -> dict[str, Any]:
+    """Return the arguments of connections that the URL does not set, for drivers that use PostgreSQL's own library."""
+    is_libpq = url.get_backend_name() == "postgresql" and url.get_driver_name() in {"psycopg", "psycopg2"}
+    return {"connect_timeout": CONNECT_TIMEOUT} if is_libpq and "connect_timeout" not in url.query else {}
 
 
 def _lock_tables(connection: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Protocol
 from octabox.errors import CapacityError
 from octabox.service.jobs.errors import JobLostError, JobStoreError
 from octabox.storage import FileStore, StoredFile, is_file_name, random_name
+
+logger = logging.getLogger("octabox.jobs")
 
 
 class JobFiles(Protocol):
@@ -99,13 +102,15 @@ class FolderFiles:
     def drop(self, names: Collection[str]) -> None:
         """Delete files, if they exist."""
         for name in names:
-            (self._folder / name).unlink(missing_ok=True)
+            try:
+                (self._folder / name).unlink(missing_ok=True)
+            except OSError as error:  # The others are deleted, and this one when the server starts again.
+                logger.warning("A file of a job is not deleted: %s", error)
 
     def sweep(self, known: Collection[str]) -> int:
         """Delete all files but the known ones, and return how many there were."""
-        unknown = [path for path in self._folder.iterdir() if path.name not in known]
-        for path in unknown:
-            path.unlink(missing_ok=True)
+        unknown = [path.name for path in self._folder.iterdir() if path.name not in known]
+        self.drop(unknown)
         return len(unknown)
 
     def _sync_folder(self) -> None:

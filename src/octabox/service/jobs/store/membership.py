@@ -50,6 +50,7 @@ class StoreMembership(StoreConnection):
         if ended or any(each.lease_until <= now for each in state.others):
             await self._run("remove_ended", ended, now)
             state = await self._run("renew", self.server, until)
+        self.is_shared = bool(state.others)
         return state
 
     async def release(self) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, Notices, StoredJob
 from octabox.service.jobs.store.membership import StoreMembership
 from octabox.service.jobs.store.schema.rows import end_values
 from octabox.service.jobs.store.schema.serialization import decode_request
 from octabox.types import GenerationRequest
+
+if TYPE_CHECKING:
+    from octabox.service.jobs.store.schema.statements import RoomCheck
 
 
 class JobStore(StoreMembership):
@@ -22,7 +25,9 @@ class JobStore(StoreMembership):
         known = await self._run("known_files")
         await asyncio.to_thread(self.files.sweep, known)
 
-    async def accept(self, rows: Sequence[Mapping[str, Any]], visible: str | None) -> tuple[str, list[StoredJob], int]:
+    async def accept(
+        self, rows: Sequence[Mapping[str, Any]], visible: str | None, check: RoomCheck | None = None
+    ) -> tuple[str, list[StoredJob], int]:
         """Insert new jobs, and return the number of the first one.
 
         If their idempotency key was used before, return the hash of that submission and its jobs instead.
@@ -30,15 +35,26 @@ class JobStore(StoreMembership):
         Args:
             rows: The jobs.
             visible: The client whose ended jobs with the same ids may be replaced; None is any.
+            check: Checks that more jobs may wait, given how many of all servers do; called in a thread, only if there are
+                other servers, since the jobs of this one are known.
         """
         rows = [{**row, "server": self.server} for row in rows]
-        dropped, former, jobs, number = await self._run("accept", rows, visible)
+        dropped, former, jobs, number = await self._run("accept", rows, visible, check if self.is_shared else None)
         await self.drop_files(dropped)
         return former, jobs, number
 
-    async def find_key(self, client: str, key: str) -> tuple[str, list[StoredJob]]:
-        """Return the hash and the jobs of the submission with a client's idempotency key; no jobs if there is none."""
-        former: tuple[str, list[StoredJob]] = await self._run("find_key", client, key)
+    async def find_key(self, client: str, key: str, now: float) -> tuple[str, list[StoredJob]]:
+        """Return the hash and the jobs of the submission with a client's idempotency key.
+
+        Args:
+            client: The client.
+            key: The key.
+            now: The time in seconds since the epoch.
+
+        Returns:
+            The hash and the jobs that have not expired; no jobs if there are none.
+        """
+        former: tuple[str, list[StoredJob]] = await self._run("find_key", client, key, now)
         return former
 
     async def request(self, job_id: str) -> GenerationRequest:
@@ -63,9 +79,18 @@ class JobStore(StoreMembership):
         size = sum(each.size for each in found if each)
         await self._run("mark", job.id, index, change, size)
 
-    def queue_again(self, job_id: str, statuses: Sequence[str], **values: Any) -> asyncio.Future[bool]:
-        """Let a job with one of these statuses wait at this server; return whether it had one."""
-        return self._run("queue_again", job_id, statuses, values, self.server)
+    def queue_again(
+        self, job_id: str, statuses: Sequence[str], check: RoomCheck | None = None, **values: Any
+    ) -> asyncio.Future[bool]:
+        """Let a job with one of these statuses wait at this server; return whether it had one.
+
+        Args:
+            job_id: The job.
+            statuses: The statuses.
+            check: Checks that it may wait, as for new jobs.
+            **values: Other columns to change.
+        """
+        return self._run("queue_again", job_id, statuses, values, self.server, check if self.is_shared else None)
 
     async def end(self, job: StoredJob, notices: Notices | None, seconds: float | None, size: int) -> bool:
         """Record the end of a job.

@@ -80,6 +80,30 @@ async def test_a_batch(server: Server, *, as_object: bool) -> None:
     assert [3 if as_object else 0] * 2 == [job["priority"] for job in body["data"]]
 
 
+async def test_defaults_of_a_batch() -> None:
+    """They are those of each request that leaves a field out, also as null."""
+    server = Server(webhook_secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    await server.http.post(f"{PATH}/pause")
+    requests = [{**GOOD, "priority": None, "webhook": None}, {**GOOD, "priority": 0, "webhook": "https://one.example/"}]
+    batch = {"requests": [*requests, GOOD], "priority": 3, "webhook": "https://all.example/"}
+    data = (await server.http.post(PATH, json=batch)).json()["data"]
+    jobs = [await server.queue.find(job["id"]) for job in data]
+
+    assert [3, 0, 3] == [job.priority for job in jobs]
+    assert ["https://all.example/", "https://one.example/", "https://all.example/"] == [job.webhook for job in jobs]
+
+
+async def test_a_list_is_json_by_itself(server: Server) -> None:
+    """What follows it is an error, as in an object; a list that is too deep is one too."""
+    bodies = [f'[{json.dumps(GOOD)}], "priority": 9', "[" * 300 + "]" * 300, '[{"model": "\\ud800"}]']
+    headers = {"content-type": "application/json"}
+    refused = [await server.http.post(PATH, content=body, headers=headers) for body in bodies]
+
+    assert [400] * 3 == [response.status_code for response in refused]
+    assert "not valid JSON" in refused[0].json()["error"]["message"]
+    assert [] == (await server.http.get(PATH)).json()["data"]
+
+
 async def test_two_requests_of_a_batch_with_the_same_id(server: Server) -> None:
     """The client is told which ones; nothing is stored, and the disk is not suspected."""
     answer = await server.http.post(PATH, json=[{**GOOD, "id": name} for name in ("a", "b", "a")])
@@ -200,15 +224,17 @@ async def test_a_job_tells_what_was_asked_for(tmp_path: Path) -> None:
 
 
 async def test_events_continue_where_the_client_was(server: Server) -> None:
-    """Each event has an id; whoever has the last one is told that there is nothing more."""
+    """Each event has an id; a client with the last one is told that there is nothing more, another one receives the end."""
     server.generations.pause = 0.05
     await server.http.post(PATH, json={**GOOD, "id": "a"})
     text = (await server.http.get(f"{PATH}/a/events")).text
     blocks = [dict(line.split(": ", 1) for line in block.split("\n")) for block in text.strip().split("\n\n")]
     last = json.loads(blocks[-1]["data"])
     again = await server.http.get(f"{PATH}/a/events", headers={"last-event-id": blocks[-1]["id"]})
+    missed = await server.http.get(f"{PATH}/a/events", headers={"last-event-id": blocks[-2]["id"]})
 
     assert ("status", "completed") == (blocks[-1]["event"], last["status"])
+    assert (200, text.strip().split("\n\n")[-1]) == (missed.status_code, missed.text.strip())
     assert "status" == blocks[0]["event"]
     numbers = [int(block["id"]) for block in blocks]
     assert numbers == sorted(numbers)
@@ -413,6 +439,20 @@ async def test_jobs_belong_to_the_key_that_made_them() -> None:
     assert ({"deleted": 0}, 400) == (pruned, taken.status_code)
     assert [404] * 8 == await statuses(other)
     assert [200, 200, 200, 200, 404, 200, 409, 200] == await statuses(mine)
+
+
+async def test_without_keys_a_client_is_an_address() -> None:
+    """No header evades the quota of an address, and users with the same placeholder of a key share none."""
+    server = Server(job_quota=1)
+    await server.http.post(f"{PATH}/pause")
+    statuses = []
+    for address, key in (("1.2.3.4", "a"), ("1.2.3.4", "b"), ("5.6.7.8", "a")):
+        transport = httpx.ASGITransport(server.app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            response = await client.post(PATH, json=GOOD, headers={"authorization": f"Bearer {key}"})
+            statuses.append(response.status_code)
+
+    assert [202, 429, 202] == statuses
 
 
 async def test_a_result_that_had_to_go() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from octabox.errors import RequestError
-from octabox.frontends.http.bodies import check_json_type, is_form, read_json, read_object
+from octabox.frontends.http.bodies import is_form, read_json
 from octabox.frontends.http.native.generations.forms import EXAMPLE, read_request
 from octabox.frontends.http.native.generations.schema import NativeRequest, parse_fields
 from octabox.frontends.http.native.generations.translate import to_submission
@@ -26,22 +26,23 @@ async def read_submissions(request: Request, max_bytes: int) -> tuple[list[Submi
     """
     if is_form(request):
         return [to_submission(*await read_request(request, max_bytes))], False
-    check_json_type(request)
-    data = (await request.body()).strip()
-    # A list is read as an object, with the same checks.
-    is_list = data.startswith(b"[")
-    fields = read_object(b'{"%s": %s}' % (REQUESTS.encode(), data) if is_list else data, EXAMPLE)
+    fields = await read_json(request, EXAMPLE, list_field=REQUESTS)
     if REQUESTS not in fields:
         return [to_submission(parse_fields(fields), {})], False
     batch = parse_body(Batch, fields)
     defaults = {name: value for name in ("priority", "webhook") if (value := getattr(batch, name)) is not None}
-    bodies = [_parse_member({**defaults, **each}, index) for index, each in enumerate(batch.requests)]
+    bodies = [_parse_member(_with_defaults(each, defaults), index) for index, each in enumerate(batch.requests)]
     return [to_submission(each, {}) for each in bodies], True
 
 
 async def read_optional(request: Request) -> dict[str, Any]:
     """Return the JSON object of a body, which may be empty."""
     return await read_json(request) if await request.body() else {}
+
+
+def _with_defaults(fields: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request, and the defaults of those that it leaves out or has as null."""
+    return {**fields, **{name: value for name, value in defaults.items() if fields.get(name) is None}}
 
 
 def _parse_member(fields: dict[str, Any], index: int) -> NativeRequest:

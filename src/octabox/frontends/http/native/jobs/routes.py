@@ -31,6 +31,7 @@ from octabox.frontends.http.sse import EventStream
 from octabox.security.keys import ApiKeys
 from octabox.service.jobs import JobQuery, StoredJob
 from octabox.service.jobs.job import STATUSES, Status
+from octabox.service.jobs.queue.event_log import end_number
 from octabox.service.jobs.queue.job_queue import prune
 
 #: Maximum number of jobs of a page.
@@ -155,8 +156,8 @@ def _add_job(router: APIRouter, ctx: AppContext) -> None:
         last = parse_event_id(last_event_id or after)
         job = await ctx.queue.find(job_id)
         followed = await ctx.queue.follow(job_id, last)
-        if job.ended is not None and last is not None:
-            # The client has the last event; this status ends its attempts to connect again.
+        if job.ended is not None and last is not None and last >= end_number(job.attempts):
+            # The client has the end; this status ends its attempts to connect again.
             await followed.aclose()
             return Response(status_code=204)
         return EventStream(to_events(ctx, job_id, followed, base_url(ctx, request)), followed)

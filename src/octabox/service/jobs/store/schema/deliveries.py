@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from octabox.service.jobs.record import Delivery, Notices
 from octabox.service.jobs.store.schema.tables import deliveries, jobs
@@ -11,17 +11,21 @@ from octabox.service.jobs.store.schema.tables import deliveries, jobs
 def lock_batch(connection: Connection, notices: Notices) -> None:
     """Let other servers that end jobs of the same batch wait, so that one of them is the last; to be called before the end."""
     members = select(jobs.c.id).where(jobs.c.batch == notices.batch_id).order_by(jobs.c.number)
-    if notices.batch:
+    if notices.batch_id:
         connection.execute(members.limit(1).with_for_update()).all()
 
 
 def add_notices(connection: Connection, notices: Notices) -> None:
-    """Add the webhooks of a job that has ended: its own one, and that of its batch if all of its jobs have."""
-    add_delivery(connection, notices.job)
-    if notices.batch:
-        left = select(jobs.c.id).where(jobs.c.batch == notices.batch_id, jobs.c.ended.is_(None)).limit(1)
-        if connection.execute(left).first() is None:
-            add_delivery(connection, notices.batch)
+    """Add the webhooks of a job that has ended: its own one, and if all jobs of its batch have, one for each of their URLs."""
+    if notices.job:
+        add_delivery(connection, notices.job)
+    if not notices.batch_id:
+        return
+    batch = jobs.c.batch == notices.batch_id
+    if connection.execute(select(jobs.c.id).where(batch, jobs.c.ended.is_(None)).limit(1)).first() is None:
+        urls = select(jobs.c.webhook).where(batch, jobs.c.webhook.is_not(None)).group_by(jobs.c.webhook)
+        for url in connection.execute(urls.order_by(func.min(jobs.c.number))).scalars().all():
+            add_delivery(connection, notices.batch(url))
 
 
 def due_deliveries(connection: Connection, limit: int, now: float, pause: float) -> list[Delivery]:

@@ -34,6 +34,8 @@ def create_tables(connection: Connection) -> None:
     elif found not in {None, VERSION}:
         message = f"The store of background jobs has version {found}, and this server needs version {VERSION}."
         raise JobStoreError(message, hint="Use the version of Octabox that made it, or set another `data_dir`.")
+    for index in jobs.indexes:  # One that was added later changes nothing for servers of older versions.
+        index.create(connection, checkfirst=True)
     statements.set_property(connection, "version", VERSION)
     if statements.get_property(connection, "secret") is None:
         statements.set_property(connection, "secret", secrets.token_hex(32))
@@ -43,9 +45,7 @@ def create_tables(connection: Connection) -> None:
 
 
 def _add_columns(connection: Connection, names: Sequence[str]) -> None:
-    """Add columns to the table of jobs, and the indexes that need them."""
+    """Add columns to the table of jobs."""
     for name in names:
         column = CreateColumn(jobs.c[name]).compile(dialect=connection.dialect)
         connection.execute(text(f"ALTER TABLE {jobs.name} ADD COLUMN {column}"))
-    for index in jobs.indexes:
-        index.create(connection, checkfirst=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, delete, func, insert, select, update
@@ -13,6 +13,7 @@ from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import JobLostError, ResultExpiredError
 from octabox.service.jobs.record import JobQuery, Notices, StoredJob
 from octabox.service.jobs.store.schema.deliveries import add_notices, lock_batch
+from octabox.service.jobs.store.schema.idempotency import find_key, find_keyed, move_keys
 from octabox.service.jobs.store.schema.rows import file_names, to_job
 from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
 from octabox.service.jobs.store.schema.tables import jobs, properties, run_times
@@ -23,9 +24,15 @@ LAST_NUMBER = "last_number"
 #: Name of the property with the paused models.
 PAUSED = "paused"
 
+#: Statuses of jobs that have not ended.
+LIVE = ("queued", "in_progress")
+
+#: Checks that more jobs may wait, where so many of all clients, and so many of one of them, wait or run.
+RoomCheck = Callable[[int, int], None]
+
 
 def accept(
-    connection: Connection, rows: Sequence[Mapping[str, Any]], visible: str | None
+    connection: Connection, rows: Sequence[Mapping[str, Any]], visible: str | None, check: RoomCheck | None
 ) -> tuple[list[str], str, list[StoredJob], int]:
     """Insert new jobs, unless their idempotency key was used before.
 
@@ -33,6 +40,7 @@ def accept(
         connection: The connection.
         rows: The rows; the first one has the key.
         visible: The client whose ended jobs may be replaced; None is any.
+        check: Checks that more jobs may wait; None if that is known.
 
     Returns:
         Files of ended jobs with the same ids, which are replaced; the hash of the former submission with this key, and its
@@ -40,19 +48,29 @@ def accept(
     """
     # First, since it lets other servers wait, whose key or ids may be the same.
     number = _reserve_numbers(connection, len(rows))
-    request_hash, former = find_key(connection, rows[0]["client"], rows[0]["idempotency_key"])
+    client, key, now = (rows[0][name] for name in ("client", "idempotency_key", "created"))
+    request_hash, former = find_key(connection, client, key, now)
     if former:
         return [], request_hash, former, 0
-    dropped = []
+    if check is not None:
+        check(*_count_live(connection, client))
+    dropped = remove(connection, find_keyed(connection, client, key))
     ids = [row["id"] for row in rows]
     for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids))).mappings().all():
-        if row["ended"] is None or visible not in {None, row["client"]}:
+        if row["ended"] is None or (visible not in {None, row["client"]} and row["expires"] > now):
             place = f"Request {ids.index(row['id'])} of the batch: " if rows[0]["batch"] else ""
             message, hint = f"{place}A request '{row['id']}' is waiting or running.", "Give another id, or none."
             raise InvalidParameterError(message, hint=hint, parameter="id")
         dropped += remove(connection, [row["id"]])
     connection.execute(insert(jobs), [{**row, "number": number + index} for index, row in enumerate(rows)])
     return dropped, "", [], number
+
+
+def _count_live(connection: Connection, client: str) -> tuple[int, int]:
+    """Return how many jobs of all servers wait or run, and how many of a client."""
+    found = select(func.count()).select_from(jobs).where(jobs.c.status.in_(LIVE))
+    own = found.where(jobs.c.client == client)
+    return connection.execute(found).scalar_one(), connection.execute(own).scalar_one()
 
 
 def _reserve_numbers(connection: Connection, count: int) -> int:
@@ -63,17 +81,6 @@ def _reserve_numbers(connection: Connection, count: int) -> int:
     return int(connection.execute(select(properties.c.value).where(last)).scalar_one()) - count + 1
 
 
-def find_key(connection: Connection, client: str, key: str | None) -> tuple[str, list[StoredJob]]:
-    """Return the hash and the jobs of the submission with a client's idempotency key; no jobs if there is none."""
-    same_key = select(jobs).where(jobs.c.client == client, jobs.c.idempotency_key == key)
-    found = None if key is None else connection.execute(same_key).mappings().first()
-    if found is None:
-        return "", []
-    batch = jobs.c.batch == found["batch"] if found["batch"] else jobs.c.id == found["id"]
-    members = connection.execute(select(jobs).where(batch).order_by(jobs.c.number)).mappings()
-    return found["request_hash"], [to_job(row) for row in members]
-
-
 def change(connection: Connection, job_id: str, values: Mapping[str, Any], server: str) -> bool:
     """Change columns of a job of a server; return whether it is one that has not ended."""
     own = (jobs.c.id == job_id, jobs.c.server == server, jobs.c.ended.is_(None))
@@ -81,9 +88,18 @@ def change(connection: Connection, job_id: str, values: Mapping[str, Any], serve
 
 
 def queue_again(
-    connection: Connection, job_id: str, statuses: Sequence[str], values: Mapping[str, Any], server: str
+    connection: Connection,
+    job_id: str,
+    statuses: Sequence[str],
+    values: Mapping[str, Any],
+    server: str,
+    check: RoomCheck | None,
 ) -> bool:
-    """Let a job with one of these statuses wait at a server; return whether it had one."""
+    """Let a job with one of these statuses wait at a server, if one more may; return whether it had one."""
+    if check is not None:
+        _reserve_numbers(connection, 0)  # Other servers wait until the end of the transaction.
+        client = connection.execute(select(jobs.c.client).where(jobs.c.id == job_id)).scalar()
+        check(*_count_live(connection, client or ""))
     found = update(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(statuses))
     values = {**values, "status": "queued", "server": server, "cancel_requested": 0}
     return connection.execute(found.values(**values)).rowcount > 0
@@ -191,7 +207,8 @@ def request_of(connection: Connection, job_id: str) -> tuple[str, list[FilePlace
 
 
 def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
-    """Delete jobs, and return the names of their files."""
+    """Delete jobs, and return the names of their files; what identifies a repeated batch stays with the rest of it."""
+    move_keys(connection, ids)
     rows = connection.execute(select(jobs.c.files, jobs.c.media).where(jobs.c.id.in_(ids))).mappings().all()
     connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
     return [name for row in rows for name in file_names(row)]

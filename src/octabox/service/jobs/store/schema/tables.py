@@ -45,6 +45,7 @@ jobs = Table(
     Index("jobs_by_expiry", "expires"),
     Index("jobs_by_batch", "batch"),
     Index("jobs_by_server", "server"),
+    Index("jobs_by_client", "client", "status"),
 )
 
 #: The servers that use the store. Jobs of a server that has no row here, or whose lease has ended, are taken over.
