@@ -159,8 +159,12 @@ class ModelService(ConfiguredModels):
         self._extra[config.name] = config
 
     async def remove(self, name: str) -> bool:
-        """Stop serving a model that was added, and unload it; return whether it was in memory."""
-        return self._extra.pop(name, None) is not None and await self._engine.unload(name)
+        """Stop serving a model that was added, and unload it; return whether it was in memory.
+
+        It is unloaded also if it is not served any more, since a load may have ended after an earlier removal.
+        """
+        self._extra.pop(name, None)
+        return await self._engine.unload(name)
 
     async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
         """Load a model into memory, and change how long it stays there; None leaves that as it is configured."""

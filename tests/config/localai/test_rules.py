@@ -33,6 +33,10 @@ def messages(translation: Translation) -> list[str]:
         ('{"a": [1]}', {"a": [1]}),
         ("[1, 2]", [1, 2]),
         ('"7"', "7"),
+        (r'"\u00e9"', "é"),
+        (r'"\ud83d\ude00"', "😀"),
+        (r'"\ud800"', r'"\ud800"'),
+        (r'{"\ud800": 1}', r'{"\ud800": 1}'),
         ("http://a:8/b", "http://a:8/b"),
         ("nan", "nan"),
         ("NaN", "NaN"),
@@ -66,6 +70,15 @@ def test_options_are_stronger_than_keys() -> None:
         "`step` has no effect: `options.1` is 4.",
         "`cfg_scale` has no effect: `options.0` is 0.",
     ] == messages(translation)
+
+
+@pytest.mark.parametrize("options", [["strength:0.5", "strength.x:1"], ["strength.x:1", "strength:0.5"]])
+def test_a_dot_belongs_to_the_name_of_an_option(options: list[str]) -> None:
+    """No pipeline has such a parameter, which is found where all parameters are checked; other options stay as they are."""
+    translation = translated(options=options)
+
+    assert {"strength": 0.5, "strength.x": 1} == translation.fields["defaults"]
+    assert [] == messages(translation)
 
 
 @pytest.mark.parametrize("word", ["bf16", "bfloat16", "BF16"])
