@@ -211,9 +211,8 @@ def _authorization(check: Check, settings: Settings) -> Callable[[Request], Awai
 
     async def authorize(request: Request) -> None:
         credentials = check(request.headers.get("authorization"))
-        if (
-            credentials is not None
-        ):  # A header that nothing checks names no client: each request could have another one.
+        # A header that nothing checks names no client: each request could have another one.
+        if credentials is not None:
             current_client.set(client_name(credentials))
         client = current_client.get()
         visible_client.set(client if settings.accepted_keys and client not in admins else None)
