@@ -128,13 +128,15 @@ model: $(BIN)/.installed-dev  ## Train the embedded model (two hours) and measur
 clean:  ## Remove all files that these commands create.
 	rm -rf .venv build demo.png .*_cache
 
-# pip installs torch from its configured index, so a machine with a mirror of CPU builds gets one of those.
+# pip installs torch from its configured index, so a machine with a mirror of CPU builds gets one of those. A torch that is installed
+# in .venv stays if Octabox can use it: the accelerator may need another build or version. The tests need the tested one.
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 $(BIN)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "1/3 Installing Octabox and its dependencies into .venv. Torch has some hundred megabytes, so that the first time takes minutes."
-	$(PIP) install --constraint constraints.txt --editable .
+	@$(BIN)/python tools/tested_versions.py > .venv/constraints.txt
+	$(PIP) install --constraint .venv/constraints.txt --editable .
 	@touch $@
 
 # Spandrel is installed without its dependencies: torchvision is not available for every build of torch, and one that does not fit

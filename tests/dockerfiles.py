@@ -69,8 +69,12 @@ class Image:
         self._folder = root
         self.variables = {"PATH": f"{root}/commands:{os.environ['PATH']}", "HOME": str(root)}
 
-    def build(self) -> None:
-        """Run all steps that build the image; a new virtual environment sees the packages of this one."""
+    def build(self, **arguments: str) -> None:
+        """Run all steps that build the image; a new virtual environment sees the packages of this one.
+
+        Args:
+            **arguments: Arguments of the build that differ from their defaults.
+        """
         (self._root / "commands").mkdir(parents=True)
         for name in ROOT_COMMANDS:
             (self._root / "commands" / name).symlink_to("/bin/true")
@@ -78,7 +82,7 @@ class Image:
         for step in self._steps:
             if step.name == "ARG":
                 name, _, default = step.text.partition("=")
-                self.variables[name] = default.strip('"')
+                self.variables[name] = arguments.get(name, default.strip('"'))
             elif step.name == "ENV":
                 for name, value in assignments(step.text).items():
                     self.variables[name] = self._here(value).replace("$PATH", self.variables["PATH"])

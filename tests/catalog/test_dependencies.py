@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from octabox.catalog import dependencies
-from octabox.catalog.dependencies import dependencies_of, is_installed
+from octabox.catalog.dependencies import dependencies_of, install_command, is_installed
 from octabox.catalog.entries import Component, Dependency, PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.reading.packages import known_packages
@@ -92,3 +92,22 @@ def test_what_is_installed_is_not_imported() -> None:
     assert "True False" == done.stdout.strip()
     assert not is_installed("no_such_package")
     assert not is_installed("no_such_package.part")
+
+
+@pytest.mark.parametrize(
+    ("torch", "expected"),
+    [
+        ("2.13.0+cpu", '"torch==2.13.0+cpu" --extra-index-url https://download.pytorch.org/whl/cpu'),
+        ("2.9.1+cu126", '"torch==2.9.1+cu126" --extra-index-url https://download.pytorch.org/whl/cu126'),
+        ("2.9.1+rocm6.4", '"torch==2.9.1+rocm6.4" --extra-index-url https://download.pytorch.org/whl/rocm6.4'),
+        ("2.13.0", '"torch==2.13.0"'),
+        ("2.13.0+gitabc", '"torch==2.13.0+gitabc"'),
+    ],
+)
+def test_what_has_to_fit_torch_is_of_its_index(torch: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The build is part of the version of torch, which the command does not change; one of pip's own index has none."""
+    monkeypatch.setattr(dependencies, "version", {"torch": torch}.__getitem__)
+
+    for name in ("torchvision", "torchaudio", "spandrel"):
+        assert f'pip install "ftfy" "{name}" --upgrade {expected}' == install_command(["ftfy", name])
+    assert 'pip install "ftfy" "librosa"' == install_command(["ftfy", "librosa"])

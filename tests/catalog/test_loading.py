@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import octabox
 from makers import pipelines
 from octabox.catalog import loading
+from octabox.catalog.dependencies import install_command
 from octabox.catalog.entries import Dependency
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.reading.packages import known_packages
@@ -121,6 +123,21 @@ def test_all_that_is_missing_is_one_error(needy: None) -> None:
         "imported (operator paint::mix does not exist)."
     ) == caught.value.message
     assert 'pip install "no_brush" "no_paint" "broken_paint"' in caught.value.hint
+    assert "For broken_paint, install the build for the installed version of torch." in caught.value.hint
+
+
+def test_a_torchvision_of_another_build_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command names the installed torch, whose build is of the same index."""
+    entry = replace(load_catalog().pipelines["DDPMPipeline"], needs=(Dependency("torchvision", "torchvision"),))
+    monkeypatch.setitem(load_catalog().pipelines, entry.name, entry)
+    monkeypatch.setattr(loading, "is_installed", lambda _: True)
+    monkeypatch.setattr(loading, "_import_failure", lambda _: "operator torchvision::nms does not exist")
+    with pytest.raises(MissingDependencyError) as caught:
+        octabox.resolve_pipeline_class("DDPMPipeline")
+
+    assert "(operator torchvision::nms does not exist)" in caught.value.message
+    assert f"Run `{install_command(['torchvision'])}`." == caught.value.hint
+    assert f'"torch=={version("torch")}"' in caught.value.hint
 
 
 def test_what_is_imported_apart_is_not_tried(needy: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from octabox.cli import backend, serve
+from octabox.cli import backend, check, serve
+from octabox.cli.main import cli
 from octabox.cli.settings_options import settings_options
 from octabox.config.settings import Settings, flag
 
@@ -67,3 +69,34 @@ def test_backend_has_some_of_them() -> None:
 
     timeouts = {"load_timeout", "progress_timeout", "silence_timeout"}
     assert {"device", "threads", "queue_size", "log_level", "log_file"} | timeouts == names
+
+
+#: Verbs that read the settings and need neither a server, the Hub nor a cluster; `run` describes its call.
+READERS = [
+    ["check"],
+    ["list"],
+    ["models"],
+    ["adapters"],
+    ["show", "demo"],
+    ["run", "demo", "a star", "--dry-run", "--local"],
+]
+
+
+@pytest.mark.parametrize("words", READERS, ids=lambda words: words[0])
+def test_an_unknown_variable_is_reported(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By each verb that reads the settings, apart from its output, and once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(check, "check_against_catalog", lambda *_: [])
+    result = CliRunner().invoke(cli, words, env={"OCTABOX_PROT": "1"}, catch_exceptions=False)
+
+    assert 1 == result.stderr.count("OCTABOX_PROT is not a setting; did you mean OCTABOX_PORT?\n")
+    assert "OCTABOX_PROT" not in result.stdout
+
+
+def test_no_verb_reads_the_settings_silently() -> None:
+    """Of those that do not use `load_settings`, the backend logs the warnings, and requests of `run` send them as events."""
+    sources = [file for file in Path(backend.__file__).parent.rglob("*.py") if "Settings.load(" in file.read_text()]
+
+    assert {"settings_options.py", "backend.py", "run.py", "selection.py", "serving.py", "__main__.py"} == {
+        file.name for file in sources
+    }

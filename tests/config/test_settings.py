@@ -161,8 +161,10 @@ def test_a_setting_has_one_name_in_each_place() -> None:
     assert ("OCTABOX_MAX_OUTPUTS", "--max-outputs") == (variable("max_outputs"), flag("max_outputs"))
 
 
-def test_variables_of_a_client_are_known() -> None:
-    """Variables of the commands that call a server cause no warning."""
-    settings = Settings.load(environ={"OCTABOX_URL": "http://here", "OCTABOX_API_KEY": "key"})
+def test_variables_of_clients_and_scripts_are_known() -> None:
+    """Variables of the commands that call a server, and of the script of LocalAI's backend, cause no warning."""
+    settings = Settings.load(
+        environ={"OCTABOX_URL": "http://here", "OCTABOX_API_KEY": "key", "OCTABOX_PYTHON": "python3"}
+    )
 
     assert () == settings.warnings

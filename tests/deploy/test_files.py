@@ -97,8 +97,11 @@ def test_the_dockerfiles_that_the_documentation_builds_exist() -> None:
 @pytest.mark.timeout(600)
 def test_the_steps_of_the_dockerfile_make_a_server(tmp_path: Path) -> None:
     """Without Docker: the steps install Octabox from the context, its command serves, and the health check succeeds."""
-    image = Image(DOCKERFILE, ROOT, tmp_path / "root")
-    image.build()
+    image, empty = Image(DOCKERFILE, ROOT, tmp_path / "root"), tmp_path / "index"
+    empty.mkdir()
+    image.build(
+        TORCH_INDEX=empty.as_uri()
+    )  # Torch is installed, and pip would wait for an index that does not respond.
     command = [*image.command("ENTRYPOINT"), *image.command("CMD")]
     where = image.run(["python", "-c", "import octabox; print(octabox.__file__)"]).stdout
     variables = image.environment(OCTABOX_PORT="0", OCTABOX_HOST="127.0.0.1", OCTABOX_LOG_FILE=str(tmp_path / "log"))

@@ -56,6 +56,26 @@ def test_the_first_image_tells_what_it_waits_for() -> None:
     assert done.index("1/3") < done.index(" install --constraint") < done.index("2/3") < done.index("octabox run demo")
 
 
+def test_an_installed_torch_stays() -> None:
+    """For the commands of users; those of development have the tested versions alone."""
+    demo, test = (
+        subprocess.run(
+            ["make", "--dry-run", "--what-if=pyproject.toml", target],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for target in ("demo", "test")
+    )
+
+    assert demo.index("tools/tested_versions.py > .venv/constraints.txt") < demo.index(
+        "--constraint .venv/constraints.txt"
+    )
+    assert "--constraint constraints.txt" in test
+    assert "tested_versions" not in test
+
+
 def test_what_is_needed_is_constrained() -> None:
     """Every dependency has a tested version in the constraints."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

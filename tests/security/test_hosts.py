@@ -119,6 +119,20 @@ def test_a_public_server_answers_any_host_until_some_are_named() -> None:
         named.check("evil.example", None)
 
 
+@pytest.mark.parametrize("host", ["10.1.2.3:8080", "[fd00::7]:8080", "192.168.1.5"])
+@pytest.mark.parametrize("policy", [LOCAL, HostPolicy("0.0.0.0", ["gpu.example.org"])])
+def test_a_probe_may_name_any_address(policy: HostPolicy, host: str) -> None:
+    """No DNS can bind an address to this server, so that a probe needs no name; other requests do."""
+    policy.check(host, None, is_probe=True)
+
+    with pytest.raises(ForbiddenHostError):
+        policy.check(host, None)
+    with pytest.raises(ForbiddenHostError):
+        policy.check(f"{hostname(host)}.evil.example", None, is_probe=True)
+    with pytest.raises(ForbiddenOriginError):
+        policy.check(host, "http://evil.example", is_probe=True)
+
+
 @pytest.mark.parametrize(
     ("host", "origin"),
     [

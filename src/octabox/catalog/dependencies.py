@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +20,13 @@ from octabox.catalog.reading.packages import dependency_on, known_packages, modu
 
 #: The package of the processors.
 LIBRARY = "transformers"
+
+#: Packages that fit one version of torch and one build of it, or need such a package.
+TORCH_COMPANIONS = {"spandrel", "torchaudio", "torchvision"}
+
+#: Address of the indexes of torch's builds, and the builds that have one, such as `cu126` in version 2.9.1+cu126.
+TORCH_INDEXES = "https://download.pytorch.org/whl/"
+TORCH_BUILDS = re.compile(r"cpu|xpu|cu\d+|rocm[\d.]+")
 
 #: Parts of a processor, with the file and the base class that declare their backends.
 PARTS = {"video_processor": ("video_processing_utils.py", "BaseVideoProcessor")}
@@ -47,6 +55,22 @@ def is_installed(module: str) -> bool:
         return find_spec(module) is not None
     except (ImportError, ValueError):
         return False
+
+
+def install_command(names: Iterable[str]) -> str:
+    """Return the command that installs packages; those that have to fit torch are of its index, and leave it as it is.
+
+    Args:
+        names: Names of the packages. Of those that fit torch, an installed version that does not is replaced.
+    """
+    names = tuple(names)
+    words = ["pip install", *(f'"{name}"' for name in names)]
+    if TORCH_COMPANIONS & {*names}:
+        torch = version("torch")
+        build = torch.partition("+")[2]
+        words += ["--upgrade", f'"torch=={torch}"']
+        words += [f"--extra-index-url {TORCH_INDEXES}{build}"] if TORCH_BUILDS.fullmatch(build) else []
+    return " ".join(words)
 
 
 def _component_classes(entry: PipelineEntry) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from octabox.catalog.dependencies import dependencies_of, is_installed
+from octabox.catalog.dependencies import TORCH_COMPANIONS, dependencies_of, install_command, is_installed
 from octabox.catalog.pipelines import PACKAGE, load_catalog
 from octabox.catalog.plugins import prepare_import
 from octabox.catalog.reading.packages import known_packages
@@ -139,10 +139,9 @@ def check_packages(name: str, parts: Iterable[str] | None = ()) -> None:
         return
     reasons = [f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed"] if absent else []
     reasons += [f"{package} is installed but cannot be imported ({reason})" for package, reason in broken.items()]
-    install = " ".join(f'"{package}"' for package in (*absent, *broken))
-    hint = f"Run `pip install {install}`."
-    if broken:
-        hint += f" For {', '.join(broken)}, install the build for the installed version of torch."
+    hint = f"Run `{install_command((*absent, *broken))}`."
+    if unfit := [package for package in broken if package not in TORCH_COMPANIONS]:
+        hint += f" For {', '.join(unfit)}, install the build for the installed version of torch."
     raise MissingDependencyError(f"{name} needs more packages: {'; '.join(reasons)}.", hint=hint)
 
 

@@ -21,13 +21,13 @@ def command(
     *, model: str | None, models: Path | None, loras: Path | None, embeddings: Path | None, as_json: bool
 ) -> None:
     """List the LoRAs and embeddings: base model, rank, trigger words and size."""
+    from octabox.cli.settings_options import load_settings
     from octabox.cli.tables import show_table
     from octabox.config.discovery import discover, model_of_source
-    from octabox.config.settings import Settings
     from octabox.hub.adapters.registry import AdapterRegistry
     from octabox.hub.adapters.serialization import adapter_to_json
 
-    settings = Settings.load({"models": models, "loras": loras, "embeddings": embeddings})
+    settings = load_settings({"models": models, "loras": loras, "embeddings": embeddings})
     folder = None
     if model is not None:
         registry = discover(settings.models)

@@ -16,6 +16,8 @@ import click
 
 from octabox.cli.settings_options import config_option, settings_options
 
+logger = logging.getLogger("octabox.localai")
+
 
 @click.command(help=__doc__)
 @click.option(
@@ -39,12 +41,15 @@ def command(addr: str, config: Path | None, paths: tuple[Path, ...], **flags: An
     from octabox.server import build, end_processes, serve_localai
 
     settings, environment = Settings.load(flags, config), Environment.load()
+    parts = build(settings)
+    for warning in settings.warnings:
+        logger.warning("%s", warning)  # LocalAI shows its log, not what it prints.
 
     def on_listening(address: str) -> None:
         click.echo(f"Octabox serves LocalAI at {address}", err=True)
 
     async def run() -> NoReturn:
-        code = await serve_localai(build(settings), addr, environment, paths, on_listening)
+        code = await serve_localai(parts, addr, environment, paths, on_listening)
         await end_processes()
         logging.shutdown()
         # Python would wait for its threads, of which one may still read the catalog; everything else is closed.

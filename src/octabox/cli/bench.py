@@ -65,13 +65,13 @@ async def _run(
 
     from octabox.cli.benchmark.measuring import Benchmark, parse_batches
     from octabox.cli.requests.options import check_single
-    from octabox.config.settings import Settings
+    from octabox.cli.settings_options import load_settings
     from octabox.server import build
 
     sizes, modes, device = parse_batches(batches), _check_modes(modes), ""
     results: list[ModeResult] = []
     with Console(stderr=True).status("preparing") as status:
-        parts = build(Settings.load({"models": models, "log_level": "error", "allow_hub": True}), model=model)
+        parts = build(load_settings({"models": models, "log_level": "error", "allow_hub": True}), model=model)
         check_single(parts.models.config(parts.name), "measured")
         call = await _prepare(parts, prompt, options)
 

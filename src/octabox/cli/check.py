@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from octabox.cli.settings_options import load_settings
 from octabox.config.aliases import Alias, resolve_aliases
 from octabox.config.discovery import describe_emptiness, discover, model_of_source, resolve_sources
 from octabox.config.file_problems import find_file_problems
@@ -51,7 +52,7 @@ def command(paths: tuple[Path, ...], *, as_json: bool) -> None:
     By default the models folder is checked. The exit code is 4 if there are errors; warnings do not count.
     """
     findings = Findings()
-    settings = Settings.load()
+    settings = load_settings()
     if not paths and not settings.models.is_dir():
         click.echo(f"{describe_emptiness(settings.models)}.", err=True)
     for path in paths or filter(os.path.lexists, [settings.models]):

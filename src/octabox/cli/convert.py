@@ -49,14 +49,14 @@ def command(
 
     from octabox.cli.output import show_status
     from octabox.cli.requests.options import check_single
-    from octabox.config.settings import Settings
+    from octabox.cli.settings_options import load_settings
     from octabox.engine.local.conversion import convert
     from octabox.engine.messages import Conversion, WorkerOptions
     from octabox.server import build
 
     level = "debug" if verbose else "error"
     with show_status("converting"):
-        parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": level}), model=model)
+        parts = build(load_settings({"models": models, "allow_hub": True, "log_level": level}), model=model)
         check_single(parts.models.config(parts.name), "converted")
         served = asyncio.run(parts.models.served(parts.name))
         config = served.config.model_copy(update={"dtype": dtype} if dtype else {})

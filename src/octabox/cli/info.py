@@ -67,9 +67,10 @@ def _extras() -> dict[str, dict[str, str | None]]:
 
 def _settings() -> dict[str, dict[str, str]]:
     """Return the value and the source of each setting."""
-    from octabox.config.settings import Settings, describe_settings
+    from octabox.cli.settings_options import load_settings
+    from octabox.config.settings import describe_settings
 
-    return describe_settings(Settings.load())
+    return describe_settings(load_settings())
 
 
 def _show_versions(report: dict[str, Any]) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from octabox.cli.settings_options import load_settings
 from octabox.cli.tables import format_lines
 from octabox.config.discovery import describe_emptiness, discover
 from octabox.config.names import pipeline_of
 from octabox.config.parsing import Entry
-from octabox.config.settings import Settings
 
 #: Maximum number of errors to print; `octabox check` prints all.
 MAX_PROBLEMS = 5
@@ -24,7 +24,7 @@ _COLUMNS = ("NAME", "SOURCE", "PIPELINE", "DESCRIPTION")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(models: Path | None, as_json: bool) -> None:
     """List the available models."""
-    registry = discover(Settings.load({"models": models}).models)
+    registry = discover(load_settings({"models": models}).models)
     rows: list[tuple[str, str, str | None, str]] = []
     for config in registry.models.values():
         pipeline = pipeline_of(Entry(config, config.path or Path(config.model)))

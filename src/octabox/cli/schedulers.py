@@ -42,10 +42,10 @@ def _load_models(model: str | None, models: Path | None) -> tuple[ModelService |
     """Return the models and the name of the requested one; None if none was requested."""
     if model is None:
         return None, ""
-    from octabox.config.settings import Settings
+    from octabox.cli.settings_options import load_settings
     from octabox.server import build
 
-    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
+    parts = build(load_settings({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
     return parts.models, parts.name
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from octabox.cli import interruption
-from octabox.cli.settings_options import config_option, settings_options
+from octabox.cli.settings_options import config_option, load_settings, settings_options
 
 if TYPE_CHECKING:
     from octabox.config.settings import Settings
@@ -22,12 +22,11 @@ def command(config: Path | None, **flags: Any) -> None:
     """Load the settings, build the server and run it until it is stopped."""
     from octabox.cli.resident.serving import published
     from octabox.config.discovery import describe_emptiness
-    from octabox.config.settings import Settings
     from octabox.frontends.http.network.connections import ConnectionLimits
     from octabox.frontends.http.network.listening import listen
     from octabox.server import app, build, end_processes, interrupt
 
-    settings = Settings.load(flags, config)
+    settings = load_settings(flags, config)
     parts = build(settings)
     _show_warnings(parts, settings)
     shared = published(parts, flags)
@@ -63,15 +62,12 @@ def command(config: Path | None, **flags: Any) -> None:
 
 
 def _show_warnings(parts: Parts, settings: Settings) -> None:
-    """Print the problems of the models and of the settings, as `octabox check` finds them."""
+    """Print the problems of the models, as `octabox check` finds them."""
     from octabox.config.file_problems import find_file_problems
     from octabox.security.hosts import is_loopback
 
     for problem in (*parts.models.problems(), *find_file_problems(settings)):
         click.secho(str(problem), fg="yellow", err=True)
-    for warning in settings.warnings:
-        click.secho(warning, fg="yellow", err=True)
-
     if not (settings.api_keys or is_loopback(settings.host)):
         click.secho(
             f"Warning: anyone who can reach {settings.host}:{settings.port} may use this server, load and unload its models. "

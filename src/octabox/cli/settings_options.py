@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -29,6 +29,22 @@ def settings_options(*names: str) -> Callable[[Callable[..., None]], Callable[..
         return command
 
     return decorate
+
+
+def load_settings(flags: Mapping[str, Any] | None = None, config: Path | None = None) -> Settings:
+    """Return the settings of a command, and print what is wrong with the environment.
+
+    Args:
+        flags: Settings of the command line.
+        config: File of settings.
+
+    Raises:
+        ConfigError: The file cannot be read, or a value is invalid.
+    """
+    settings = Settings.load(flags, config)
+    for warning in settings.warnings:
+        click.secho(warning, fg="yellow", err=True)
+    return settings
 
 
 def _option_arguments(name: str) -> dict[str, Any]:

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON Schema.")
 def command(model: str, task: str | None, models: Path | None, *, as_json: bool) -> None:
     """Print information about a model and the schema of its parameters."""
+    from octabox.cli.settings_options import load_settings
     from octabox.cli.tables import show_fields, show_table, show_title
-    from octabox.config.settings import Settings
     from octabox.media.formats import format_of_suffix
     from octabox.server import build
 
     if format_of_suffix(Path(model).suffix) and Path(model).is_file():
         _show_file(Path(model), as_json=as_json)
         return
-    parts = build(Settings.load({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
+    parts = build(load_settings({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
     schema = parts.models.schema(parts.name, task)
     if as_json:
         click.echo(json.dumps(schema, indent=2))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import click
+from click.core import ParameterSource
 
 from octabox.cli.client import key_option, send_request, url_option
+from octabox.errors import NotFoundError
 
 
 @click.command(help=__doc__)
@@ -14,12 +16,31 @@ from octabox.cli.client import key_option, send_request, url_option
 @url_option
 @key_option
 def command(model: str | None, url: str, api_key: str | None) -> None:
-    """Ask the server to unload a model; without a model, end the servers in the background."""
+    """Ask a server to unload a model; without a model, end the servers in the background.
+
+    Without an address, the servers in the background are asked as well: `octabox run` has loaded the model into one of them.
+    """
     if model is None:
         _stop_background()
         return
-    response = send_request("POST", url, f"/v1/models/{quote(model)}/unload", api_key)
-    click.echo(f"{model} is unloaded." if response.get("unloaded", True) else f"{model} was not in memory.")
+    is_default = click.get_current_context().get_parameter_source("url") is ParameterSource.DEFAULT
+    try:
+        response = send_request("POST", url, f"/v1/models/{quote(model)}/unload", api_key)
+        unloaded = response.get("unloaded", True) or (is_default and _unload_background(model))
+    except NotFoundError:
+        unloaded = is_default and _unload_background(model)
+        if not unloaded:
+            raise
+    click.echo(f"{model} is unloaded." if unloaded else f"{model} was not in memory.")
+
+
+def _unload_background(model: str) -> bool:
+    """Unload a model from the servers in the background; return whether one of them had it in memory."""
+    from octabox.cli.resident.launcher import unload_model
+    from octabox.cli.resident.runtime import runtime_folder
+
+    folder = runtime_folder()
+    return folder is not None and unload_model(folder, model)
 
 
 def _stop_background() -> None:

@@ -32,6 +32,9 @@ FILE_VARIABLE = f"{PREFIX}CONFIG"
 #: Variables of the commands that call a server: its URL and the API key.
 CLIENT_VARIABLES = (f"{PREFIX}URL", f"{PREFIX}API_KEY")
 
+#: Variable of the script that starts LocalAI's backend: the interpreter that has Octabox.
+PYTHON_VARIABLE = f"{PREFIX}PYTHON"
+
 #: Settings file that is read by default, if it exists.
 DEFAULT_FILE = Path("octabox.yaml")
 
@@ -242,7 +245,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, _Value]:
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Return a warning for each unknown variable with the prefix."""
-    known = {FILE_VARIABLE, *CLIENT_VARIABLES, *map(variable, Settings.model_fields)}
+    known = {FILE_VARIABLE, PYTHON_VARIABLE, *CLIENT_VARIABLES, *map(variable, Settings.model_fields)}
     warnings = []
     for key in sorted(key for key in environ if key.startswith(PREFIX) and key not in known):
         similar = nearest(key.removeprefix(PREFIX), Settings.model_fields, count=1)

@@ -37,19 +37,21 @@ class HostPolicy:
         self._hosts = tuple(host.lower().rstrip(".") for host in hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
-    def check(self, host: str | None, origin: str | None, scheme: str = "http") -> None:
+    def check(self, host: str | None, origin: str | None, scheme: str = "http", *, is_probe: bool = False) -> None:
         """Check the headers of a request.
 
         Args:
             host: Its ``Host``; None if the client sent none (HTTP/1.0), which browsers never do.
             origin: Its ``Origin``; None if it does not come from a web page.
             scheme: Its scheme, for the default port of ``Host``.
+            is_probe: Whether it asks for the health of the server. ``Host`` may be any IP address then: probes of Kubernetes
+                and of load balancers know no name, and no DNS can bind an address to this server.
 
         Raises:
             ForbiddenHostError: The host is not one of the server's names.
             ForbiddenOriginError: The request comes from a page of another site.
         """
-        if host is not None and not self._accepts(hostname(host)):
+        if host is not None and not self._accepts(hostname(host)) and not (is_probe and _is_address(hostname(host))):
             raise ForbiddenHostError(
                 f"The host '{host[:100]}' is not a name of this server.",
                 hint="To let clients use that name, add it to the setting `allowed_hosts`.",
@@ -127,10 +129,16 @@ def is_loopback(name: str) -> bool:
     """Return whether a host name or address is a loopback one, whatever the DNS answers (RFC 6761)."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
+    return _is_address(name) and ipaddress.ip_address(name.partition("%")[0]).is_loopback
+
+
+def _is_address(name: str) -> bool:
+    """Return whether a host is an IP address, which no DNS can bind to another machine."""
     try:
-        return ipaddress.ip_address(name.partition("%")[0]).is_loopback
+        ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
         return False
+    return True
 
 
 def _address(url: str) -> tuple[str, int | None] | None:

@@ -46,6 +46,19 @@ def test_make_diffusers_creates_an_environment(tmp_path: Path) -> None:
     assert (tmp_path / "venv" / ".installed").is_file()
 
 
+def test_make_diffusers_takes_torch_from_its_index(tmp_path: Path) -> None:
+    """First and alone, then what extras need as well; without an index it is pip's."""
+    index = "https://download.pytorch.org/whl/cu126"
+    dry = ["make", "--dry-run", "-f", str(BACKEND / "Makefile"), "diffusers", "VENV=venv", "EXTRAS=[full]"]
+    named, plain = (run([*dry, *more], tmp_path).stdout for more in ((f"TORCH_INDEX={index}",), ()))
+
+    assert f'--index-url "{index}"  "torch>=2.7"' in named
+    assert f'--extra-index-url "{index}"  "{ROOT}[full]"' in named
+    assert named.index("torch>=2.7") < named.index("tested_versions.py") < named.index("--extra-index-url")
+    assert "index-url" not in plain
+    assert "--constraint venv/constraints.txt" in plain
+
+
 def test_the_environment_of_make_diffusers_is_found_first(tmp_path: Path) -> None:
     """`run.sh` prefers the environment next to it to that of the repository."""
     backend = tmp_path / "backends" / "localai"

@@ -38,7 +38,13 @@ def client(monkeypatch: pytest.MonkeyPatch, stops: list[str]) -> httpx.AsyncClie
 
     monkeypatch.setattr(resident_app, "execute", execute)
     status = ModelStatus("demo", "ready", "Some")
-    parts: Any = SimpleNamespace(models=SimpleNamespace(status=lambda: [status]))
+
+    async def unload(name: str) -> bool:
+        if name == "nosuch":
+            raise ModelNotFoundError("There is no model 'nosuch'.")
+        return name == "ORG/demo"
+
+    parts: Any = SimpleNamespace(models=SimpleNamespace(status=lambda: [status], unload=unload))
     settings: Any = None
     app = resident_app.ResidentApp(parts, settings, lambda: stops.append("stop"))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app.app), base_url="http://localhost")
@@ -73,6 +79,14 @@ async def test_the_server_lists_its_models_and_stops(client: httpx.AsyncClient, 
 
     assert [("demo", "ready")] == [(each["id"], each["status"]["state"]) for each in models]
     assert (True, ["stop"]) == (stopped["stopping"], stops)
+
+
+async def test_a_model_is_unloaded(client: httpx.AsyncClient) -> None:
+    """By its name, which may be a Hub id; one that is not in memory or unknown is not."""
+    names = ("ORG/demo", "other", "nosuch")
+    responses = [await client.post(f"/v1/models/{name}/unload") for name in names]
+
+    assert [True, False, False] == [each.json()["unloaded"] for each in responses]
 
 
 async def test_the_server_of_a_program_is_not_idle(stops: list[str]) -> None:

@@ -99,6 +99,15 @@ def test_a_wrong_variable_is_an_error() -> None:
     assert "FPS" in done.stderr
 
 
+def test_an_unknown_variable_is_in_the_log(tmp_path: Path) -> None:
+    """LocalAI shows the log of its backends, where a misspelled setting is found."""
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "octabox", "backend", "--addr", "nonsense", "--log-file", str(log)]
+    subprocess.run(command, capture_output=True, timeout=240, check=False, env={**os.environ, "OCTABOX_PROT": "1"})
+
+    assert "OCTABOX_PROT is not a setting; did you mean OCTABOX_PORT?" in log.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("header", [None, "Bearer guess", "secret", "Basic secret", "Bearer "])
 def test_a_wrong_token_opens_nothing(guarded: Client, header: str | None) -> None:
     """Without the token no method answers, Health as little as one that there is not."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from octabox.cli.settings_options import config_option, settings_options
+from octabox.cli.settings_options import config_option, load_settings, settings_options
 from octabox.cli.tables import show_table
 
 if TYPE_CHECKING:
@@ -63,13 +63,12 @@ def up(
 @config_option
 def status(ray_address: str | None, config: Path | None) -> None:
     """List the nodes of a cluster, and what of them is free."""
-    from octabox.config.settings import Settings
     from octabox.engine.cluster_engine import check_ray
 
     check_ray()
     from octabox.engine.ray.nodes import read_nodes
 
-    settings = Settings.load({"ray_address": ray_address}, config)
+    settings = load_settings({"ray_address": ray_address}, config)
     nodes = read_nodes(settings.ray_address or "auto")
     alive = sum(node.alive for node in nodes)
     show_table(
@@ -95,9 +94,7 @@ def down(cache_dir: Path | None, config: Path | None) -> None:
 
 def _settings(cache_dir: Path | None, config: Path | None) -> Settings:
     """Return the settings with a folder of the command line."""
-    from octabox.config.settings import Settings
-
-    return Settings.load({"cache_dir": cache_dir}, config)
+    return load_settings({"cache_dir": cache_dir}, config)
 
 
 def _row(node: NodeInfo) -> tuple[str, ...]:

@@ -20,13 +20,13 @@ def command(*, models: Path | None, as_json: bool) -> None:
     """Print the models on this machine."""
     from huggingface_hub import constants
 
+    from octabox.cli.settings_options import load_settings
     from octabox.cli.tables import format_size, show_table
-    from octabox.config.settings import Settings
     from octabox.hub.browsing.library import cached_models
     from octabox.hub.browsing.local_files import local_models
     from octabox.hub.pulls.links import ModelFolders
 
-    settings = Settings.load({"models": models})
+    settings = load_settings({"models": models})
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
     found = [*cached_models(), *local_models(folders)]
     if as_json:

@@ -41,13 +41,13 @@ async def _pull(
     as_json: bool,
 ) -> None:
     from octabox.cli.hub.downloads import run_plan, summarize_plan
-    from octabox.config.settings import Settings
+    from octabox.cli.settings_options import load_settings
     from octabox.hub.pulls.links import ModelFolders, check_name, check_registration, register_model
     from octabox.hub.pulls.needed import PullRequest
     from octabox.hub.pulls.plan import make_plan
     from octabox.hub.pulls.urls import UrlRequest
 
-    settings = Settings.load({"models": models})
+    settings = load_settings({"models": models})
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
     check_name(name)
     if "://" in source:

@@ -20,13 +20,13 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
 def command(names: tuple[str, ...], *, yes: bool, models: Path | None, as_json: bool) -> None:
     """Show what is freed, and remove it."""
+    from octabox.cli.settings_options import load_settings
     from octabox.cli.tables import format_size
     from octabox.config.discovery import discover
-    from octabox.config.settings import Settings
     from octabox.hub.browsing.removal import plan_removals, remove
     from octabox.hub.pulls.links import ModelFolders
 
-    settings = Settings.load({"models": models})
+    settings = load_settings({"models": models})
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
     configurations = discover(settings.models).models
     configured = {config.model: config.name for config in configurations.values()}

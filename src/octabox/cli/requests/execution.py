@@ -74,6 +74,8 @@ async def execute(
     Raises:
         OctaboxError: The request is invalid or has failed.
     """
+    for warning in settings.warnings:
+        yield Message(warning, is_warning=True)
     metadata = {} if options.source is None else parse_metadata(options.source, options.source_name)
     model = require_model(metadata, options.model)
     check_count(options.num_outputs, settings.max_outputs)

@@ -20,7 +20,7 @@ from octabox.cli.requests.execution import execute
 from octabox.cli.resident.codec import decode_options, encode_error, encode_event
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
-from octabox.errors import OctaboxError, ServerStoppingError
+from octabox.errors import ModelNotFoundError, OctaboxError, ServerStoppingError
 from octabox.frontends.http.openai.models import describe, unconfigured
 from octabox.frontends.http.sse import EventStream
 from octabox.server import Parts, build
@@ -63,6 +63,7 @@ class ResidentApp:
             Route("/run", self._run, methods=["POST"]),
             Route("/stop", self._handle_stop, methods=["POST"]),
             Route("/v1/models", self._models),
+            Route("/v1/models/{name:path}/unload", self._unload, methods=["POST"]),
         ]
         self.app = Starlette(routes=routes)
 
@@ -101,6 +102,13 @@ class ResidentApp:
         return JSONResponse(
             {"data": [describe(unconfigured(status), status) for status in self._parts.models.status()]}
         )
+
+    async def _unload(self, request: Request) -> Response:
+        """Unload a model from memory; one that this server does not know is not there."""
+        unloaded = False
+        with self.busy(), contextlib.suppress(ModelNotFoundError):
+            unloaded = await self._parts.models.unload(request.path_params["name"])
+        return JSONResponse({"unloaded": unloaded})
 
     def _open(self, settings: Settings, model: str) -> Parts:
         """Return parts with a model and the settings of a request, and with the engine of this server."""

@@ -53,15 +53,16 @@ def is_alive(path: Path) -> bool:
     return False
 
 
-def ask(path: Path, method: str, route: str) -> Any:
+def ask(path: Path, method: str, route: str, timeout: float | None = TIMEOUT) -> Any:
     """Return the JSON response of a server; None if there is no server.
 
     Args:
         path: Its socket.
         method: The HTTP method.
         route: The path of the URL.
+        timeout: Seconds to wait for the response; None is no limit.
     """
-    with contextlib.closing(UnixConnection(path)) as connection:
+    with contextlib.closing(UnixConnection(path, timeout)) as connection:
         try:
             connection.request(method, route)
             return json.loads(connection.getresponse().read())

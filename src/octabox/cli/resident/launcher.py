@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from octabox.cli.resident.connection import ask, is_alive
 from octabox.cli.resident.runtime import other_sockets, runtime_folder, socket_path
@@ -86,6 +87,18 @@ def end_servers(folder: Path, kept: Path | None = None, *, only_idle: bool = Tru
         elif answer and answer.get("stopping"):
             ended.append(int(answer["pid"]))
     return ended
+
+
+def unload_model(folder: Path, model: str) -> bool:
+    """Unload a model from all servers of this user, each after the call that it runs; return whether one had it in memory.
+
+    Args:
+        folder: The runtime folder.
+        model: Name of the model, as `octabox ps` shows it.
+    """
+    route = f"/v1/models/{quote(model)}/unload"
+    answers = [ask(each, "POST", route, timeout=None) for each in other_sockets(folder, None)]
+    return any(answer["unloaded"] for answer in answers if answer)
 
 
 def _launch(path: Path, models: Path | None, owner: int | None) -> None:

@@ -231,6 +231,6 @@ def _bytes_needed(model: ModelConfig, device: str | None, dtype: str) -> int | N
 def _no_place(model: ModelConfig, resources: Resources, when: str) -> CapacityError:
     return CapacityError(
         f"No node of the cluster has {describe_resources(resources)} for model '{model.name}' {when}.",
-        hint="Add a node, free one by `octabox stop`, or set `cluster_grows` if an autoscaler adds nodes.",
+        hint="Add a node, free one by `octabox stop MODEL`, or set `cluster_grows` if an autoscaler adds nodes.",
         model=model.name,
     )

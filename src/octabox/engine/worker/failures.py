@@ -17,6 +17,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.memory.units import format_bytes
 from octabox.engine.protocol import Call
 from octabox.engine.worker.inputs.argument_errors import (
+    TRACEBACK,
     is_for_caller,
     library_message,
     to_argument_error,
@@ -168,6 +169,6 @@ def to_generation_error(error: BaseException, call: Call, steps_taken: int, devi
         return to_internal_error(call, steps_taken)
     return GenerationError(
         f"{call.runs_as} failed: {type(error).__name__}: {message}",
-        hint="With `--log-level debug` the log has the traceback.",
+        hint=TRACEBACK,
         model=model,
     )

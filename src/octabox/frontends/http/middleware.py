@@ -20,6 +20,9 @@ from octabox.security.hosts import HostPolicy
 #: Key of a scope with the ``Host`` that the last proxy sent, where the header has been replaced by the client's.
 RECEIVED_HOST = "octabox.received_host"
 
+#: Paths of probes, load balancers and monitors: they may use the server's address, and are served until its end.
+PROBES = ("/health", "/healthz", "/readyz", "/metrics")
+
 logger = logging.getLogger("octabox.http")
 
 
@@ -85,13 +88,14 @@ class HostGuard:
         """Serve a request."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
+            is_probe = scope["path"] in PROBES and scope["method"] in {"GET", "HEAD"}
             # The name of one with valid credentials is set with their check.
             current_client.set(scope["client"][0] if scope.get("client") else "")
             try:
                 if received := scope.get(RECEIVED_HOST):
                     # A page may send the headers of a proxy, but not another `Host`.
-                    self._policy.check(received, None)
-                self._policy.check(headers.get("host"), headers.get("origin"), scope["scheme"])
+                    self._policy.check(received, None, is_probe=is_probe)
+                self._policy.check(headers.get("host"), headers.get("origin"), scope["scheme"], is_probe=is_probe)
             except SecurityError as error:
                 await SafeJson(error_body(error), http_error(error).status)(scope, receive, send)
                 return

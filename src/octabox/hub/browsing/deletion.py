@@ -43,4 +43,5 @@ def carry_out(strategy: DeleteCacheStrategy) -> None:
 def in_use_error(name: str) -> InvalidParameterError:
     """Return the error for the removal of what a process has loaded or downloads."""
     message = f"{name} is in use: it is loaded, or being downloaded."
-    return InvalidParameterError(message, hint="Unload the models that use it: `octabox stop NAME`.", model=name)
+    hint = "Unload the model that uses it: `octabox ps` lists those in memory, and `octabox stop MODEL` unloads one."
+    return InvalidParameterError(message, hint=hint, model=name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from octabox.catalog.components.faults import PACKAGE, are_related, find_component_faults, indexed_components
 from octabox.catalog.components.modular import find_modular_faults
-from octabox.catalog.dependencies import dependencies_of, is_installed
+from octabox.catalog.dependencies import dependencies_of, install_command, is_installed
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.reading.annotations import parse_annotation
@@ -150,7 +150,7 @@ def _check_packages(entry: Entry, pipeline: PipelineEntry) -> Iterator[Problem]:
     needs = [each.name for each in dependencies_of(pipeline, classes) if each.certain and not is_installed(each.module)]
     if needs:
         message = f"{pipeline.name} needs more packages: {', '.join(needs)} {'is' if len(needs) == 1 else 'are'} not installed."
-        yield entry.problem(("pipeline",), message, f"run `pip install {' '.join(needs)}`")
+        yield entry.problem(("pipeline",), message, f"run `{install_command(needs)}`")
 
 
 def _check_file(entry: Entry, pipeline: PipelineEntry) -> Iterator[Problem]:

@@ -27,6 +27,9 @@ STATEMENTS = re.compile(r"\b(raise|assert)\b")
 #: Folder of torch, whose messages are about tensors.
 TORCH = Path(torch.__file__).parent
 
+#: Where the traceback of a failed call is, for hints.
+TRACEBACK = "`octabox run -v` shows the traceback, and the log of `octabox serve --log-level debug` has it."
+
 #: Maximum length of a library's message.
 MAX_LENGTH = 1000
 
@@ -98,7 +101,7 @@ def to_internal_error(call: Call, steps_taken: int) -> GenerationError:
     values = f"Try it without {_quoted(names)}, or with" if names else "Try"
     return GenerationError(
         f"Model '{call.model.name}' ({call.runs_as}) failed {when}.",
-        hint=f"{values} another noise scheduler. The log has the details; with `--log-level debug` also the traceback.",
+        hint=f"{values} another noise scheduler. The log has the details. {TRACEBACK}",
         model=call.model.name,
     )
 
@@ -138,7 +141,7 @@ def _media_error(call: Call) -> InvalidParameterError:
         )
     return InvalidParameterError(
         f"{call.runs_as} cannot use these inputs (given: {describe_media(inputs)}).",
-        hint="Send images of the size that is made, all of one size. With `--log-level debug` the log has the traceback.",
+        hint=f"Send images of the size that is made, all of one size. {TRACEBACK}",
         model=call.model.name,
         parameter=next(iter(inputs)) if len(inputs) == 1 else None,
     )

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import torch
 
+from octabox.catalog.dependencies import install_command
 from octabox.errors import MissingDependencyError
 
 #: The module that they import.
@@ -67,7 +68,7 @@ class ModuleStub(ModuleType):
         def missing(*_: object, **__: object) -> None:
             raise MissingDependencyError(
                 f"{self.__name__}.{name} is needed, and torchvision cannot be imported here.",
-                hint="Install the build of torchvision for the installed torch.",
+                hint=f"Install the build for the installed torch: `{install_command(['torchvision'])}`.",
             )
 
         return missing

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from octabox.errors import ServerStoppingError
 from octabox.frontends.http.errors import error_body, error_headers, http_error
-from octabox.frontends.http.middleware import SafeJson, TrackedResponse
+from octabox.frontends.http.middleware import PROBES, SafeJson, TrackedResponse
 
 logger = logging.getLogger("octabox.http")
 
@@ -20,9 +20,6 @@ SHUTDOWN_TIMEOUT = 1.0
 
 #: Seconds that the engine has to end its calls.
 ENGINE_TIMEOUT = 10.0
-
-#: Paths that are served until the end, so that probes and load balancers learn of it.
-PROBES = ("/health", "/healthz", "/readyz", "/metrics")
 
 
 class Lifecycle:
