@@ -1,6 +1,7 @@
 // The server's HTTP API: requests, errors and server-sent events.
 // @ts-check
 
+import { keepText, readText } from "./storage.js";
 import { T } from "./texts.js";
 
 const KEY = "octabox-api-key";
@@ -39,13 +40,12 @@ export function resultUrl(link) {
 
 /** Return the API key of this browser; empty without one. */
 export function apiKey() {
-  return localStorage.getItem(KEY) || "";
+  return readText(KEY);
 }
 
-/** @param {string} key The key to send from now on; empty forgets it. */
+/** Send a key from now on, and return whether this browser keeps it when the page is closed. @param {string} key Empty forgets it. */
 export function setApiKey(key) {
-  if (key) localStorage.setItem(KEY, key);
-  else localStorage.removeItem(KEY);
+  return keepText(KEY, key);
 }
 
 /**

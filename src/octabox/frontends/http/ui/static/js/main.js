@@ -71,7 +71,7 @@ class OctaboxApp extends LitElement {
     return html`<a class="skip" href="#main" @click=${(e) => { e.preventDefault(); this.querySelector("main")?.focus(); }}>${T.skip}</a>
       <header class="top"><h1>${T.title}</h1><nav aria-label=${T.title}>${SCREENS.map((each) => html`<a href=${`#/${each}`} aria-current=${each === this.screen ? "page" : nothing}>${T.screens[each]}${each === "queue" && waiting ? html` <span class="badge">${waiting}</span>` : nothing}</a>`)}</nav></header>
       ${this.lost ? html`<p class="lost" role="alert">${T.connection.lost}</p>` : nothing}
-      <main id="main" tabindex="-1" @use-output=${this.onUse} @open-parameters=${this.onOpen} @models-changed=${() => this.read()}>
+      <main id="main" tabindex="-1" @use-output=${this.onUse} @open-parameters=${this.onOpen} @models-changed=${() => this.read()} @use-key=${(e) => this.useKey(e.detail)}>
         <octabox-create .models=${this.models} ?hidden=${this.screen !== "create"}></octabox-create>
         ${this.renderScreen()}
       </main>
@@ -112,9 +112,23 @@ class OctaboxApp extends LitElement {
   }
 
   onLogin(event) {
-    setApiKey(new FormData(event.target).get("key")?.toString() || "");
     this.login = false;
-    location.reload();
+    this.useKey(new FormData(event.target).get("key")?.toString() || "");
+  }
+
+  /** Send a key from now on, and show what it allows: by a reload, unless that would lose the key. @param {string} key */
+  async useKey(key) {
+    if (setApiKey(key)) {
+      location.reload();
+      return;
+    }
+    const { screen } = this;
+    this.screen = "create";
+    this.create.read();
+    await Promise.all([this.read(), runs.look()]);
+    // A screen reads when it is shown.
+    await this.updateComplete;
+    this.screen = screen;
   }
 
   onHash() {
@@ -137,9 +151,8 @@ class OctaboxApp extends LitElement {
 
   async onOpen(event) {
     location.hash = "#/create";
-    await this.create.use(event.detail.found);
-    // A file that must be chosen again is said at its field.
-    if (event.detail.action === "retry" && !Object.keys(this.create.problems).length) await this.create.make();
+    const { action, found } = event.detail;
+    await (action === "retry" ? this.create.repeat(found) : this.create.use(found));
   }
 
   /** Restore the parameters in a file that is dropped anywhere on the page. @param {DragEvent} event */
