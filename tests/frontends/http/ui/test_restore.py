@@ -27,7 +27,8 @@ import { formState, fromRequest } from './js/restore.js';
 import { parts } from './js/workflow.js';
 const { schema, workflow, request, formats = [], styles = [] } = value;
 const form = {
-  fields: formFields(schema), known: Object.keys(schema.properties), formats, knownStyles: styles.map((name) => ({ name })), parts: parts(workflow),
+  fields: formFields(schema), known: Object.keys(schema.properties), formats,
+  knownStyles: styles.map((name) => ({ name })), parts: parts(workflow),
 };
 const { state, unused } = formState(fromRequest(request), form);
 console.log(JSON.stringify([requestBody({ ...form, ...state, model: request.model, task: request.task }), unused]));

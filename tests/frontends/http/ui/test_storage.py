@@ -16,7 +16,9 @@ STORAGES = {
     };""",
     "damaged": """const texts = { 'octabox-prompts': '{"a": ' };
     globalThis.localStorage = {
-      getItem: (name) => texts[name] ?? null, setItem(name, text) { texts[name] = text; }, removeItem(name) { delete texts[name]; },
+      getItem: (name) => texts[name] ?? null,
+      setItem(name, text) { texts[name] = text; },
+      removeItem(name) { delete texts[name]; },
     };""",
 }
 

@@ -73,7 +73,9 @@ def test_several_texts_are_one_a_line(scripts: Path) -> None:
     import { asText, formFields, initialValues, toParams } from './js/fields.js';
     const fields = formFields(value);
     const sent = (values) => toParams(fields, { ...initialValues(fields), ...values });
-    const tries = [{ prompt: "a\\n\\n b " }, { prompt: ["a", ""], instruction: "" }, { prompt: " \\n", instruction: ["x", ""] }];
+    const tries = [
+      { prompt: "a\\n\\n b " }, { prompt: ["a", ""], instruction: "" }, { prompt: " \\n", instruction: ["x", ""] },
+    ];
     console.log(JSON.stringify([tries.map(sent), asText(["a", "b"]), asText(null)]));"""
     (plain, cleared, empty), text, nothing = run(scripts, code, schema)
 

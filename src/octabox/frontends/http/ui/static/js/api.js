@@ -96,9 +96,10 @@ export async function postJson(path, body) {
  * Yield the server-sent events of a response.
  *
  * @param {Response} response
+ * @param {() => void} [onBytes] Is called for all that arrives, also for comments.
  * @returns {AsyncGenerator<{event: string, data: any, id: string}>}
  */
-export async function* events(response) {
+export async function* events(response, onBytes = () => {}) {
   if (!response.body) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -106,6 +107,7 @@ export async function* events(response) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
+      onBytes();
       text += value;
       const blocks = text.split(/\r?\n\r?\n/);
       text = blocks.pop() || "";

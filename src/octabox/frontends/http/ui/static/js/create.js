@@ -3,9 +3,10 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { encodePath, getJson, postJson } from "./api.js";
+import { copyText } from "./clipboard.js";
 import { formatBytes } from "./format.js";
 import { formFields, initialValues, maskedImage } from "./fields.js";
-import { fetchAsDataUri } from "./media-input.js";
+import { fetchAsDataUri, wouldOpen } from "./media-input.js";
 import { fromOctabox, readParameters } from "./metadata.js";
 import { earlierPrompts, rememberPrompt } from "./prompts.js";
 import { Run, warningsByField } from "./run.js";
@@ -198,7 +199,7 @@ export class OctaboxCreate extends LitElement {
     const primary = this.fields.filter((each) => !each.advanced);
     const advanced = this.fields.filter((each) => each.advanced);
     return html`<div class="create" @field-change=${this.onField} @prompt-history=${this.onHistory} @use-size=${this.onSize}>
-      <form @submit=${this.onSubmit} @dragover=${(e) => e.preventDefault()} @drop=${this.onDrop} aria-label=${T.screens.create}>
+      <form @submit=${this.onSubmit} @dragover=${(e) => wouldOpen(e) && e.preventDefault()} @drop=${this.onDrop} aria-label=${T.screens.create}>
         <div class="row">
           <label>${T.create.model}<select name="model" @change=${(e) => this.choose(e.target.value)}>
             ${this.models.map((each) => html`<option value=${each.id} .selected=${each.id === this.model}>${each.id}</option>`)}
@@ -387,7 +388,7 @@ export class OctaboxCreate extends LitElement {
   }
 
   async cancel() {
-    await this.run?.cancel();
+    if (this.run) await runs.cancel(this.run);
     if (this.run?.problem) this.message = this.run.problem;
   }
 
@@ -487,7 +488,8 @@ export class OctaboxCreate extends LitElement {
 
   /** A file that is dropped on the form restores its parameters. */
   async onDrop(event) {
-    event.preventDefault();
+    // A text goes where it is dropped.
+    if (wouldOpen(event)) event.preventDefault();
     const [file] = event.dataTransfer.files;
     if (file) await this.restore(file, file.name);
   }
@@ -572,8 +574,9 @@ export class OctaboxCreate extends LitElement {
   }
 
   async copy(text) {
-    await navigator.clipboard?.writeText(text);
-    this.notice = T.create.copied;
+    this.message = this.notice = "";
+    if (await copyText(text)) this.notice = T.create.copied;
+    else this.message = T.create.notCopied;
   }
 }
 

@@ -3,6 +3,7 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { getJson, setApiKey } from "./api.js";
+import { wouldOpen } from "./media-input.js";
 import { runs } from "./runs.js";
 import { T } from "./texts.js";
 import "./adapters.js";
@@ -33,7 +34,7 @@ class OctaboxApp extends LitElement {
     window.addEventListener("octabox-unauthorized", () => (this.login = true));
     window.addEventListener("keydown", (event) => this.onKey(event));
     // A file that misses its field would replace the page.
-    window.addEventListener("dragover", (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
+    window.addEventListener("dragover", (event) => wouldOpen(event) && event.preventDefault());
     window.addEventListener("drop", (event) => this.onDrop(event));
     runs.addEventListener("change", () => this.requestUpdate());
   }
@@ -100,12 +101,14 @@ class OctaboxApp extends LitElement {
       <dl>${T.keys.rows.map(([key, what]) => html`<dt><kbd>${key}</kbd></dt><dd>${what}</dd>`)}</dl><form method="dialog"><button>${T.keys.close}</button></form></dialog>`;
   }
 
-  updated() {
+  /** @param {Map<string, any>} changed */
+  updated(changed) {
     const waiting = runs.list.filter((each) => !each.finished).length;
     document.title = waiting ? `(${waiting}) ${T.title}` : T.title;
     const dialog = /** @type {HTMLDialogElement | null} */ (this.querySelector(":scope > dialog:not([open])"));
     dialog?.showModal();
-    // On a narrow screen the screens' names scroll.
+    // On a narrow screen the screens' names scroll: where a person has moved them, they stay until another screen is opened.
+    if (!changed.has("screen")) return;
     const nav = this.querySelector("nav");
     const current = /** @type {HTMLElement | null} */ (this.querySelector("nav a[aria-current]"));
     if (nav && current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2;
@@ -157,9 +160,10 @@ class OctaboxApp extends LitElement {
 
   /** Restore the parameters in a file that is dropped anywhere on the page. @param {DragEvent} event */
   async onDrop(event) {
+    if (event.defaultPrevented) return;
+    if (wouldOpen(event)) event.preventDefault();
     const file = event.dataTransfer?.files[0];
-    if (!file || event.defaultPrevented) return;
-    event.preventDefault();
+    if (!file) return;
     location.hash = "#/create";
     await this.create.restore(file, file.name);
   }

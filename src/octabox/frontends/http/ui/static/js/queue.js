@@ -62,7 +62,7 @@ export class OctaboxQueue extends LitElement {
       <div class="buttons">
         ${run.state === "queued" ? html`<button type="button" ?disabled=${!ahead} @click=${() => ahead && run.move({ before: ahead.id })}>${T.queue.up}</button>
           <button type="button" ?disabled=${!behind} @click=${() => behind && run.move({ after: behind.id })}>${T.queue.down}</button>` : nothing}
-        ${run.finished ? html`<button type="button" @click=${() => this.open(run, "retry")}>${T.queue.retry}</button>` : html`<button type="button" @click=${() => run.cancel()}>${T.queue.cancel}</button>`}
+        ${run.finished ? html`<button type="button" @click=${() => this.open(run, "retry")}>${T.queue.retry}</button>` : html`<button type="button" @click=${() => runs.cancel(run)}>${T.queue.cancel}</button>`}
         <button type="button" @click=${() => this.open(run, "edit")}>${T.queue.edit}</button></div>
     </li>`;
   }
