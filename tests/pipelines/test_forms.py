@@ -32,7 +32,8 @@ EXCEPTIONS = yaml.safe_load(Path(__file__).with_name("form_exceptions.yaml").rea
 
 #: The form of a schema with the values that a person fills in, and the request that the page sends.
 FORM = """
-const listed = (value, field) => field.many && !Array.isArray(value) ? [value] : value;
+const isText = (field) => ['prompt', 'text'].includes(field.control);
+const listed = (value, field) => field.many && !Array.isArray(value) && !isText(field) ? [value] : value;
 import { formFields, initialValues } from './js/fields.js';
 import { requestBody } from './js/request.js';
 const { model, task, schema, filled } = value;

@@ -139,3 +139,31 @@ def test_a_lora_of_another_model_is_left_out(tab: Tab) -> None:
     with tab.page.expect_request("**/v1/jobs") as sent:
         tab.make("a red circle", num_inference_steps=2)
     assert "adapters" not in sent.value.post_data_json
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } });",
+        "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };",
+    ],
+    ids=["blocked", "full"],
+)
+def test_a_browser_that_stores_nothing_makes_images(tab: Tab, storage: str) -> None:
+    """The page works without storage, and remembers prompts and the key until it is closed."""
+    tab.page.add_init_script(storage)
+    tab.page.reload()
+    tab.open()
+    tab.make("a red circle", num_inference_steps=2)
+    assert "completed" == tab.page.get_attribute("octabox-create .result", "data-state")
+    tab.page.fill("#field-prompt", "")
+    tab.page.focus("#field-prompt")
+    tab.page.keyboard.press("Alt+ArrowUp")
+    tab.until("document.querySelector('#field-prompt').value === 'a red circle'")
+
+    tab.page.click("nav >> text=System")
+    tab.page.fill("octabox-system input[name=key]", "secret")
+    with tab.page.expect_request(lambda request: request.headers.get("authorization") == "Bearer secret"):
+        tab.page.click("octabox-system form.key button")
+    tab.page.wait_for_selector("octabox-system input[name=key]")
+    assert "secret" == tab.page.input_value("octabox-system input[name=key]")

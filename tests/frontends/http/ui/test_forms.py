@@ -92,64 +92,6 @@ def test_a_workflow_that_is_half_typed_is_a_problem_of_its_field(scripts: Path) 
     assert {**expected, "seamless": {}} == restored == again
 
 
-def test_the_cells_of_a_grid(scripts: Path) -> None:
-    """One seed for all; axes without values, or with too many, make none and say why."""
-    code = """
-    import { axisProblem, axisValues, cellsOf } from './js/axes.js';
-    const z = { name: "", text: "" };
-    const axes = (x, y = "") => ({ x: { name: "strength", text: x }, y: { name: y && "seed", text: y }, z });
-    const cells = [...cellsOf({ params: { prompt: "a" } }, axes("1, 2", "3, 4"), 9)];
-    const seeds = [...cellsOf({ params: {} }, axes("1, 2"), 9).values()].map((each) => each.seed);
-    const problems = [axes(""), axes("1..1000"), axes("1..20", "1..20"), axes("1, 2")].map(axisProblem);
-    console.log(JSON.stringify([cells, seeds, problems, axisValues("5..1")]));"""
-    cells, seeds, problems, down = run(scripts, code)
-
-    assert ["0/0/0", "1/0/0", "0/1/0", "1/1/0"] == [place for place, _ in cells]
-    assert [(1, 3), (2, 3), (1, 4), (2, 4)] == [(each["params"]["strength"], each["seed"]) for _, each in cells]
-    assert [9, 9] == seeds
-    assert [True, True, True, False] == [bool(each) for each in problems]
-    assert "Columns" in problems[0]
-    assert [5, 4, 3, 2, 1] == down
-
-
-def test_large_requests_are_sent_in_parts(scripts: Path) -> None:
-    """Requests with files go in several batches, in their order."""
-    code = (
-        BROWSER
-        + """
-    const { batches } = await import('./js/runs.js');
-    const image = "x".repeat(7_000_000);
-    const sent = [1, 2, 3, 4, 5].map((id) => ({ body: { id, image } }));
-    console.log(JSON.stringify([...batches(sent)].map((part) => part.map((each) => each.body.id))));"""
-    )
-
-    assert [[1, 2], [3, 4], [5]] == run(scripts, code)
-
-
-def test_requests_that_are_withdrawn_are_not_sent(scripts: Path) -> None:
-    """What is on its way is cancelled once the server has it, and what is to follow stays here."""
-    code = (
-        BROWSER
-        + """
-    const { runs } = await import('./js/runs.js');
-    const { Run } = await import('./js/run.js');
-    const made = [1, 2, 3].map((id) => new Run({ model: "m", id, image: "x".repeat(9_000_000) }));
-    const asked = [];
-    globalThis.localStorage = { getItem: () => null };
-    globalThis.fetch = async (url, { method }) => {
-      asked.push(`${method} ${new URL(url, "http://x").pathname}`);
-      if (asked.length === 1) runs.withdraw(...made);
-      const status = String(url).includes("cancel") ? "cancelled" : "queued";
-      return Response.json({ id: "a", status });
-    };
-    runs.plan = () => {};
-    await runs.submit(...made);
-    console.log(JSON.stringify([asked, made.map((each) => each.state)]));"""
-    )
-
-    assert [["POST /v1/jobs", "POST /v1/jobs/a/cancel"], ["cancelled"] * 3] == run(scripts, code)
-
-
 def test_a_job_of_the_server_names_its_files(scripts: Path) -> None:
     """Those that only it has, by the field of its routes."""
     job = StoredJob(GenerationRequest("m", params={"prompt": "a"}, inputs={"image": ()}, id="a"), 0.0)

@@ -269,40 +269,6 @@ def test_a_setting_may_have_several_numbers(scripts: Path) -> None:
     assert [[4, 8], [4, 9], "[4,", 6, None] == run(scripts, code, part)
 
 
-def test_axes_of_a_grid(scripts: Path) -> None:
-    """Values are numbers where all are, or a range; bars part texts with commas."""
-    code = "import { axisValues } from './js/axes.js';\nconsole.log(JSON.stringify(value.map(axisValues)));"
-    texts = ["1, 2.5", "red|blue, green", "1..3", "0..1 step 0.5", "a,1"]
-
-    assert [[1, 2.5], ["red", "blue, green"], [1, 2, 3], [0, 0.5, 1], ["a", "1"]] == run(scripts, code, texts)
-
-
-def test_where_a_value_of_a_grid_goes(scripts: Path) -> None:
-    """A parameter, the seed, a scheduler that keeps its settings, the weight of a LoRA, and words of the prompt."""
-    body = {
-        "params": {"prompt": "a red star"},
-        "scheduler": {"name": "euler", "schedule": "karras"},
-        "adapters": [{"lora": "ink", "weight": 1}, {"lora": "oil", "weight": 1}],
-    }
-    code = """
-    import { withValue } from './js/axes.js';
-    const [body, axes] = value;
-    console.log(JSON.stringify(axes.map(([name, each, first]) => withValue(body, name, each, first))));"""
-    axes = [
-        ["guidance_scale", 3, 3],
-        ["seed", "4", "4"],
-        ["scheduler", "unipc", "unipc"],
-        ["weight of oil", 0.5, 0.5],
-        ["words in the prompt", "blue", "red"],
-    ]
-    guided, seeded, scheduled, weighed, worded = run(scripts, code, [body, axes])
-
-    assert ({"prompt": "a red star", "guidance_scale": 3}, 4) == (guided["params"], seeded["seed"])
-    assert {"name": "unipc", "schedule": "karras"} == scheduled["scheduler"]
-    assert [1, 0.5] == [each["weight"] for each in weighed["adapters"]]
-    assert "a blue star" == worded["params"]["prompt"]
-
-
 def test_every_text_is_shown(scripts: Path) -> None:
     """No text remains of what the page does not have any more; those of some sections are chosen by a name."""
     code = """

@@ -1,6 +1,7 @@
 // The server's HTTP API: requests, errors and server-sent events.
 // @ts-check
 
+import { keepText, readText } from "./storage.js";
 import { T } from "./texts.js";
 
 const KEY = "octabox-api-key";
@@ -39,13 +40,12 @@ export function resultUrl(link) {
 
 /** Return the API key of this browser; empty without one. */
 export function apiKey() {
-  return localStorage.getItem(KEY) || "";
+  return readText(KEY);
 }
 
-/** @param {string} key The key to send from now on; empty forgets it. */
+/** Send a key from now on, and return whether this browser keeps it when the page is closed. @param {string} key Empty forgets it. */
 export function setApiKey(key) {
-  if (key) localStorage.setItem(KEY, key);
-  else localStorage.removeItem(KEY);
+  return keepText(KEY, key);
 }
 
 /**
@@ -96,9 +96,10 @@ export async function postJson(path, body) {
  * Yield the server-sent events of a response.
  *
  * @param {Response} response
+ * @param {() => void} [onBytes] Is called for all that arrives, also for comments.
  * @returns {AsyncGenerator<{event: string, data: any, id: string}>}
  */
-export async function* events(response) {
+export async function* events(response, onBytes = () => {}) {
   if (!response.body) return;
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -106,6 +107,7 @@ export async function* events(response) {
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
+      onBytes();
       text += value;
       const blocks = text.split(/\r?\n\r?\n/);
       text = blocks.pop() || "";

@@ -6,12 +6,26 @@ import { T } from "./texts.js";
 /** Most outputs of one grid. */
 export const MOST = 256;
 
+/** Most pixels of a side, and of the whole, of an image that a browser can draw. */
+const MOST_SIDE = 16_384;
+const MOST_PIXELS = 2 ** 26;
+
+/** Return the scale at which an image can be drawn: 1, unless it is too large. @param {number} width @param {number} height */
+export function fittingScale(width, height) {
+  return Math.min(1, MOST_SIDE / Math.max(width, height), Math.sqrt(MOST_PIXELS / (width * height)));
+}
+
 /** The axes of a grid. */
 export const AXES = ["x", "y", "z"];
 
-/** Return the values of an axis; one without a name has none, once. @param {{name: string, text: string}} axis @returns {any[]} */
-export function valuesOf({ name, text }) {
-  return name ? axisValues(text) : [null];
+/** What an axis needs of the form whose request it varies. @typedef {{fields?: import("./fields.js").Field[], values?: Record<string, any>}} Form */
+
+/** Return the values of an axis; one without a name has none, once. @param {{name: string, text: string}} axis @param {Form} [form] @returns {any[]} */
+export function valuesOf({ name, text }, form = {}) {
+  if (!name) return [null];
+  const field = form.fields?.find((each) => each.name === name);
+  const words = name === "scheduler" || name === T.grid.words;
+  return words || ["switch", "choice", "prompt", "text"].includes(field?.control || "") ? axisTexts(text) : axisValues(text);
 }
 
 /** Return how many cells axes have. @param {Record<string, {name: string, text: string}>} axes */
@@ -26,31 +40,57 @@ export function axisProblem(axes) {
   return countOf(axes) > MOST ? T.grid.tooMany(MOST) : "";
 }
 
+/** What a person may write for a switch that is on, and for one that is off. */
+const SWITCHED = new Map(Object.entries({ true: true, on: true, yes: true, 1: true, false: false, off: false, no: false, 0: false }));
+
+/**
+ * Return a value of an axis as a field of the form sends it; what it does not have remains, so that the server says what is wrong with it.
+ *
+ * @param {import("./fields.js").Field | undefined} field
+ * @param {any} value
+ */
+function converted(field, value) {
+  switch (field?.control) {
+    case "switch": return SWITCHED.get(String(value).toLowerCase()) ?? value;
+    case "choice": return field.choices.find((each) => String(each) === String(value)) ?? value;
+    case "prompt":
+    case "text": return field.texts ? [String(value)] : String(value);
+    default: return value;
+  }
+}
+
 /**
  * Return the body of each cell by its place, as in "column/row/page". They have one seed, so that only the axes differ.
  *
  * @param {Record<string, any>} body
  * @param {Record<string, {name: string, text: string}>} axes
  * @param {number} seed Seed of a body without one.
+ * @param {Form} [form] The form of the body.
  * @returns {Map<string, Record<string, any>>}
  */
-export function cellsOf(body, axes, seed) {
-  const all = Object.fromEntries(AXES.map((each) => [each, valuesOf(axes[each])]));
+export function cellsOf(body, axes, seed, form = {}) {
+  const all = Object.fromEntries(AXES.map((each) => [each, valuesOf(axes[each], form)]));
   const found = new Map();
   for (const [k, z] of all.z.entries()) {
     for (const [j, y] of all.y.entries()) {
       for (const [i, x] of all.x.entries()) {
         const values = { x, y, z };
         const varied = AXES.filter((each) => axes[each].name);
-        found.set(`${i}/${j}/${k}`, varied.reduce((made, each) => withValue(made, axes[each].name, values[each], all[each][0]), { ...body, seed: body.seed ?? seed }));
+        found.set(`${i}/${j}/${k}`, varied.reduce((made, each) => withValue(made, axes[each].name, values[each], all[each][0], form), { ...body, seed: body.seed ?? seed }));
       }
     }
   }
   return found;
 }
 
-/** Return the values of an axis: the parts of a text, as numbers where all of them are. */
+/** Return the values of an axis: the parts of a text, as numbers where all of them are. @param {string} text @returns {any[]} */
 export function axisValues(text) {
+  const parts = axisTexts(text);
+  return parts.every((each) => !Number.isNaN(Number(each))) ? parts.map(Number) : parts;
+}
+
+/** Return the parts of a text, or the numbers of a range. @param {string} text @returns {any[]} */
+function axisTexts(text) {
   const parts = (text.includes("|") ? text.split("|") : text.split(",")).map((each) => each.trim()).filter(Boolean);
   const range = parts.length === 1 && /^(-?[\d.]+)\.\.(-?[\d.]+)(?: (?:in|step) ([\d.]+))?$/.exec(parts[0]);
   if (range) {
@@ -61,17 +101,28 @@ export function axisValues(text) {
     for (let n = 0; by > 0 && n * by <= way * (to - from) + 1e-9 && n <= MOST; n++) found.push(Math.round((from + way * n * by) * 1e6) / 1e6);
     return found;
   }
-  return parts.every((each) => !Number.isNaN(Number(each))) ? parts.map(Number) : parts;
+  return parts;
 }
 
-/** Return a body with a value in the place of an axis: a call parameter, the seed, the scheduler, the weight of a LoRA or a part of the prompt. */
-export function withValue(body, name, value, first) {
+/**
+ * Return a body with a value in the place of an axis: a call parameter, the seed, the scheduler, the weight of a LoRA or a part of the prompt.
+ *
+ * @param {any} body
+ * @param {string} name
+ * @param {any} value
+ * @param {any} first The first value of the axis, which is in the prompt.
+ * @param {Form} [form]
+ */
+export function withValue(body, name, value, first, { fields = [], values = {} } = {}) {
   if (name === "seed") return { ...body, seed: Number(value) };
   if (name === "scheduler") return { ...body, scheduler: typeof body.scheduler === "object" ? { ...body.scheduler, name: String(value) } : String(value) };
   const lora = (body.adapters || []).find((each) => T.grid.lora(each.lora) === name);
   if (lora) return { ...body, adapters: body.adapters.map((each) => (each === lora ? { ...each, weight: Number(value) } : each)) };
   if (name === T.grid.words) {
-    return { ...body, params: { ...body.params, prompt: String(body.params.prompt || "").replaceAll(String(first), String(value)) } };
+    const replaced = (text) => String(text ?? "").replaceAll(String(first), () => String(value));
+    // A prompt that is the default is not in the body.
+    const prompt = body.params.prompt ?? values.prompt;
+    return { ...body, params: { ...body.params, prompt: Array.isArray(prompt) ? prompt.map(replaced) : replaced(prompt) } };
   }
-  return { ...body, params: { ...body.params, [name]: value } };
+  return { ...body, params: { ...body.params, [name]: converted(fields.find((each) => each.name === name), value) } };
 }

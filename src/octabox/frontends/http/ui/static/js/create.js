@@ -3,24 +3,24 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { encodePath, getJson, postJson } from "./api.js";
+import { copyText } from "./clipboard.js";
 import { formatBytes } from "./format.js";
-import { formFields, initialValues, maskedImage, restoreValues } from "./fields.js";
-import { fetchAsDataUri } from "./media-input.js";
+import { formFields, initialValues, maskedImage } from "./fields.js";
+import { fetchAsDataUri, wouldOpen } from "./media-input.js";
 import { fromOctabox, readParameters } from "./metadata.js";
+import { earlierPrompts, rememberPrompt } from "./prompts.js";
 import { Run, warningsByField } from "./run.js";
 import { requestBody } from "./request.js";
+import { describeExtra, formState } from "./restore.js";
 import { runs } from "./runs.js";
 import { asCurl, asPython, asYaml } from "./snippets.js";
 import { T } from "./texts.js";
-import { isList, restoreParts, workflowFields } from "./workflow.js";
+import { isList, workflowFields } from "./workflow.js";
 import "./field.js";
 import "./outpaint.js";
 import "./preview.js";
 import "./result.js";
 import "./scheduler.js";
-
-const PROMPTS = "octabox-prompts";
-const MAX_PROMPTS = 100;
 
 /** A telephone, as in the styles. */
 const NARROW = "(max-width: 760px)";
@@ -32,7 +32,7 @@ export class OctaboxCreate extends LitElement {
   static properties = {
     models: { attribute: false }, model: { state: true }, task: { state: true }, fields: { state: true }, values: { state: true },
     seed: { state: true }, outputs: { state: true }, scheduler: { state: true }, schedulerProblem: { state: true }, adapters: { state: true },
-    chosen: { state: true }, workflow: { state: true }, parts: { state: true }, syntax: { state: true }, problems: { state: true },
+    chosen: { state: true }, componentWeights: { state: true }, extra: { state: true }, workflow: { state: true }, parts: { state: true }, syntax: { state: true }, problems: { state: true },
     notices: { state: true }, run: { state: true }, message: { state: true }, notice: { state: true }, estimate: { state: true }, parameters: { state: true }, advanced: { state: true }, steps: { state: true }, styles: { state: true }, knownStyles: { state: true }, wildcards: { state: true },
     format: { state: true }, formats: { state: true }, tokens: { state: true },
   };
@@ -58,6 +58,10 @@ export class OctaboxCreate extends LitElement {
     this.adapters = [];
     /** @type {Record<string, number>} */
     this.chosen = {};
+    /** Weights of the LoRAs by component, where they differ. @type {Record<string, Record<string, number>>} */
+    this.componentWeights = {};
+    /** What a job that is edited has besides the form; it is sent as it is. @type {Record<string, any>} */
+    this.extra = {};
     /** @type {Record<string, Record<string, any>>} */
     this.workflow = {};
     /** @type {any[]} */
@@ -78,6 +82,8 @@ export class OctaboxCreate extends LitElement {
     this.promptIndex = -1;
     /** Whether the parts of the workflow are open. */
     this.steps = false;
+    /** Until styles and the parts of a workflow are known. @type {Promise<any>} */
+    this.reading = Promise.resolve();
     /** How often a model or a task was chosen. */
     this.choices = 0;
     /** @type {string[]} */
@@ -108,9 +114,16 @@ export class OctaboxCreate extends LitElement {
 
   connectedCallback() {
     super.connectedCallback();
-    workflowFields().then((parts) => (this.parts = parts)).catch(() => {});
-    getJson("v1/catalog/styles").then(({ data }) => (this.knownStyles = data)).catch(() => {});
-    getJson("v1/catalog/wildcards").then(({ data }) => (this.wildcards = data)).catch(() => {});
+    this.read();
+  }
+
+  /** Read what forms of all models have: the parts of a workflow, styles and wildcards. */
+  read() {
+    this.reading = Promise.all([
+      workflowFields().then((parts) => (this.parts = parts)).catch(() => {}),
+      getJson("v1/catalog/styles").then(({ data }) => (this.knownStyles = data)).catch(() => {}),
+      getJson("v1/catalog/wildcards").then(({ data }) => (this.wildcards = data)).catch(() => {}),
+    ]);
   }
 
   willUpdate(changed) {
@@ -186,7 +199,7 @@ export class OctaboxCreate extends LitElement {
     const primary = this.fields.filter((each) => !each.advanced);
     const advanced = this.fields.filter((each) => each.advanced);
     return html`<div class="create" @field-change=${this.onField} @prompt-history=${this.onHistory} @use-size=${this.onSize}>
-      <form @submit=${this.onSubmit} @dragover=${(e) => e.preventDefault()} @drop=${this.onDrop} aria-label=${T.screens.create}>
+      <form @submit=${this.onSubmit} @dragover=${(e) => wouldOpen(e) && e.preventDefault()} @drop=${this.onDrop} aria-label=${T.screens.create}>
         <div class="row">
           <label>${T.create.model}<select name="model" @change=${(e) => this.choose(e.target.value)}>
             ${this.models.map((each) => html`<option value=${each.id} .selected=${each.id === this.model}>${each.id}</option>`)}
@@ -271,6 +284,7 @@ export class OctaboxCreate extends LitElement {
         <option value="">${T.create.syntaxDefault}</option>${["plain", "a1111", "compel"].map((each) => html`<option .selected=${each === this.syntax}>${each}</option>`)}</select></div>
       ${this.formats.length > 1 ? html`<div class="field"><label for="format">${T.create.format}</label><select id="format" @change=${(e) => (this.format = e.target.value)}>
         <option value="">${T.create.formatDefault}</option>${this.formats.map((each) => html`<option .selected=${each === this.format}>${each}</option>`)}</select></div>` : nothing}
+      ${Object.keys(this.extra).length ? html`<p class="hint">${T.create.also(describeExtra(this.extra))} <button type="button" @click=${() => (this.extra = {})}>${T.create.leaveOut}</button></p>` : nothing}
     </fieldset>`;
   }
 
@@ -286,7 +300,8 @@ export class OctaboxCreate extends LitElement {
         <div><label class="switch"><input type="checkbox" .checked=${each.name in this.chosen} @change=${(e) => this.onAdapter(each.name, e.target.checked ? 1 : null)}> ${each.name}</label>
         ${each.words?.length ? html`<div class="triggers">${each.words.map((word) => html`<button type="button" class="word" title=${T.create.insertWord} @click=${() => this.insert(word)}>${word}</button>`)}</div>` : nothing}
         ${each.name in this.chosen ? html`<div class="slider"><input type="range" min="-1" max="2" step="0.05" aria-label=${each.name} .value=${String(this.chosen[each.name])}
-          @input=${(e) => this.onAdapter(each.name, Number(e.target.value))}><output>${this.chosen[each.name]}</output></div>` : nothing}</div>
+          @input=${(e) => this.onAdapter(each.name, Number(e.target.value))}><output>${this.chosen[each.name]}</output></div>
+          ${this.componentWeights[each.name] ? html`<p class="hint">${Object.entries(this.componentWeights[each.name]).map((parts) => parts.join(" ")).join(", ")}</p>` : nothing}` : nothing}</div>
       </li>`)}</ul></details>`;
   }
 
@@ -373,7 +388,7 @@ export class OctaboxCreate extends LitElement {
   }
 
   async cancel() {
-    await this.run?.cancel();
+    if (this.run) await runs.cancel(this.run);
     if (this.run?.problem) this.message = this.run.problem;
   }
 
@@ -392,7 +407,7 @@ export class OctaboxCreate extends LitElement {
     const area = /** @type {HTMLTextAreaElement | null} */ (this.querySelector("#field-prompt"));
     if (!area) return;
     area.setRangeText(words, area.selectionStart, area.selectionEnd, "end");
-    this.values = { ...this.values, prompt: area.value };
+    this.values = { ...this.values, prompt: Array.isArray(this.values.prompt) ? area.value.split("\n") : area.value };
   }
 
   /** Insert the chosen wildcard at the cursor of the prompt; it is expanded in a syntax with wildcards alone. */
@@ -440,6 +455,7 @@ export class OctaboxCreate extends LitElement {
   onAdapter(name, weight) {
     const { [name]: _, ...others } = this.chosen;
     this.chosen = weight === null ? others : { ...this.chosen, [name]: weight };
+    if (weight === null) delete this.componentWeights[name];
   }
 
   onPart(part, on) {
@@ -472,7 +488,8 @@ export class OctaboxCreate extends LitElement {
 
   /** A file that is dropped on the form restores its parameters. */
   async onDrop(event) {
-    event.preventDefault();
+    // A text goes where it is dropped.
+    if (wouldOpen(event)) event.preventDefault();
     const [file] = event.dataTransfer.files;
     if (file) await this.restore(file, file.name);
   }
@@ -489,30 +506,35 @@ export class OctaboxCreate extends LitElement {
     this.notice = T.create.restored(name, unused);
   }
 
-  /** Set the form to parameters, and return the names of those that it does not have. @param {import("./metadata.js").Restored} found */
+  /** Make a job again; one that the form does not have as a whole is only shown, with what is not used. @param {import("./metadata.js").Restored} found */
+  async repeat(found) {
+    const unused = await this.use(found);
+    const shown = this.fields.length > 0 && found.model === this.model && (!found.task || found.task === this.task);
+    // A file that must be chosen again is said at its field.
+    if (shown && !unused.length && !Object.keys(this.problems).length) await this.make();
+  }
+
+  /** Set the form to parameters, and return the names of those that it does not have, which it also shows. @param {import("./metadata.js").Restored} found */
   async use(found) {
+    const { model = "", task = "" } = found;
     const unused = [...(found.unused || [])];
-    if (found.model && !this.models.some((each) => each.id === found.model)) unused.push(`${T.create.model} ${found.model}`);
-    if (found.model && (found.model !== this.model || found.task !== this.task) && this.models.some((each) => each.id === found.model)) {
-      if (!(await this.choose(found.model, found.task || ""))) return unused;
+    await this.reading;
+    this.parts = await workflowFields().catch(() => this.parts);
+    this.message = "";
+    if (this.models.some((each) => each.id === model)) {
+      if ((model !== this.model || task !== this.task) && !(await this.choose(model, task))) return unused;
+    } else if (model) {
+      unused.push(`${T.create.model} ${model}`);
     }
-    this.values = restoreValues(this.fields, found.params, !!found.files);
+    const { state, unused: others } = formState(found, this);
+    unused.push(...others);
+    Object.assign(this, state);
+    this.notice = unused.length ? T.create.notUsed(unused) : "";
     // Files that the server has and this page does not cannot be sent again.
     const absent = this.fields.filter((each) => found.files?.includes(each.name) && !(each.name in found.params));
     this.problems = Object.fromEntries(absent.map((each) => [each.name, T.create.chooseAgain]));
     this.parameters ||= absent.some((each) => !["prompt", "media"].includes(each.group));
     this.advanced ||= absent.some((each) => each.advanced);
-    unused.push(...Object.keys(found.params).filter((name) => !this.known.includes(name)));
-    this.seed = found.seed === null || found.seed === undefined ? "" : String(found.seed);
-    this.syntax = found.syntax || "";
-    this.format = this.formats.find((each) => each === found.format) || "";
-    this.outputs = found.outputs || 1;
-    this.scheduler = found.scheduler || "";
-    this.styles = (found.styles || []).filter((each) => this.knownStyles.some(({ name }) => name === each));
-    this.chosen = Object.fromEntries((found.adapters || []).map((each) => [each.lora || each.name, each.weight ?? 1]));
-    const parts = await workflowFields().catch(() => this.parts);
-    this.workflow = restoreParts(parts, found.workflow);
-    unused.push(...Object.keys(this.workflow).filter((name) => !parts.some((each) => each.name === name)));
     return unused;
   }
 
@@ -552,8 +574,9 @@ export class OctaboxCreate extends LitElement {
   }
 
   async copy(text) {
-    await navigator.clipboard?.writeText(text);
-    this.notice = T.create.copied;
+    this.message = this.notice = "";
+    if (await copyText(text)) this.notice = T.create.copied;
+    else this.message = T.create.notCopied;
   }
 }
 
@@ -561,16 +584,6 @@ export class OctaboxCreate extends LitElement {
 function keepsValue(fields, before, name, value) {
   const [next, last] = [fields, before].map((all) => all.find((each) => each.name === name));
   return !!next && !!last && next.control === last.control && JSON.stringify(value) !== JSON.stringify(last.initial) && value !== "";
-}
-
-function earlierPrompts() {
-  return JSON.parse(localStorage.getItem(PROMPTS) || "[]");
-}
-
-function rememberPrompt(prompt) {
-  if (!prompt || typeof prompt !== "string") return;
-  const prompts = [prompt, ...earlierPrompts().filter((each) => each !== prompt)].slice(0, MAX_PROMPTS);
-  localStorage.setItem(PROMPTS, JSON.stringify(prompts));
 }
 
 customElements.define("octabox-create", OctaboxCreate);

@@ -2,7 +2,7 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { initialValue, label } from "./fields.js";
+import { asText, initialValue, label } from "./fields.js";
 import { T } from "./texts.js";
 import { changeWeight } from "./weights.js";
 import "./media-input.js";
@@ -49,6 +49,11 @@ export class OctaboxField extends LitElement {
     this.dispatchEvent(new CustomEvent("field-change", { bubbles: true, detail: { name: this.field.name, value } }));
   }
 
+  /** Change a text; several remain several, one a line. @param {string} text */
+  changeText(text) {
+    this.change(Array.isArray(this.value) && text ? text.split("\n") : text);
+  }
+
   /** Show the default again in place of nothing, which a request cannot ask for. @param {string} value */
   fill(value) {
     if (value === "" && this.field.initial !== null && this.field.initial !== undefined) this.change(initialValue(this.field));
@@ -59,9 +64,10 @@ export class OctaboxField extends LitElement {
     const id = `field-${this.scope}${name}`;
     const problem = PROBLEMS[this.problem] || this.problem;
     const note = problem || this.warning;
+    const hint = this.field.texts ? `${help ? `${help} ` : ""}${T.create.oneEachLine}` : help;
     return html`
       <div class="field ${problem ? "invalid" : this.warning ? "doubtful" : ""}" data-control=${control}>
-        ${control === "switch" ? nothing : html`<label for=${id} title=${help}>${words}${required || this.field.oneOf ? html`<span aria-hidden="true"> *</span>` : nothing}</label>`}
+        ${control === "switch" ? nothing : html`<label for=${id} title=${hint}>${words}${required || this.field.oneOf ? html`<span aria-hidden="true"> *</span>` : nothing}</label>`}
         ${this.renderControl(id)}
         ${this.renderTokens()}
         ${note ? html`<p class="note" id="${id}-note" role=${problem ? "alert" : "status"}>${note}</p>` : nothing}
@@ -80,8 +86,8 @@ export class OctaboxField extends LitElement {
     const described = this.problem || this.warning ? `${id}-note` : nothing;
     switch (field.control) {
       case "prompt":
-        return html`<textarea id=${id} name=${field.name} rows=${field.name === "prompt" ? 3 : 2} .value=${value ?? ""} ?required=${field.required}
-          aria-describedby=${described} title=${T.create.weightHint} @input=${(e) => this.change(e.target.value)} @keydown=${this.onPromptKey}></textarea>`;
+        return html`<textarea id=${id} name=${field.name} rows=${field.name === "prompt" ? 3 : 2} .value=${asText(value)} ?required=${field.required}
+          aria-describedby=${described} title=${T.create.weightHint} @input=${(e) => this.changeText(e.target.value)} @keydown=${this.onPromptKey}></textarea>`;
       case "choice":
         return html`<select id=${id} aria-describedby=${described} @change=${(e) => this.change(e.target.value || null)}>
           ${field.required || field.initial !== null ? nothing : html`<option value="" .selected=${value === null}></option>`}
@@ -100,10 +106,12 @@ export class OctaboxField extends LitElement {
       case "audio":
         return html`<octabox-media id=${id} .kind=${field.control} .many=${field.many} .value=${value} .image=${this.image} .sized=${this.sized && field.control === "image"}
           .label=${field.label} @media-change=${(e) => this.change(e.detail)}></octabox-media>`;
+      case "text":
+        return html`<textarea id=${id} rows=${Array.isArray(value) || field.texts ? 3 : 1} class="code" .value=${asText(value)} aria-describedby=${described}
+          @input=${(e) => this.changeText(e.target.value)} @change=${(e) => this.scope && this.fill(e.target.value)}></textarea>`;
       default:
         return html`<textarea id=${id} rows="1" class="code" .value=${typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value)}
-          aria-describedby=${described} placeholder=${field.control === "text" ? "" : "JSON"} @input=${(e) => this.change(e.target.value)}
-          @change=${(e) => (field.control !== "text" || this.scope) && this.fill(e.target.value)}></textarea>`;
+          aria-describedby=${described} placeholder="JSON" @input=${(e) => this.change(e.target.value)} @change=${(e) => this.fill(e.target.value)}></textarea>`;
     }
   }
 
@@ -138,7 +146,7 @@ export class OctaboxField extends LitElement {
     const made = changeWeight(area.value, area.selectionStart, area.selectionEnd, direction);
     area.value = made.text;
     area.setSelectionRange(made.start, made.end);
-    this.change(made.text);
+    this.changeText(made.text);
   }
 }
 

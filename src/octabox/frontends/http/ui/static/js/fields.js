@@ -12,6 +12,7 @@
  * @property {boolean} advanced Whether the form hides it at first.
  * @property {boolean} required
  * @property {boolean} many Whether it takes a list.
+ * @property {boolean} [texts] Whether it takes nothing but a list of texts, which its control has one a line.
  * @property {boolean} integer
  * @property {any} initial Its default; null without one.
  * @property {string} placeholder
@@ -24,7 +25,8 @@
  */
 
 const GROUPS = ["prompt", "media", "size", "sampling", "other"];
-const MEDIA = new Set(["image", "mask", "video", "audio", "array"]);
+const MEDIA = new Set(["image", "mask", "video", "audio"]);
+const TEXT = new Set(["prompt", "text"]);
 
 /**
  * Return the fields of a schema, in the order of the form.
@@ -72,6 +74,7 @@ function field(name, property, required) {
     advanced: !!hints.advanced && !required,
     required,
     many: !!hints.many,
+    texts: TEXT.has(hints.control) && types.has("array") && !types.has("string"),
     integer,
     initial: property.default ?? null,
     placeholder: example === undefined ? "" : String(example),
@@ -137,7 +140,7 @@ export function toParams(fields, values) {
   const problems = {};
   for (const each of fields) {
     try {
-      const value = isCleared(each, values[each.name]) ? "" : toParam(each, values[each.name]);
+      const value = isCleared(each, values[each.name]) ? (each.texts ? [] : "") : toParam(each, values[each.name]);
       if (value === undefined && each.required) problems[each.name] = "required";
       else if (value !== undefined && !same(value, each.initial)) params[each.name] = value;
       else if (value !== undefined && each.required) params[each.name] = value;
@@ -151,17 +154,34 @@ export function toParams(fields, values) {
   return { params, problems };
 }
 
-/** Return whether a person has emptied a text that is not empty by default: left out, it would be the default again. */
+/** Return whether a person has emptied a text, or a list of texts, that is not empty by default: left out, it would be the default again. */
 function isCleared(field, value) {
-  return value === "" && !field.required && ["prompt", "text"].includes(field.control) && typeof field.initial === "string" && field.initial !== "";
+  const empty = field.texts ? !lines(value).length : value === "";
+  return empty && !field.required && TEXT.has(field.control) && !!field.initial?.length;
+}
+
+/** Return the texts of a control that has one a line; lines without words are none. @param {any} value @returns {string[]} */
+function lines(value) {
+  const found = Array.isArray(value) ? value : String(value ?? "").split("\n");
+  return found.filter((each) => String(each).trim());
+}
+
+/** Return what a control of texts has as a text: several are one a line. @param {any} value @returns {string} */
+export function asText(value) {
+  if (Array.isArray(value)) return value.join("\n");
+  return value && typeof value === "object" ? JSON.stringify(value) : String(value ?? "");
 }
 
 /** Return the value of a parameter; undefined if it is not set. */
 function toParam(field, value) {
   if (value === null || value === undefined || value === "") return undefined;
   if (Array.isArray(value) && !value.length) return undefined;
+  if (TEXT.has(field.control) && (field.texts || Array.isArray(value))) {
+    const found = same(value, field.initial) ? value : lines(value);
+    return found.length ? found : undefined;
+  }
   // One medium is no list: it may also go where only one is taken.
-  if (Array.isArray(value) && value.length === 1 && MEDIA.has(field.control)) return value[0];
+  if (Array.isArray(value) && value.length === 1 && (MEDIA.has(field.control) || (field.control === "array" && isFile(value[0])))) return value[0];
   switch (field.control) {
     case "number":
     case "slider":
@@ -172,7 +192,7 @@ function toParam(field, value) {
     }
     case "json":
     case "array":
-      if (typeof value !== "string" || value.startsWith("data:") || /^https?:/.test(value)) return value;
+      if (typeof value !== "string" || isFile(value)) return value;
       try {
         return JSON.parse(value);
       } catch {
@@ -181,6 +201,11 @@ function toParam(field, value) {
     default:
       return value;
   }
+}
+
+/** Return whether a value is a file, or the address of one. @param {any} value */
+function isFile(value) {
+  return typeof value === "string" && /^(?:data:|https?:)/.test(value);
 }
 
 /** Return whether two JSON values are equal. */
@@ -200,13 +225,25 @@ export function restoreValues(fields, params, withFiles = false) {
   for (const each of fields) {
     const value = params[each.name];
     if (value === undefined || value === null) continue;
-    if (MEDIA.has(each.control)) {
+    if (MEDIA.has(each.control) || (each.control === "array" && [value].flat(Infinity).some(isFile))) {
       if (withFiles) values[each.name] = each.many ? [value].flat() : [value].flat()[0];
       continue;
     }
-    values[each.name] = each.control === "json" ? JSON.stringify(value) : Array.isArray(value) ? value[0] : value;
+    values[each.name] = each.control === "json" ? JSON.stringify(value) : keepsList(each, value) ? value : value[0];
   }
   return values;
+}
+
+/** Return whether a control has the whole of a value: of a list, several texts, and the numbers of an array. */
+function keepsList(field, value) {
+  if (!Array.isArray(value) || field.control === "array") return true;
+  return TEXT.has(field.control) && (field.texts || (field.many && value.length > 1));
+}
+
+/** Return the names of lists of which a control has but the first value. @param {Field[]} fields @param {Record<string, any>} params */
+export function lostLists(fields, params) {
+  const cut = (each) => !MEDIA.has(each.control) && each.control !== "json" && !keepsList(each, params[each.name]) && params[each.name].length > 1;
+  return fields.filter(cut).map((each) => each.name);
 }
 
 /**

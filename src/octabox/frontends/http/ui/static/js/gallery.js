@@ -2,7 +2,7 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { history } from "./history.js";
+import { between, history } from "./history.js";
 import { T } from "./texts.js";
 import "./output.js";
 
@@ -27,8 +27,8 @@ export class OctaboxGallery extends LitElement {
     this.starred = false;
     /** @type {Set<string>} */
     this.chosen = new Set();
-    /** @type {import("./history.js").Made | null} */
-    this.open = null;
+    /** The key of the output that is shown; empty without one. */
+    this.open = "";
     /** @type {import("./history.js").Made[]} */
     this.deleted = [];
     this.first = 0;
@@ -37,13 +37,13 @@ export class OctaboxGallery extends LitElement {
     this.rows = 6;
     this.compare = false;
     this.message = "";
-    /** Which cell was chosen last, from which a range begins. */
-    this.last = -1;
+    /** The key of the output that was chosen last, from which a range begins. */
+    this.last = "";
     this.onChange = () => this.read();
     this.onResize = () => this.measure();
     this.onKey = (/** @type {KeyboardEvent} */ event) => {
       const typing = /^(?:INPUT|TEXTAREA|SELECT)$/.test(/** @type {HTMLElement} */ (event.target).tagName) && /** @type {HTMLInputElement} */ (event.target).type !== "checkbox";
-      if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || typing || !this.deleted.length) return;
+      if (event.key.toLowerCase() !== "z" || event.shiftKey || !(event.ctrlKey || event.metaKey) || typing || !this.deleted.length) return;
       event.preventDefault();
       this.onUndo();
     };
@@ -72,6 +72,10 @@ export class OctaboxGallery extends LitElement {
 
   async read() {
     this.items = history.all;
+    const keys = new Set(this.items.map((each) => each.key));
+    // What is gone is not selected any more.
+    if ([...this.chosen].some((each) => !keys.has(each))) this.chosen = new Set([...this.chosen].filter((each) => keys.has(each)));
+    if (this.open && !keys.has(this.open)) this.close();
     this.requestUpdate();
     await this.updateComplete;
     this.measure();
@@ -97,6 +101,7 @@ export class OctaboxGallery extends LitElement {
     const found = this.found;
     const visible = found.slice(this.first * this.columns, (this.first + this.rows) * this.columns);
     const height = Math.ceil(found.length / this.columns) * this.cell;
+    const open = this.items.find((each) => each.key === this.open);
     return html`<section class="gallery" aria-label=${T.screens.gallery}>
       <div class="bar">
         <input type="search" aria-label=${T.gallery.search} placeholder=${T.gallery.search} .value=${this.search} @input=${(e) => { this.search = e.target.value; this.first = 0; }}>
@@ -111,7 +116,7 @@ export class OctaboxGallery extends LitElement {
         <svg class="spacer" width="1" height=${height} aria-hidden="true"></svg>
         <ul class="cells">${visible.map((each, index) => this.renderCell(each, this.first * this.columns + index))}</ul>
       </div>
-      ${this.open ? this.renderDialog(this.open) : nothing}
+      ${open ? this.renderDialog(open) : nothing}
       ${this.compare ? this.renderCompare() : nothing}
     </section>`;
   }
@@ -146,16 +151,16 @@ export class OctaboxGallery extends LitElement {
     const [type] = (item.media_type || "").split("/");
     const words = promptOf(item);
     return html`<li class="cell ${this.chosen.has(item.key) ? "chosen" : ""}" data-index=${index}>
-      <button type="button" class="thumb" title=${words} aria-label=${words || item.kind} @click=${() => (this.open = item)}>
+      <button type="button" class="thumb" title=${words} aria-label=${words || item.kind} @click=${() => (this.open = item.key)}>
         ${type === "image" ? html`<img src=${item.url} alt="" loading="lazy" decoding="async">` : type === "video" ? html`<video src=${item.url} preload="metadata" muted tabindex="-1"></video>` : html`<span class="kind">${T.gallery.kinds[item.kind] || item.kind}<small>${words}</small></span>`}${item.star ? html`<span class="star" aria-hidden="true">★</span>` : nothing}
       </button>
-      <input type="checkbox" aria-label=${words || item.kind} .checked=${this.chosen.has(item.key)} @click=${(e) => this.onChoose(index, e.target.checked, e.shiftKey)}>
+      <input type="checkbox" aria-label=${words || item.kind} .checked=${this.chosen.has(item.key)} @click=${(e) => this.onChoose(item.key, e.target.checked, e.shiftKey)}>
     </li>`;
   }
 
   renderDialog(item) {
     const params = item.metadata?.params || {};
-    return html`<dialog class="viewer" aria-label=${promptOf(item)} @close=${() => (this.open = null)} @keydown=${(e) => this.onViewerKey(e)}>
+    return html`<dialog class="viewer" aria-label=${promptOf(item)} @close=${() => (this.open = "")} @keydown=${(e) => this.onViewerKey(e)}>
       <div class="view"><octabox-output .output=${item}></octabox-output></div>
       <div class="details">
         <div class="buttons">
@@ -204,26 +209,26 @@ export class OctaboxGallery extends LitElement {
   }
 
   step(step) {
-    const found = this.found;
-    this.open = found[found.findIndex((each) => each.key === this.open?.key) + step] || this.open;
+    const keys = this.found.map((each) => each.key);
+    const at = keys.indexOf(this.open);
+    // One that the search does not find has none before and after it.
+    this.open = (at >= 0 && keys[at + step]) || this.open;
   }
 
   close() {
     /** @type {HTMLDialogElement | null} */ (this.querySelector("dialog"))?.close();
     // The event of that comes later, and until then an update would show it anew.
-    this.open = null;
+    this.open = "";
   }
 
-  /** Select a cell; with the shift key all from the last one on. */
-  onChoose(index, on, range) {
-    const found = this.found;
+  /** Select an output; with the shift key all from the last one on, wherever that is now. @param {string} key @param {boolean} on @param {boolean} range */
+  onChoose(key, on, range) {
     const chosen = new Set(this.chosen);
-    const [from, to] = range && this.last >= 0 ? [Math.min(this.last, index), Math.max(this.last, index)] : [index, index];
-    for (const { key } of found.slice(from, to + 1)) {
-      if (on) chosen.add(key);
-      else chosen.delete(key);
+    for (const each of range ? between(this.found.map((item) => item.key), this.last, key) : [key]) {
+      if (on) chosen.add(each);
+      else chosen.delete(each);
     }
-    this.last = index;
+    this.last = key;
     this.chosen = chosen;
   }
 

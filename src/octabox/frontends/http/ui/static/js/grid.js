@@ -2,7 +2,7 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { AXES, axisProblem, countOf } from "./axes.js";
+import { AXES, axisProblem, countOf, fittingScale } from "./axes.js";
 import { grid } from "./grids.js";
 import { T } from "./texts.js";
 
@@ -78,8 +78,7 @@ export class OctaboxGrid extends LitElement {
   }
 
   async make() {
-    const body = this.create?.body();
-    if (body) await grid.make(body, this.create?.problems || {});
+    if (this.create) await grid.make(this.create.body(), this.create.problems, this.create);
   }
 
   /** Save the page as one image with the values at its edges. */
@@ -89,19 +88,29 @@ export class OctaboxGrid extends LitElement {
     const width = Math.max(...images.map((each) => each?.naturalWidth || 0));
     const height = Math.max(...images.map((each) => each?.naturalHeight || 0));
     const [left, top] = [120, 32];
+    const size = [left + x.length * width, top + y.length * height];
+    const scale = fittingScale(size[0], size[1]);
     const canvas = document.createElement("canvas");
-    Object.assign(canvas, { width: left + x.length * width, height: top + y.length * height });
+    Object.assign(canvas, { width: Math.floor(size[0] * scale), height: Math.floor(size[1] * scale) });
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    context.scale(scale, scale);
     context.fillStyle = "#fff";
-    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillRect(0, 0, size[0], size[1]);
     Object.assign(context, { fillStyle: "#000", font: "16px sans-serif", textBaseline: "middle" });
     x.forEach((value, i) => context.fillText(String(value ?? ""), left + i * width + 8, top / 2, width - 8));
     y.forEach((value, j) => context.fillText(String(value ?? ""), 8, top + (j + 0.5) * height, left - 16));
     images.forEach((image, index) => image && context.drawImage(image, left + (index % x.length) * width, top + Math.floor(index / x.length) * height));
+    /** @type {Blob | null} */
+    const file = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    grid.message = file ? "" : T.grid.tooLarge;
+    this.requestUpdate();
+    if (!file) return;
     const link = document.createElement("a");
     link.download = "grid.png";
-    link.href = canvas.toDataURL("image/png");
+    link.href = URL.createObjectURL(file);
     link.click();
+    // The download has begun by then.
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
 }
 

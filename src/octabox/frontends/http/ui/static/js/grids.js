@@ -28,15 +28,16 @@ class Grid extends EventTarget {
    *
    * @param {Record<string, any>} body
    * @param {Record<string, string>} problems What is wrong with the form.
+   * @param {{fields: import("./fields.js").Field[], values: Record<string, any>}} form
    */
-  async make(body, problems) {
+  async make(body, problems, form) {
     const wrong = Object.keys(problems);
     this.message = wrong.length ? T.grid.problems(wrong) : axisProblem(this.axes);
     this.changed();
     if (this.message) return;
     this.page = 0;
     this.made = Object.fromEntries(AXES.map((each) => [each, valuesOf(this.axes[each])]));
-    const bodies = cellsOf(body, this.axes, Math.floor(Math.random() * 2 ** 32));
+    const bodies = cellsOf(body, this.axes, Math.floor(Math.random() * 2 ** 32), form);
     this.cells = new Map([...bodies].map(([place, each]) => [place, new Run({ ...each, partial_images: 0 })]));
     for (const run of this.cells.values()) run.addEventListener("update", () => this.changed());
     this.changed();
@@ -48,8 +49,7 @@ class Grid extends EventTarget {
 
   /** Cancel the cells that wait or run, the last ones first, so that no further one begins meanwhile; those not sent are not. */
   async stop() {
-    runs.withdraw(...this.cells.values());
-    for (const run of [...this.cells.values()].reverse()) await run.cancel();
+    await runs.cancel(...this.cells.values());
   }
 
   changed() {

@@ -143,6 +143,12 @@ export async function* pages(read) {
   }
 }
 
+/** Return the keys from one to another, in their order; only the other one where the first is not among them. @param {string[]} keys @param {string} first @param {string} last */
+export function between(keys, first, last) {
+  const [from, to] = [keys.indexOf(first), keys.indexOf(last)].sort((one, other) => one - other);
+  return from < 0 ? [last] : keys.slice(from, to + 1);
+}
+
 /** @returns {Made[]} */
 function outputsOf(job, time, outputs) {
   const found = outputs.map((output, index) => ({ star: false, tags: [], ...withLocalUrl(output), key: `${job}/${index}`, job, time }));

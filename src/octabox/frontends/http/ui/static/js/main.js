@@ -3,6 +3,7 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { getJson, setApiKey } from "./api.js";
+import { wouldOpen } from "./media-input.js";
 import { runs } from "./runs.js";
 import { T } from "./texts.js";
 import "./adapters.js";
@@ -33,7 +34,7 @@ class OctaboxApp extends LitElement {
     window.addEventListener("octabox-unauthorized", () => (this.login = true));
     window.addEventListener("keydown", (event) => this.onKey(event));
     // A file that misses its field would replace the page.
-    window.addEventListener("dragover", (event) => event.dataTransfer?.types.includes("Files") && event.preventDefault());
+    window.addEventListener("dragover", (event) => wouldOpen(event) && event.preventDefault());
     window.addEventListener("drop", (event) => this.onDrop(event));
     runs.addEventListener("change", () => this.requestUpdate());
   }
@@ -71,7 +72,7 @@ class OctaboxApp extends LitElement {
     return html`<a class="skip" href="#main" @click=${(e) => { e.preventDefault(); this.querySelector("main")?.focus(); }}>${T.skip}</a>
       <header class="top"><h1>${T.title}</h1><nav aria-label=${T.title}>${SCREENS.map((each) => html`<a href=${`#/${each}`} aria-current=${each === this.screen ? "page" : nothing}>${T.screens[each]}${each === "queue" && waiting ? html` <span class="badge">${waiting}</span>` : nothing}</a>`)}</nav></header>
       ${this.lost ? html`<p class="lost" role="alert">${T.connection.lost}</p>` : nothing}
-      <main id="main" tabindex="-1" @use-output=${this.onUse} @open-parameters=${this.onOpen} @models-changed=${() => this.read()}>
+      <main id="main" tabindex="-1" @use-output=${this.onUse} @open-parameters=${this.onOpen} @models-changed=${() => this.read()} @use-key=${(e) => this.useKey(e.detail)}>
         <octabox-create .models=${this.models} ?hidden=${this.screen !== "create"}></octabox-create>
         ${this.renderScreen()}
       </main>
@@ -100,21 +101,37 @@ class OctaboxApp extends LitElement {
       <dl>${T.keys.rows.map(([key, what]) => html`<dt><kbd>${key}</kbd></dt><dd>${what}</dd>`)}</dl><form method="dialog"><button>${T.keys.close}</button></form></dialog>`;
   }
 
-  updated() {
+  /** @param {Map<string, any>} changed */
+  updated(changed) {
     const waiting = runs.list.filter((each) => !each.finished).length;
     document.title = waiting ? `(${waiting}) ${T.title}` : T.title;
     const dialog = /** @type {HTMLDialogElement | null} */ (this.querySelector(":scope > dialog:not([open])"));
     dialog?.showModal();
-    // On a narrow screen the screens' names scroll.
+    // On a narrow screen the screens' names scroll: where a person has moved them, they stay until another screen is opened.
+    if (!changed.has("screen")) return;
     const nav = this.querySelector("nav");
     const current = /** @type {HTMLElement | null} */ (this.querySelector("nav a[aria-current]"));
     if (nav && current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2;
   }
 
   onLogin(event) {
-    setApiKey(new FormData(event.target).get("key")?.toString() || "");
     this.login = false;
-    location.reload();
+    this.useKey(new FormData(event.target).get("key")?.toString() || "");
+  }
+
+  /** Send a key from now on, and show what it allows: by a reload, unless that would lose the key. @param {string} key */
+  async useKey(key) {
+    if (setApiKey(key)) {
+      location.reload();
+      return;
+    }
+    const { screen } = this;
+    this.screen = "create";
+    this.create.read();
+    await Promise.all([this.read(), runs.look()]);
+    // A screen reads when it is shown.
+    await this.updateComplete;
+    this.screen = screen;
   }
 
   onHash() {
@@ -137,16 +154,16 @@ class OctaboxApp extends LitElement {
 
   async onOpen(event) {
     location.hash = "#/create";
-    await this.create.use(event.detail.found);
-    // A file that must be chosen again is said at its field.
-    if (event.detail.action === "retry" && !Object.keys(this.create.problems).length) await this.create.make();
+    const { action, found } = event.detail;
+    await (action === "retry" ? this.create.repeat(found) : this.create.use(found));
   }
 
   /** Restore the parameters in a file that is dropped anywhere on the page. @param {DragEvent} event */
   async onDrop(event) {
+    if (event.defaultPrevented) return;
+    if (wouldOpen(event)) event.preventDefault();
     const file = event.dataTransfer?.files[0];
-    if (!file || event.defaultPrevented) return;
-    event.preventDefault();
+    if (!file) return;
     location.hash = "#/create";
     await this.create.restore(file, file.name);
   }

@@ -2,9 +2,11 @@
 // @ts-check
 
 import { LitElement, html } from "../vendor/lit/lit.js";
+import { Strokes } from "./strokes.js";
 import { T } from "./texts.js";
 
-const MAX_UNDO = 30;
+/** Largest brush in pixels; where a brush that fits the image is larger, that. */
+const LARGEST = 256;
 
 /**
  * Open the painter, and return the mask as a data URI of a PNG file of the image's size: white is what changes. Empty if nothing is painted, null if cancelled.
@@ -42,10 +44,9 @@ export class MaskPainter extends LitElement {
     this.zoom = 1;
     this.undoable = 0;
     this.redoable = 0;
-    /** @type {ImageData[]} */
-    this.past = [];
-    /** @type {ImageData[]} */
-    this.future = [];
+    this.largest = LARGEST;
+    /** @type {Strokes | null} */
+    this.strokes = null;
     /** @type {Map<number, {x: number, y: number}>} Positions of pointers that are down. */
     this.pointers = new Map();
     /** @type {Map<number, {x: number, y: number}>} The same on the screen. */
@@ -64,7 +65,7 @@ export class MaskPainter extends LitElement {
         <div class="tools">
           <button type="button" aria-pressed=${!this.erase} @click=${() => (this.erase = false)}>${T.mask.brush}</button>
           <button type="button" aria-pressed=${this.erase} @click=${() => (this.erase = true)}>${T.mask.eraser}</button>
-          <label>${T.mask.size} <input type="range" min="2" max="256" .value=${String(this.size)} @input=${(e) => (this.size = Number(e.target.value))}></label>
+          <label>${T.mask.size} <input type="range" min="2" max=${this.largest} .value=${String(this.size)} @input=${(e) => (this.size = Number(e.target.value))}></label>
           <label>${T.mask.hardness} <input type="range" min="0" max="1" step="0.05" .value=${String(this.hardness)} @input=${(e) => (this.hardness = Number(e.target.value))}></label>
           <label>${T.mask.zoom} <input type="range" min="0.25" max="4" step="0.25" .value=${String(this.zoom)} @input=${(e) => (this.zoom = Number(e.target.value))}></label>
           <button type="button" ?disabled=${!this.undoable} @click=${() => this.undo()}>${T.mask.undo}</button>
@@ -110,6 +111,8 @@ export class MaskPainter extends LitElement {
     const { naturalWidth, naturalHeight } = event.target;
     Object.assign(this.canvas, { width: naturalWidth, height: naturalHeight });
     this.size = Math.max(8, Math.round(Math.min(naturalWidth, naturalHeight) / 8));
+    this.largest = Math.max(LARGEST, this.size);
+    this.strokes = new Strokes(this.context);
     // As large as there is room; a small image is enlarged.
     const room = [(window.innerWidth * 0.95 - 40) / naturalWidth, (window.innerHeight * 0.6) / naturalHeight];
     this.fit = Math.min(...room, Math.max(1, 384 / Math.max(naturalWidth, naturalHeight)));
@@ -138,6 +141,7 @@ export class MaskPainter extends LitElement {
         pixels.data.fill(255, at, at + 3);
       }
       context.putImageData(pixels, 0, 0);
+      this.strokes = new Strokes(context);
     };
     picture.src = mask;
   }
@@ -156,7 +160,6 @@ export class MaskPainter extends LitElement {
       this.startPinch();
       return;
     }
-    this.remember();
     const at = this.position(event);
     this.pointers.set(event.pointerId, at);
     this.stroke(at, at, event);
@@ -164,11 +167,7 @@ export class MaskPainter extends LitElement {
 
   /** Two fingers move and zoom the image; what the first one has begun to paint is taken back. */
   startPinch() {
-    if (this.pointers.size) {
-      this.undo();
-      this.future.pop();
-      this.count();
-    }
+    if (this.pointers.size) this.strokes?.drop();
     this.pointers.clear();
     this.pinch = { ...this.gesture(), zoom: this.zoom };
     this.pinch.zoom /= this.pinch.distance;
@@ -208,7 +207,8 @@ export class MaskPainter extends LitElement {
   }
 
   onUp(event) {
-    this.pointers.delete(event.pointerId);
+    if (this.pointers.delete(event.pointerId)) this.strokes?.finish();
+    this.count();
     this.fingers.delete(event.pointerId);
     // A finger that remains paints nothing.
     if (!this.fingers.size) this.pinch = null;
@@ -230,6 +230,7 @@ export class MaskPainter extends LitElement {
       spot.addColorStop(1, "rgba(255,255,255,0)");
       context.fillStyle = spot;
       context.fillRect(x - radius, y - radius, radius * 2, radius * 2);
+      this.strokes?.reach(x, y, radius);
     }
     context.globalCompositeOperation = "source-over";
   }
@@ -238,46 +239,36 @@ export class MaskPainter extends LitElement {
     return this.context.getImageData(0, 0, this.canvas.width, this.canvas.height);
   }
 
-  remember() {
-    this.past = [...this.past.slice(1 - MAX_UNDO), this.pixels()];
-    this.future = [];
-    this.count();
-  }
-
   count() {
-    this.undoable = this.past.length;
-    this.redoable = this.future.length;
+    this.undoable = this.strokes?.past.length || 0;
+    this.redoable = this.strokes?.future.length || 0;
   }
 
   undo() {
-    const last = this.past.pop();
-    if (!last) return;
-    this.future.push(this.pixels());
-    this.context.putImageData(last, 0, 0);
+    this.strokes?.undo();
     this.count();
   }
 
   redo() {
-    const next = this.future.pop();
-    if (!next) return;
-    this.past.push(this.pixels());
-    this.context.putImageData(next, 0, 0);
+    this.strokes?.redo();
     this.count();
   }
 
   invert() {
-    this.remember();
     const pixels = this.pixels();
     for (let at = 0; at < pixels.data.length; at += 4) {
       pixels.data.fill(255, at, at + 3);
       pixels.data[at + 3] = 255 - pixels.data[at + 3];
     }
     this.context.putImageData(pixels, 0, 0);
+    this.strokes?.finishAll();
+    this.count();
   }
 
   clear() {
-    this.remember();
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.strokes?.finishAll();
+    this.count();
   }
 
   /** Return the mask in white on black; empty if nothing is painted. */
@@ -305,10 +296,14 @@ export class MaskPainter extends LitElement {
   }
 
   onKey(event) {
-    if (event.key === "[") this.size = Math.max(2, this.size - 4);
-    else if (event.key === "]") this.size = Math.min(256, this.size + 4);
-    else if (event.key === "e" || event.key === "E") this.erase = !this.erase;
-    else if (event.key === "z" && event.ctrlKey) (event.shiftKey ? this.redo() : this.undo());
+    // With Shift or Caps Lock the key of a letter is the capital one.
+    const key = event.key.toLowerCase();
+    const control = event.ctrlKey || event.metaKey;
+    if (key === "[") this.size = Math.max(2, this.size - 4);
+    else if (key === "]") this.size = Math.min(this.largest, this.size + 4);
+    else if (key === "e" && !control) this.erase = !this.erase;
+    else if (key === "y" && control) this.redo();
+    else if (key === "z" && control) (event.shiftKey ? this.redo() : this.undo());
     else return;
     event.preventDefault();
   }

@@ -5,6 +5,9 @@ import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { T } from "./texts.js";
 import { paintMask } from "./mask.js";
 
+/** Type of what is dragged with links. */
+const LINKS = "text/uri-list";
+
 /** Shows one medium or several, and fires "media-change" with a data URI or URL, a list of them, or null. */
 export class OctaboxMedia extends LitElement {
   static properties = {
@@ -46,9 +49,26 @@ export class OctaboxMedia extends LitElement {
     this.dispatchEvent(new CustomEvent("media-change", { detail }));
   }
 
+  /** Take in files; one that cannot be read, such as a folder, is said. @param {Iterable<File>} files */
   async add(files) {
-    const added = await Promise.all([...files].map(dataUri));
-    this.change(this.many ? [...this.items, ...added] : added.slice(-1));
+    this.problem = "";
+    try {
+      const added = await Promise.all([...files].map(dataUri));
+      this.change(this.many ? [...this.items, ...added] : added.slice(-1));
+    } catch (error) {
+      this.problem = error.message;
+    }
+  }
+
+  /** Take in what a link leads to. @param {string} link */
+  async addLink(link) {
+    this.problem = "";
+    try {
+      const uri = await fetchAsDataUri(link);
+      this.change(this.many ? [...this.items, uri] : [uri]);
+    } catch (error) {
+      this.problem = error.message;
+    }
   }
 
   render() {
@@ -85,23 +105,31 @@ export class OctaboxMedia extends LitElement {
   async onSize() {
     const image = new Image();
     image.src = this.items[0];
-    await image.decode();
+    try {
+      await image.decode();
+    } catch {
+      this.problem = T.media.notShown;
+      return;
+    }
     this.dispatchEvent(new CustomEvent("use-size", { bubbles: true, detail: { width: image.naturalWidth, height: image.naturalHeight } }));
   }
 
   onOver(event) {
+    if (!wouldOpen(event)) return;
     event.preventDefault();
     this.over = true;
   }
 
   onDrop(event) {
+    this.over = false;
+    const { files } = event.dataTransfer;
+    // Of several links the first one, without the comments that may be before it.
+    const link = event.dataTransfer.getData(LINKS).split(/\r?\n/).find((each) => each && !each.startsWith("#"));
+    if (!files.length && !link) return;
     event.preventDefault();
     event.stopPropagation();
-    this.over = false;
-    this.problem = "";
-    const link = event.dataTransfer.getData("text/uri-list");
-    if (event.dataTransfer.files.length) this.add(event.dataTransfer.files);
-    else if (link) fetchAsDataUri(link).then((uri) => this.change(this.many ? [...this.items, uri] : [uri])).catch((error) => (this.problem = error.message));
+    if (files.length) this.add(files);
+    else this.addLink(link);
   }
 
   onPaste(event) {
@@ -117,18 +145,28 @@ export class OctaboxMedia extends LitElement {
   }
 }
 
+/** Return whether the browser would open what is dragged in place of the page: files, and links where no text is written. @param {DragEvent} event */
+export function wouldOpen(event) {
+  const { types = [] } = event.dataTransfer || {};
+  const isWritten = event.target instanceof Element && event.target.matches("input, textarea");
+  return types.includes("Files") || (types.includes(LINKS) && !isWritten);
+}
+
 /** Return a file as a data URI. @param {Blob} file @returns {Promise<string>} */
 export function dataUri(file) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result));
-    reader.onerror = () => reject(reader.error);
+    reader.onerror = () => reject(new Error(T.media.unreadable(file instanceof File ? file.name : "")));
     reader.readAsDataURL(file);
   });
 }
 
 /** Return the content of a URL of this server as a data URI. @param {string} url */
 export async function fetchAsDataUri(url) {
+  const { origin, protocol } = new URL(url, document.baseURI);
+  // The page asks no other host for anything, and its policy forbids it.
+  if (/^https?:$/.test(protocol) && origin !== new URL(document.baseURI).origin) throw new Error(T.media.otherSite);
   const response = await fetch(url).catch(() => null);
   if (!response?.ok) throw new Error(response ? T.errors.status(response.status) : T.errors.unreachable);
   return dataUri(await response.blob());

@@ -15,6 +15,7 @@
  * @property {string} [format] Format of the files.
  * @property {number} [outputs] Number of outputs.
  * @property {string[]} [files] Parameters with files, of a job of this server; without it the files in `params` are not taken over.
+ * @property {Record<string, any>} [extra] What the request of a job has and a form does not, such as the quality of files.
  * @property {string[]} [unused] What the file has and a form does not.
  */
 

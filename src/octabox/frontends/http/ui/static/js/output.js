@@ -19,6 +19,11 @@ export class OctaboxOutput extends LitElement {
     return this;
   }
 
+  /** @param {Map<string, any>} changed */
+  willUpdate(changed) {
+    if (this.isOther(changed)) this.text = "";
+  }
+
   render() {
     const { output } = this;
     if (!output) return nothing;
@@ -33,14 +38,33 @@ export class OctaboxOutput extends LitElement {
     return html`<a href=${output.url} download>${T.create.download} (${type})</a>`;
   }
 
+  /** Return whether another output is shown than before, and not the same one as it was read again. @param {Map<string, any>} changed */
+  isOther(changed) {
+    const [before, output] = [changed.get("output"), this.output];
+    return changed.has("output") && (!before || !output || before.url !== output.url || before.text !== output.text);
+  }
+
   /** @param {Map<string, any>} changed */
   updated(changed) {
-    if (!changed.has("output") || !this.output) return;
-    const { media_type: type = "", url, text } = this.output;
+    if (!this.isOther(changed) || !this.output) return;
+    const { output } = this;
+    const { media_type: type = "", url, text } = output;
     // The viewer of meshes is loaded when there is one to show.
     if (type.startsWith("model/")) import("./mesh.js").catch(() => {});
     if (type.startsWith("audio/")) this.drawWaveform().catch(() => {});
-    if (type.startsWith("text/") && text === undefined && url) fetch(url).then((response) => response.text()).then((found) => (this.text = found));
+    if (type.startsWith("text/") && text === undefined && url) this.readText(output);
+  }
+
+  /** Read the text of an output, or why there is none; another one may be shown by then. */
+  async readText(output) {
+    let found;
+    try {
+      const response = await fetch(output.url);
+      found = response.ok ? await response.text() : T.errors.status(response.status);
+    } catch {
+      found = T.errors.unreachable;
+    }
+    if (output.url === this.output?.url) this.text = found;
   }
 
   onDrag(event) {
@@ -50,8 +74,12 @@ export class OctaboxOutput extends LitElement {
   /** Draw the loudest sample of each column. */
   async drawWaveform() {
     const canvas = /** @type {HTMLCanvasElement} */ (this.querySelector("canvas"));
-    const content = await (await fetch(this.output.url)).arrayBuffer();
+    const { output } = this;
+    canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
+    const content = await (await fetch(output.url)).arrayBuffer();
     const audio = await new OfflineAudioContext(1, 1, 44100).decodeAudioData(content);
+    // Another one may be shown by then.
+    if (output.url !== this.output?.url) return;
     const samples = audio.getChannelData(0);
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.clearRect(0, 0, canvas.width, canvas.height);

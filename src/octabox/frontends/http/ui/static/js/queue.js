@@ -3,6 +3,7 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { postJson } from "./api.js";
+import { fromRequest } from "./restore.js";
 import { describeProgress } from "./run.js";
 import { runs } from "./runs.js";
 import { T } from "./texts.js";
@@ -48,7 +49,7 @@ export class OctaboxQueue extends LitElement {
   renderRun(run, before, after) {
     const { step, steps } = run.progress;
     const [ahead, behind] = [before, after].map((each) => each?.state === "queued" && each);
-    const words = run.body.params?.prompt || T.tasks(run.body.task || "");
+    const words = [run.body.params?.prompt || T.tasks(run.body.task || "")].flat().join(", ");
     const [image] = run.outputs.filter((each) => each.media_type?.startsWith("image/"));
     const picture = image?.url || run.preview;
     return html`<li data-state=${run.state}>
@@ -61,7 +62,7 @@ export class OctaboxQueue extends LitElement {
       <div class="buttons">
         ${run.state === "queued" ? html`<button type="button" ?disabled=${!ahead} @click=${() => ahead && run.move({ before: ahead.id })}>${T.queue.up}</button>
           <button type="button" ?disabled=${!behind} @click=${() => behind && run.move({ after: behind.id })}>${T.queue.down}</button>` : nothing}
-        ${run.finished ? html`<button type="button" @click=${() => this.open(run, "retry")}>${T.queue.retry}</button>` : html`<button type="button" @click=${() => run.cancel()}>${T.queue.cancel}</button>`}
+        ${run.finished ? html`<button type="button" @click=${() => this.open(run, "retry")}>${T.queue.retry}</button>` : html`<button type="button" @click=${() => runs.cancel(run)}>${T.queue.cancel}</button>`}
         <button type="button" @click=${() => this.open(run, "edit")}>${T.queue.edit}</button></div>
     </li>`;
   }
@@ -85,9 +86,7 @@ export class OctaboxQueue extends LitElement {
       runs.plan(0);
       return;
     }
-    const { model, task, params = {}, seed, scheduler, workflow, adapters, styles, prompt_syntax: syntax, output, num_outputs: outputs } = run.body;
-    const found = { model, task, params, seed, scheduler, workflow, adapters, styles, syntax, format: output?.format, outputs, files: run.files };
-    this.dispatchEvent(new CustomEvent("open-parameters", { bubbles: true, detail: { action, found } }));
+    this.dispatchEvent(new CustomEvent("open-parameters", { bubbles: true, detail: { action, found: fromRequest(run.body, run.files) } }));
   }
 }
 

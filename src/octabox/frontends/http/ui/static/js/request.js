@@ -19,6 +19,8 @@ import { workflowBody } from "./workflow.js";
  * @property {string[]} [styles]
  * @property {string} [format] Format of the files; empty is the default of the kind.
  * @property {Record<string, number>} [chosen] Weights of the LoRAs.
+ * @property {Record<string, Record<string, number>>} [componentWeights] Weights of LoRAs by component, where they differ.
+ * @property {Record<string, any>} [extra] What is sent besides, as it is.
  * @property {any[]} [parts] The parts that a workflow may have.
  * @property {Record<string, Record<string, any>>} [workflow] The parts that are switched on, with their settings.
  */
@@ -30,12 +32,14 @@ import { workflowBody } from "./workflow.js";
  * @returns {{body: Record<string, any>, problems: Record<string, string>}}
  */
 export function requestBody({
-  model, task = "", fields, values, seed = "", outputs = 1, scheduler = "", syntax = "", styles = [], format = "", chosen = {}, parts = [], workflow = {},
+  model, task = "", fields, values, seed = "", outputs = 1, scheduler = "", syntax = "", styles = [], format = "", chosen = {}, componentWeights = {}, parts = [], workflow = {}, extra = {},
 }) {
   const { params, problems } = toParams(fields, values);
   const { body: steps, problems: wrong } = workflowBody(parts, workflow);
-  const adapters = Object.entries(chosen).map(([lora, weight]) => ({ lora, weight }));
+  const adapters = Object.entries(chosen).map(([lora, weight]) => ({ lora, weight, ...(componentWeights[lora] ? { weights: componentWeights[lora] } : {}) }));
+  const output = { ...extra.output, ...(format ? { format } : {}) };
   const body = {
+    ...extra,
     model,
     ...(task ? { task } : {}),
     params,
@@ -44,7 +48,7 @@ export function requestBody({
     ...(scheduler ? { scheduler } : {}),
     ...(syntax ? { prompt_syntax: syntax } : {}),
     ...(styles.length ? { styles } : {}),
-    ...(format ? { output: { format } } : {}),
+    ...(Object.keys(output).length ? { output } : {}),
     ...(adapters.length ? { adapters } : {}),
     ...(Object.keys(steps).length ? { workflow: steps } : {}),
   };

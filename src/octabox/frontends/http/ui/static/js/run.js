@@ -19,6 +19,35 @@ const ENDED = ["completed", "failed", "cancelled"];
 /** Milliseconds before a connection is tried again, at most. */
 const LONGEST_PAUSE = 10_000;
 
+/** Milliseconds without a byte after which a connection is taken for lost: the server sends a comment every 15 seconds. */
+export const SILENCE = 40_000;
+
+/** A connection that is given up when another signal says so, or when it is silent for long. */
+class Connection {
+  /** @param {AbortSignal | undefined} signal @param {() => void} onSign */
+  constructor(signal, onSign) {
+    const controller = new AbortController();
+    this.signal = controller.signal;
+    this.onSign = onSign;
+    this.abort = () => controller.abort();
+    this.outer = signal;
+    this.outer?.addEventListener("abort", this.abort);
+    this.timer = setTimeout(this.abort, SILENCE);
+  }
+
+  /** Something has arrived. */
+  sign() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.abort, SILENCE);
+    this.onSign();
+  }
+
+  end() {
+    clearTimeout(this.timer);
+    this.outer?.removeEventListener("abort", this.abort);
+  }
+}
+
 /** One job, whose state changes as the server tells of it; "update" says so. */
 export class Run extends EventTarget {
   /** @param {any} body Body of the request, for POST /v1/jobs. */
@@ -32,6 +61,8 @@ export class Run extends EventTarget {
     this.files = [];
     /** When there was news of it last, by the clock of the page. */
     this.heard = 0;
+    /** When the connection with its events has brought something last. */
+    this.streamed = 0;
     this.state = "queued";
     this.progress = { phase: "queued", step: 0, steps: 0, position: 0, part: 1, parts: 1, output: 0 };
     this.preview = "";
@@ -94,11 +125,12 @@ export class Run extends EventTarget {
    */
   async follow(signal) {
     for (let pause = 500; !this.finished && !signal?.aborted; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+      const connection = new Connection(signal, () => (this.streamed = performance.now()));
       try {
         /** @type {Record<string, string>} */
         const headers = this.lastEvent ? { "last-event-id": this.lastEvent } : {};
-        const response = await send("GET", `v1/jobs/${this.id}/events`, { headers, signal });
-        for await (const { event, data, id } of events(response)) {
+        const response = await send("GET", `v1/jobs/${this.id}/events`, { headers, signal: connection.signal });
+        for await (const { event, data, id } of events(response, () => connection.sign())) {
           this.lastEvent = id || this.lastEvent;
           pause = 500;
           this.receive(event, data);
@@ -107,6 +139,8 @@ export class Run extends EventTarget {
       } catch (error) {
         if (signal?.aborted) break;
         this.lose(error);
+      } finally {
+        connection.end();
       }
       this.update();
       if (!this.finished) await new Promise((resolve) => setTimeout(resolve, pause));

@@ -2,7 +2,7 @@
 // @ts-check
 
 import { getJson, postJson } from "./api.js";
-import { Run } from "./run.js";
+import { Run, SILENCE } from "./run.js";
 
 /** Milliseconds between two looks at the jobs that wait or run. */
 const INTERVAL = 1500;
@@ -59,13 +59,14 @@ class Runs extends EventTarget {
     this.plan(INTERVAL);
   }
 
-  /** Cancel runs that are not on the server yet. @param {...Run} given */
-  withdraw(...given) {
+  /** Cancel runs, the last ones first, so that no further one begins meanwhile; those that are not on the server yet stay here. @param {...Run} given */
+  async cancel(...given) {
     for (const run of given) {
       if (run.id || run.finished) continue;
       run.state = "cancelled";
       run.update();
     }
+    for (const run of given.reverse()) await run.cancel();
   }
 
   /** Show a job, and follow it. @param {Run | null} run */
@@ -93,7 +94,7 @@ class Runs extends EventTarget {
       this.paused = paused || [];
       this.take(data, asked);
       const listed = new Set(data.map((each) => each.id));
-      const gone = this.list.filter((each) => each.id && !each.finished && !listed.has(each.id) && each.heard < asked && each !== this.followed?.run && (each.own || !more));
+      const gone = this.list.filter((each) => each.id && !each.finished && !listed.has(each.id) && each.heard < asked && !this.hears(each) && (each.own || !more));
       // Those of which nothing was heard for longest come first, so that none is forgotten.
       for (const run of gone.sort((one, other) => one.heard - other.heard).slice(0, MOST_READ)) await run.read().catch((error) => this.lost(run, error));
       this.problem = "";
@@ -110,7 +111,7 @@ class Runs extends EventTarget {
   take(jobs, asked) {
     for (const job of jobs) {
       const run = this.list.find((each) => each.id === job.id);
-      if (run && (run.heard > asked || run === this.followed?.run)) continue;
+      if (run && (run.heard > asked || this.hears(run))) continue;
       if (run) {
         run.apply(job);
         run.update();
@@ -119,6 +120,18 @@ class Runs extends EventTarget {
         this.list = [this.listen(Run.of(job)), ...this.list];
       }
     }
+  }
+
+  /** Return whether the events of a run arrive: a connection may be gone without a sign of it. @param {Run} run */
+  hears(run) {
+    return run === this.followed?.run && performance.now() - run.streamed < SILENCE / 2;
+  }
+
+  /** Connect again, as after a network was lost and found. */
+  reconnect() {
+    this.followed?.controller.abort();
+    this.followed = null;
+    return this.look();
   }
 
   /** @param {Run} run @param {any} error */
@@ -197,3 +210,4 @@ export const runs = new Runs();
 
 // A tab that nobody sees leaves the connections to the others.
 globalThis.document?.addEventListener("visibilitychange", () => (document.hidden ? runs.follow() : runs.look()));
+globalThis.addEventListener?.("online", () => runs.reconnect());

@@ -49,7 +49,7 @@ export function asYaml(body) {
   lines.push(`# ${T.create.setSource}`, `model: ${JSON.stringify(body.model)}`);
   for (const name of ["seed", "prompt_syntax"]) if (body[name] !== undefined) lines.push(`${name}: ${JSON.stringify(body[name])}`);
   if (body.scheduler) lines.push(`scheduler: ${JSON.stringify(configured(body.scheduler))}`);
-  if (body.adapters) lines.push("adapters:", ...body.adapters.map((each) => `  - {lora: ${JSON.stringify(each.lora)}, weight: ${each.weight}}`));
+  if (body.adapters) lines.push("adapters:", ...body.adapters.map((each) => `  - {lora: ${JSON.stringify(each.lora)}, weight: ${each.weight}${each.weights ? `, weights: ${JSON.stringify(each.weights)}` : ""}}`));
   const entries = Object.entries(defaults);
   if (entries.length) lines.push("defaults:", ...entries.map(([name, value]) => `  ${name}: ${JSON.stringify(value)}`));
   return `${lines.join("\n")}\n`;

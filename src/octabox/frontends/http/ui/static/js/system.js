@@ -2,7 +2,7 @@
 // @ts-check
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { apiKey, encodePath, getJson, send, setApiKey } from "./api.js";
+import { apiKey, encodePath, getJson, send } from "./api.js";
 import { STEPS, benchmarkParams, formFields } from "./fields.js";
 import { formatBytes } from "./format.js";
 import { Run } from "./run.js";
@@ -69,7 +69,7 @@ export class OctaboxSystem extends LitElement {
       ${this.bench.length ? this.renderBenchmark() : nothing}
       <h2>${T.system.key}</h2>
       <p class="hint">${T.system.keyHint}</p>
-      <form class="row key" @submit=${(e) => { e.preventDefault(); setApiKey(new FormData(e.target).get("key")?.toString() || ""); location.reload(); }}>
+      <form class="row key" @submit=${(e) => { e.preventDefault(); this.dispatchEvent(new CustomEvent("use-key", { bubbles: true, detail: new FormData(e.target).get("key")?.toString() || "" })); }}>
         <input name="key" type="password" autocomplete="off" aria-label=${T.system.key} .value=${apiKey()}><button>${T.system.save}</button></form>
       <h2>${T.system.settings}</h2>
       ${this.system ? this.renderSettings() : html`<p class="hint">${this.refused}</p>`}

@@ -12,12 +12,12 @@ export const T = {
     newSeed: "New seed", keepSeed: "Keep the last seed", outputs: "Outputs", scheduler: "Scheduler", schedulerOwn: (/** @type {string} */ name) => (name ? `${name.replace(/Scheduler$/, "")} (the model's)` : "the model's own"), schedulerSettings: "Scheduler settings", schedulerRare: "Rarely changed",
     schedulerUnknown: (/** @type {string} */ name) => `The scheduler ${name} does not fit this model; its own is used.`, insertWord: "Insert into the prompt",
     parameters: "Parameters", advanced: "Advanced parameters", workflow: "Workflow", adapters: "Adapters",
-    syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.", styles: "Styles", wildcard: "Wildcard", insert: "Insert", format: "Format", formatDefault: "the best lossless", input: "Input", noText: "(no text)",
+    syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.", notCopied: "This browser does not let the page copy.", styles: "Styles", style: "style", wildcard: "Wildcard", insert: "Insert", format: "Format", formatDefault: "the best lossless", input: "Input", noText: "(no text)",
     tokens: (/** @type {string} */ name, /** @type {number} */ count, /** @type {number | null} */ top) => `${name}: ${count}${top === null ? "" : ` of ${top}`} tokens`,
     result: "Result", empty: "The result appears here.", tryOne: "Try one of these:", swap: "Swap width and height",
     loading: "Reading the model's parameters …",
-    restored: (/** @type {string} */ what, /** @type {string[]} */ unused) => `Parameters restored from ${what}.${unused.length ? ` Not used: ${unused.join(", ")}.` : ""}`, nothingToRestore: "This file holds no parameters.",
-    chooseAgain: "Set this again: the page does not have what was sent.", unfitAdapters: (/** @type {string[]} */ names) => `Left out, since it does not fit this model: ${names.join(", ")}.`,
+    restored: (/** @type {string} */ what, /** @type {string[]} */ unused) => `Parameters restored from ${what}.${unused.length ? ` Not used: ${unused.join(", ")}.` : ""}`, notUsed: (/** @type {string[]} */ names) => `Not used: ${names.join(", ")}.`, also: (/** @type {string[]} */ names) => `Sent as well: ${names.join(", ")}.`, leaveOut: "Leave out", nothingToRestore: "This file holds no parameters.",
+    oneEachLine: "One a line.", chooseAgain: "Set this again: the page does not have what was sent.", unfitAdapters: (/** @type {string[]} */ names) => `Left out, since it does not fit this model: ${names.join(", ")}.`,
     setSource: "Set the folder, file or Hub id of the model in place of its name.", notConfigured: (/** @type {string[]} */ names) => `A configuration does not have ${names.join(", ")}.`,
     required: "Required.", notNumber: "Not a number.", notJson: "Not valid JSON.",
     warnings: "Warnings", again: "Use all parameters", usePrompt: "Use prompt", useSeed: "Use seed", asImage: "Use as input image",
@@ -30,6 +30,8 @@ export const T = {
   },
   media: {
     drop: (/** @type {string} */ kind) => `Drop ${kind === "image" || kind === "audio" ? "an" : "a"} ${kind} here, or choose a file`,
+    unreadable: (/** @type {string} */ name) => `${name || "This file"} cannot be read.`, notShown: "This browser cannot show the image.",
+    otherSite: "The page takes nothing from other sites: save the file, and choose it here.",
     remove: "Remove", paint: "Paint the mask", size: "Use its size",
   },
   mask: {
@@ -70,7 +72,7 @@ export const T = {
   },
   grid: {
     x: "Columns", y: "Rows", z: "Pages", none: "nothing", words: "words in the prompt", lora: (/** @type {string} */ name) => `weight of ${name}`, values: "Values, separated by commas or |", make: "Generate grid",
-    count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`, save: "Save as one image", tooMany: (/** @type {number} */ n) => `At most ${n} outputs are made in one grid.`,
+    count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`, save: "Save as one image", tooLarge: "This browser cannot draw so large an image.", tooMany: (/** @type {number} */ n) => `At most ${n} outputs are made in one grid.`,
     noValues: (/** @type {string} */ axis) => `${axis}: set the values, such as 1, 2, 4 or 1..5.`, problems: (/** @type {string[]} */ names) => `No grid is made: in Create, correct ${names.join(", ")}.`,
     hint: "Columns, rows and pages each vary one parameter of the form in Create. Values may be a range: 1..5, or 0..1 step 0.25.", stop: "Stop",
   },
@@ -88,7 +90,7 @@ export const T = {
     title: "Keyboard", close: "Close",
     rows: [
       ["Ctrl+Enter", "generate, or add to the queue"], ["Esc", "cancel what runs"], ["Ctrl+Up, Ctrl+Down", "weight of the word at the cursor"],
-      ["Alt+Up, Alt+Down", "earlier and later prompts"], ["[ and ]", "size of the brush"], ["Ctrl+Z", "undo in the painter, and a deletion in the gallery"], ["Left, Right", "earlier and later outputs in the gallery"], ["?", "this list"],
+      ["Alt+Up, Alt+Down", "earlier and later prompts"], ["[ and ]", "size of the brush"], ["Ctrl+Z", "undo in the painter, and a deletion in the gallery"], ["Ctrl+Shift+Z", "redo in the painter"], ["Left, Right", "earlier and later outputs in the gallery"], ["?", "this list"],
     ],
   },
   errors: {

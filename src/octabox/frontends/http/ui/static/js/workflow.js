@@ -13,6 +13,8 @@ export function workflowFields() {
     const body = document.paths["/v1/generations"].post.requestBody.content["application/json"].schema;
     return parts(body.properties.workflow);
   });
+  // What could not be read is read again when it is asked for.
+  known.catch(() => (known = null));
   return known;
 }
 

@@ -1,0 +1,63 @@
+// What a form takes over from a job, an output or a file, and what it does not have. Nothing here needs a browser.
+// @ts-check
+
+import { lostLists, restoreValues } from "./fields.js";
+import { T } from "./texts.js";
+import { restoreParts } from "./workflow.js";
+
+/**
+ * Return the parameters of a job. What a form has no control for is in `extra`, to be sent again as it is.
+ *
+ * @param {Record<string, any>} body The request of the job.
+ * @param {string[]} [files] Parameters whose files the server has.
+ * @returns {import("./metadata.js").Restored}
+ */
+export function fromRequest(body, files = []) {
+  const {
+    model, task, params = {}, seed = null, num_outputs: outputs, scheduler, workflow, adapters, styles, prompt_syntax: syntax,
+    output = {}, partial_images: _, ...others
+  } = body;
+  const { format, ...settings } = output;
+  const extra = { ...others, ...(Object.keys(settings).length ? { output: settings } : {}) };
+  return { model, task, params, seed, outputs, scheduler, workflow, adapters, styles, syntax, format, files, extra };
+}
+
+/**
+ * Return the state of a form with parameters, and the names of those that it does not have.
+ *
+ * @param {import("./metadata.js").Restored} found
+ * @param {{fields: import("./fields.js").Field[], known: string[], formats: string[], knownStyles: {name: string}[], parts: any[]}} form
+ */
+export function formState(found, { fields, known, formats, knownStyles, parts }) {
+  const { params, adapters = [], styles = [], format = "" } = found;
+  const named = (name) => knownStyles.some((each) => each.name === name);
+  const workflow = restoreParts(parts, found.workflow);
+  const loras = adapters.map((each) => ({ ...each, lora: each.lora || each.name }));
+  const unused = [
+    ...Object.keys(params).filter((name) => !known.includes(name)),
+    ...lostLists(fields, params),
+    ...styles.filter((each) => !named(each)).map((each) => `${T.create.style} ${each}`),
+    ...(format && !formats.includes(format) ? [`${T.create.format} ${format}`] : []),
+    ...Object.keys(workflow).filter((name) => !parts.some((each) => each.name === name)),
+  ];
+  const state = {
+    values: restoreValues(fields, params, !!found.files),
+    seed: found.seed === null || found.seed === undefined ? "" : String(found.seed),
+    syntax: found.syntax || "",
+    format: formats.includes(format) ? format : "",
+    outputs: found.outputs || 1,
+    scheduler: found.scheduler || "",
+    styles: styles.filter(named),
+    chosen: Object.fromEntries(loras.map((each) => [each.lora, each.weight ?? 1])),
+    componentWeights: Object.fromEntries(loras.filter((each) => each.weights).map((each) => [each.lora, each.weights])),
+    workflow,
+    extra: found.extra || {},
+  };
+  return { state, unused };
+}
+
+/** Return the words of what is sent besides the form: "output.quality 80". @param {Record<string, any>} extra @returns {string[]} */
+export function describeExtra({ output = {}, ...others }) {
+  const settings = Object.entries(output).map(([name, value]) => [`output.${name}`, value]);
+  return [...Object.entries(others), ...settings].map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+}

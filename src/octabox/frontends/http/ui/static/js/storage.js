@@ -1,0 +1,47 @@
+// What this browser keeps for the page. A browser may refuse that, or have no room left: then it is kept until the page is closed.
+// @ts-check
+
+/** What could not be stored, and is newer than what is; empty was removed. @type {Map<string, string>} */
+const unstored = new Map();
+
+/** Return a text that is kept; empty without one. @param {string} name */
+export function readText(name) {
+  try {
+    return unstored.get(name) ?? (localStorage.getItem(name) || "");
+  } catch {
+    return "";
+  }
+}
+
+/**
+ * Keep a text, and return whether it outlasts the page.
+ *
+ * @param {string} name
+ * @param {string} text Empty forgets it.
+ */
+export function keepText(name, text) {
+  try {
+    if (text) localStorage.setItem(name, text);
+    else localStorage.removeItem(name);
+    unstored.delete(name);
+    return true;
+  } catch {
+    unstored.set(name, text);
+    return false;
+  }
+}
+
+/** Return a list that is kept; empty without one, or where something else is in its place. @param {string} name @returns {any[]} */
+export function readList(name) {
+  try {
+    const found = JSON.parse(readText(name) || "[]");
+    return Array.isArray(found) ? found : [];
+  } catch {
+    return [];
+  }
+}
+
+/** @param {string} name @param {any[]} list */
+export function keepList(name, list) {
+  return keepText(name, JSON.stringify(list));
+}

@@ -1,0 +1,125 @@
+"""The axes of a grid, the requests of its cells, and its image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from page_scripts import copy_scripts, run
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the scripts."""
+    return copy_scripts(tmp_path_factory.mktemp("page"))
+
+
+def test_axes_of_a_grid(scripts: Path) -> None:
+    """Values are numbers where all are, or a range; bars part texts with commas."""
+    code = "import { axisValues } from './js/axes.js';\nconsole.log(JSON.stringify(value.map(axisValues)));"
+    texts = ["1, 2.5", "red|blue, green", "1..3", "0..1 step 0.5", "a,1"]
+
+    assert [[1, 2.5], ["red", "blue, green"], [1, 2, 3], [0, 0.5, 1], ["a", "1"]] == run(scripts, code, texts)
+
+
+def test_where_a_value_of_a_grid_goes(scripts: Path) -> None:
+    """A parameter, the seed, a scheduler that keeps its settings, the weight of a LoRA, and words of the prompt."""
+    body = {
+        "params": {"prompt": "a red star"},
+        "scheduler": {"name": "euler", "schedule": "karras"},
+        "adapters": [{"lora": "ink", "weight": 1}, {"lora": "oil", "weight": 1}],
+    }
+    code = """
+    import { withValue } from './js/axes.js';
+    const [body, axes] = value;
+    console.log(JSON.stringify(axes.map(([name, each, first]) => withValue(body, name, each, first))));"""
+    axes = [
+        ["guidance_scale", 3, 3],
+        ["seed", "4", "4"],
+        ["scheduler", "unipc", "unipc"],
+        ["weight of oil", 0.5, 0.5],
+        ["words in the prompt", "blue", "red"],
+    ]
+    guided, seeded, scheduled, weighed, worded = run(scripts, code, [body, axes])
+
+    assert ({"prompt": "a red star", "guidance_scale": 3}, 4) == (guided["params"], seeded["seed"])
+    assert {"name": "unipc", "schedule": "karras"} == scheduled["scheduler"]
+    assert [1, 0.5] == [each["weight"] for each in weighed["adapters"]]
+    assert "a blue star" == worded["params"]["prompt"]
+
+
+def test_the_cells_of_a_grid(scripts: Path) -> None:
+    """One seed for all; axes without values, or with too many, make none and say why."""
+    code = """
+    import { axisProblem, axisValues, cellsOf } from './js/axes.js';
+    const z = { name: "", text: "" };
+    const axes = (x, y = "") => ({ x: { name: "strength", text: x }, y: { name: y && "seed", text: y }, z });
+    const cells = [...cellsOf({ params: { prompt: "a" } }, axes("1, 2", "3, 4"), 9)];
+    const seeds = [...cellsOf({ params: {} }, axes("1, 2"), 9).values()].map((each) => each.seed);
+    const problems = [axes(""), axes("1..1000"), axes("1..20", "1..20"), axes("1, 2")].map(axisProblem);
+    console.log(JSON.stringify([cells, seeds, problems, axisValues("5..1")]));"""
+    cells, seeds, problems, down = run(scripts, code)
+
+    assert ["0/0/0", "1/0/0", "0/1/0", "1/1/0"] == [place for place, _ in cells]
+    assert [(1, 3), (2, 3), (1, 4), (2, 4)] == [(each["params"]["strength"], each["seed"]) for _, each in cells]
+    assert [9, 9] == seeds
+    assert [True, True, True, False] == [bool(each) for each in problems]
+    assert "Columns" in problems[0]
+    assert [5, 4, 3, 2, 1] == down
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sent"),
+    [
+        ("tiling", "true, off, 1, maybe", [True, False, True, "maybe"]),
+        ("tag", "1, 2.0", ["1", "2.0"]),
+        ("tag", "1..3", ["1", "2", "3"]),
+        ("tags", "1|b", [["1"], ["b"]]),
+        ("factor", "2, 4, x", [2, 4, "x"]),
+        ("mode", "fast, 3", ["fast", "3"]),
+        ("strength", "1, 2.0", [1, 2]),
+    ],
+)
+def test_a_value_is_sent_as_its_field_sends_it(scripts: Path, name: str, text: str, sent: list[object]) -> None:
+    """Switches are true or false, texts stay texts, and choices are those of the field."""
+    fields = [
+        {"name": "tiling", "control": "switch"},
+        {"name": "tag", "control": "text"},
+        {"name": "tags", "control": "text", "texts": True},
+        {"name": "factor", "control": "choice", "choices": [2, 4]},
+        {"name": "mode", "control": "choice", "choices": ["fast", "slow"]},
+        {"name": "strength", "control": "number"},
+    ]
+    code = """
+    import { cellsOf } from './js/axes.js';
+    const [fields, name, text] = value;
+    const none = { name: "", text: "" };
+    const cells = cellsOf({ params: {} }, { x: { name, text }, y: none, z: none }, 0, { fields });
+    console.log(JSON.stringify([...cells.values()].map((each) => each.params[name])));"""
+
+    assert sent == run(scripts, code, [fields, name, text])
+
+
+def test_words_of_a_prompt_that_is_not_in_the_request(scripts: Path) -> None:
+    """The prompt of the configuration is the form's value and left out of the request; several prompts all change."""
+    code = """
+    import { cellsOf } from './js/axes.js';
+    import { T } from './js/texts.js';
+    const none = { name: "", text: "" };
+    const axes = { x: { name: T.grid.words, text: "1.0|$&" }, y: none, z: none };
+    const cells = (params, values) => [...cellsOf({ params }, axes, 0, { values }).values()];
+    const tries = [[{}, { prompt: "size 1.0" }], [{ prompt: ["1.0", "b"] }, {}], [{}, {}]];
+    console.log(JSON.stringify(tries.map((each) => cells(...each).map(({ params }) => params.prompt))));"""
+
+    assert [["size 1.0", "size $&"], [["1.0", "b"], ["$&", "b"]], ["", ""]] == run(scripts, code)
+
+
+def test_a_large_grid_is_scaled_to_what_can_be_drawn(scripts: Path) -> None:
+    """Neither a side nor the whole is larger than a browser draws; a small one stays as it is."""
+    code = """
+    import { fittingScale } from './js/axes.js';
+    console.log(JSON.stringify(value.map(([width, height]) => fittingScale(width, height))));"""
+    small, wide, large = run(scripts, code, [[4000, 3000], [65_536, 10], [32_768, 32_768]])
+
+    assert (1, 0.25, 0.25) == (small, wide, large)
