@@ -224,10 +224,15 @@ class Results:
             self._remove(name)
 
     def _remove(self, name: str) -> None:
-        try:
-            self._results.pop(name).path.unlink(missing_ok=True)
-        except OSError as error:  # The others are deleted, and this one with the folder.
-            logger.warning("A result is not deleted: %s", error)
+        _delete(self._results.pop(name).path)
+
+
+def _delete(path: Path) -> None:
+    """Delete a file; one that cannot be deleted does not keep the others, and goes with its folder."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("A result is not deleted: %s", error)
 
 
 def _media_type(name: str) -> str:
