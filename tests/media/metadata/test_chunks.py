@@ -78,6 +78,7 @@ def test_metadata_comes_back(name: str, prompt: str) -> None:
         bytes(8) + TEXT.encode() + b"\0",
         TEXT.encode(),
     ],
+    ids=["big-endian", "little-endian", "with a mark", "ascii", "undefined", "without a code"],
 )
 def test_comments_of_other_programs(comment: bytes) -> None:
     """The eight bytes before the text are the code of its characters, which some leave out; the byte order is theirs."""

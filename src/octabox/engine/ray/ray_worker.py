@@ -125,16 +125,14 @@ class RayWorker:
     async def send(self, message: ToWorker) -> None:
         """Send a message, without waiting until it is read; where the worker has ended it is lost, as the listener learns.
 
-        Messages arrive in the order of the calls: a worker drops the cancellation of a call that it does not know yet.
+        They arrive in their order: a worker drops the cancellation of a call that it does not know yet.
 
         Raises:
             InvalidParameterError: A parameter cannot be sent, such as one that is nested too deeply.
             CapacityError: It is large, and cannot be stored.
         """
         async with self._packing:
-            content: bytes | StoredMessage = bytes(await pack_message(message))
-            if self._messages and isinstance(content, bytes) and len(content) >= MIN_BYTES:
-                content = await asyncio.to_thread(self._messages.put, content)
+            content = await _packed(message, self._messages)
             task = asyncio.create_task(self._send(content), name=f"message to {self._model}")
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
@@ -144,10 +142,9 @@ class RayWorker:
         self._alive = False
         self._receiving.cancel()
         try:
-            # The process may take as long to end, and then is killed.
-            await asyncio.wait_for(_result(self._actor.stop.remote()), 2 * SHUTDOWN_TIMEOUT)
-        except (RayError, asyncio.TimeoutError):
-            pass
+            with contextlib.suppress(RayError, asyncio.TimeoutError):
+                # The process may take as long to end, and then is killed.
+                await asyncio.wait_for(_result(self._actor.stop.remote()), 2 * SHUTDOWN_TIMEOUT)
         finally:  # Also where nobody waits for it any more: the place would be lost for good.
             await self._end()
 
@@ -190,6 +187,17 @@ class RayWorker:
 def _actor_class() -> Any:
     """Return the class of actors; it is made on use, since that needs a connection in some versions of Ray."""
     return ray.remote(max_restarts=0, max_task_retries=0)(WorkerActor)
+
+
+async def _packed(message: ToWorker, messages: MessageStore | None) -> bytes | StoredMessage:
+    """Return a message as bytes, or where it was stored, since it is large.
+
+    Raises:
+        InvalidParameterError: A parameter cannot be sent.
+        CapacityError: It cannot be stored.
+    """
+    content = bytes(await pack_message(message))
+    return await asyncio.to_thread(messages.put, content) if messages and len(content) >= MIN_BYTES else content
 
 
 async def _taken(

@@ -89,7 +89,7 @@ def _from_comment(comment: object) -> str | None:
 
 
 def decode_comment(comment: object) -> str:
-    """Return the text of an EXIF comment, which programs write in several encodings; empty if it is none.
+    """Return the text of an EXIF comment, which programs write in several encodings; empty for any other value.
 
     Args:
         comment: Its bytes, or a text, as of a file that declares it as one.

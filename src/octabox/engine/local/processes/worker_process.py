@@ -174,11 +174,7 @@ class WorkerProcess:
             self._pinged = False
             self._activity.note_received(message)
         if not (isinstance(message, Alive) or self._stopped):
-            self._listener(self._exit_error() if message is None else message)
-
-    def _exit_error(self) -> OctaboxError:
-        """Return the error that states how the process ended."""
-        return exit_error(self._model, self._handle.exit_code, self._kill_reason)
+            self._listener(message or exit_error(self._model, self._handle.exit_code, self._kill_reason))
 
 
 def exit_error(model: str, exit_code: int | None, kill_reason: str = "") -> OctaboxError:

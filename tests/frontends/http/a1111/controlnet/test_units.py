@@ -170,10 +170,10 @@ async def test_each_of_several_images_has_its_control(server: Server, image: str
     body = {"prompt": "x", "init_images": sources, "alwayson_scripts": {"controlnet": {"args": [unit]}}}
     answer = await server.http.post("/sdapi/v1/img2img", json=body)
     assert answer.is_success, answer.text
-    made = [
-        [Image.open(io.BytesIO(each.inputs[name][0])) for name in ("image", "control_image")]
-        for each in server.generations.requests
+    files: list[list[Any]] = [
+        [each.inputs[name][0] for name in ("image", "control_image")] for each in server.generations.requests
     ]
+    made = [[Image.open(io.BytesIO(each)) for each in pair] for pair in files]
 
     assert [[size, size] for _, size in SOURCES] == [[each.size for each in pair] for pair in made]
     assert (["cyan", "yellow"] if image is None else ["cyan"] * 2) == [colour_of(pair[1]) for pair in made]

@@ -183,7 +183,8 @@ class RequestBuilder:
         if not control.units:
             return parsed, ()
         entry, side = parsed.target.entry, (size.get("width"), size.get("height"))
-        prepared = [await control.prepare(self._ctx, entry, side, each) for each in sources or [None]]
+        source_images: Sequence[bytes | None] = sources or [None]
+        prepared = [await control.prepare(self._ctx, entry, side, each) for each in source_images]
         _, params, warnings = prepared[0]
         controls = tuple(images for images, _, _ in prepared)
         # Those that follow the result are the same for all sources where units have images themselves.

@@ -39,7 +39,7 @@ def test_bad_arguments(args: tuple[Any, ...]) -> None:
         plot(*args)
 
 
-AXES = ("Steps", "1,2", [], "Seed", "3", [], "Nothing", "", [])
+AXES: tuple[Any, ...] = ("Steps", "1,2", [], "Seed", "3", [], "Nothing", "", [])
 
 
 def test_flags_may_be_text() -> None:
