@@ -6,6 +6,7 @@ a number or a list of numbers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from octabox.catalog.entries import Component, Parameter, PipelineEntry
@@ -44,6 +45,21 @@ def control_inputs(entry: PipelineEntry) -> ControlInputs:
         tuple(each for each, shape in shapes if _is_number_per_component(shape)),
         any("integer" in shape.atoms and shape.items is not None for _, shape in shapes),
     )
+
+
+def has_control_channels(entry: PipelineEntry) -> bool:
+    """Return whether a class passes its control image to the denoiser itself, in channels in addition to the latents."""
+    return control_inputs(entry).component is None and any("control" in each.name for each in entry.media())
+
+
+def control_channel_pipelines(entry: PipelineEntry, pipelines: Iterable[PipelineEntry]) -> list[str]:
+    """Return the names of the classes of the same family and task that have control channels, the shortest first."""
+    names = [
+        other.name
+        for other in pipelines
+        if other.family == entry.family and set(other.tasks) & set(entry.tasks) and has_control_channels(other)
+    ]
+    return sorted(names, key=len)
 
 
 def _is_number_per_component(shape: Shape) -> bool:

@@ -26,6 +26,7 @@ from octabox.engine.worker.conditions.lora_loading import (
 )
 from octabox.engine.worker.conditions.lora_strengths import component_weights, unused_weights
 from octabox.engine.worker.conditions.lora_weights import changes_nothing, read_lora_weights
+from octabox.engine.worker.conditions.lora_widths import is_expanded, unload_loras
 from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, OctaboxError, UnknownParameterError
@@ -42,6 +43,9 @@ Key = tuple[str, int, int, tuple[str, ...]]
 
 #: Maximal length of a library's message in an error.
 MAX_LENGTH = 300
+
+#: Reason of an error, with the number of tensors.
+NO_LAYER = "none of its {} tensors belongs to a layer of the model"
 
 #: Types of networks that can be applied.
 SUPPORTED = frozenset({"LoRA", "DoRA", "LoHa", "LoKr"})
@@ -72,8 +76,7 @@ class Loras:
     """
 
     def __init__(self, pipe: Any, max_loaded: int = 8, placement: Placement | None = None) -> None:
-        self._pipe, self._max_loaded = pipe, max_loaded
-        self._placement = placement or Placement()
+        self._pipe, self._max_loaded, self._placement = pipe, max_loaded, placement or Placement()
         self._layers = LoraLayers(lambda: lora_components(pipe))
         self._loaded: OrderedDict[Key, LoadedLora] = OrderedDict()
         self._numbers = itertools.count()
@@ -105,12 +108,15 @@ class Loras:
         if not choices and not self._loaded:
             return [], []
         try:
-            loaded = [(choice, self._load(choice)) for choice in choices]
+            keys = [_key_of(self._pipe, choice) for choice in choices]
+            self._unload_expanding(keys)
+            loaded = [(choice, self._load(choice, key)) for choice, key in zip(choices, keys, strict=True)]
             components = lora_components(self._pipe)
             weights = {
                 lora.adapter: component_weights(choice, lora.stats.components, components) for choice, lora in loaded
             }
         except BaseException:
+            self._unload_expanding(())
             self._activate({})
             raise
         # Evict first: PEFT activates another adapter when it deletes the active one.
@@ -122,21 +128,15 @@ class Loras:
     def clear(self) -> None:
         """Unload all LoRAs."""
         self._unload(list(self._loaded))
+        self._active = ()
 
-    def _load(self, choice: AdapterChoice) -> LoadedLora:
+    def _load(self, choice: AdapterChoice, key: Key) -> LoadedLora:
         """Return a LoRA, which is loaded if it is not in memory."""
-        if not hasattr(self._pipe, "load_lora_weights"):
-            message = f"{type(self._pipe).__name__} does not support LoRAs."
-            raise UnknownParameterError(message, parameter="adapters")
-        file = resolve_lora_file(local_lora(choice.lora))
-        stat = file.stat()
-        denoisers = tuple(name for name in equal_denoisers(self._pipe) if choice.weights.get(name))
-        key = (str(file.absolute()), stat.st_mtime_ns, stat.st_size, denoisers)
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
         self._unload([old for old in self._loaded if old[0] == key[0] and old[:3] != key[:3]])
-        lora = self._read(file, choice, denoisers)
+        lora = self._read(Path(key[0]), choice, key[-1])
         self._loaded[key] = lora
         return lora
 
@@ -160,8 +160,7 @@ class Loras:
             raise _incompatibility_error(self._pipe, file, choice, kind, str(error)) from error
         if not stats.used:
             self._remove(adapter)
-            reason = f"none of its {stats.keys} tensors belongs to a layer of the model"
-            raise _incompatibility_error(self._pipe, file, choice, kind, reason)
+            raise _incompatibility_error(self._pipe, file, choice, kind, NO_LAYER.format(stats.keys))
         return LoadedLora(adapter, stats, changes_nothing(weights))
 
     def _activate(self, weights: Mapping[str, Mapping[str, float]], *, unmerged: bool = False) -> None:
@@ -200,12 +199,18 @@ class Loras:
         for key in keys:
             self._remove(self._loaded.pop(key).adapter)
 
+    def _unload_expanding(self, required: Iterable[Key]) -> None:
+        """Unload all LoRAs if a layer is expanded for none of these; it can only be restored without any."""
+        kept = [self._loaded[key] for key in required if key in self._loaded]
+        if is_expanded(lora_components(self._pipe)) and not any(lora.stats.expands for lora in kept):
+            self.clear()
+
     def _remove(self, adapter: str) -> None:
         """Remove an adapter from the model; without any the original layers are restored."""
         self.attach()
         with self._placement.suspended():
             if not self._loaded:
-                self._pipe.unload_lora_weights()
+                unload_loras(self._pipe, lora_components(self._pipe))
                 return
             with silence_libraries():
                 self._pipe.delete_adapters(adapter)
@@ -216,6 +221,17 @@ class Loras:
 def configured_adapters(config: ModelConfig) -> tuple[AdapterChoice, ...]:
     """Return the LoRAs of a model's configuration."""
     return tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in config.adapters)
+
+
+def _key_of(pipe: Any, choice: AdapterChoice) -> Key:
+    """Return the key of a LoRA in a pipeline."""
+    if not hasattr(pipe, "load_lora_weights"):
+        message = f"{type(pipe).__name__} does not support LoRAs."
+        raise UnknownParameterError(message, parameter="adapters")
+    file = resolve_lora_file(local_lora(choice.lora))
+    stat = file.stat()
+    denoisers = tuple(name for name in equal_denoisers(pipe) if choice.weights.get(name))
+    return str(file.absolute()), stat.st_mtime_ns, stat.st_size, denoisers
 
 
 def _incompatibility_error(

@@ -18,7 +18,11 @@ from diffusers.utils.state_dict_utils import (
 
 from octabox.engine.replacement import replaced
 from octabox.engine.worker.conditions.lora_layers import adapted_layers, set_adapter_variant
+from octabox.engine.worker.conditions.lora_widths import find_expanded
 from octabox.engine.worker.conditions.traced_tensors import untrace
+
+#: Part of the names of all tensors that belong to the layers of a LoRA.
+_LORA = "lora"
 
 #: Part of the tensor names in PEFT's layout, and of those of magnitudes there and in kohya's layout.
 _PEFT, _MAGNITUDE, _KOHYA_MAGNITUDE = ".lora_", ".lora_magnitude_vector", ".dora_scale"
@@ -37,6 +41,7 @@ class LoadStats:
         unused_names: Names of the others.
         components: Components that use any.
         skipped: Denoisers that it could change as well, but that neither the file nor the request names.
+        expands: Whether it is wider than a layer of the model, which diffusers replaces by a wider one.
     """
 
     keys: int
@@ -44,6 +49,7 @@ class LoadStats:
     unused_names: tuple[str, ...]
     components: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    expands: bool = False
 
 
 @dataclass
@@ -52,6 +58,7 @@ class _Conversion:
 
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     sources: dict[str, frozenset[str]] = field(default_factory=dict)
+    expanded: str = ""
 
 
 def lora_components(pipe: Any) -> dict[str, torch.nn.Module]:
@@ -108,7 +115,7 @@ def load_lora_with_stats(
                 conversion.sources |= {key: each for key, each in part.sources.items() if key.startswith(f"{other}.")}
     stats = _count_tensors(components, adapter, conversion, names)
     skipped = () if denoisers or any(named.values()) else tuple(others)
-    return replace(stats, skipped=skipped)
+    return replace(stats, skipped=skipped, expands=bool(conversion.expanded))
 
 
 def _with_prefix(weights: Mapping[str, torch.Tensor], prefix: str, new: str) -> dict[str, torch.Tensor]:
@@ -132,6 +139,7 @@ def _converting(
         result = lora_state_dict(*args, **options)
         converted, *others = result if isinstance(result, tuple) else (result,)
         _record(conversion, converted, weights, components)
+        conversion.expanded = find_expanded(pipe, conversion.tensors, components)
         loadable = _to_loadable(conversion.tensors)
         if omitted:
             loadable = {name: tensor for name, tensor in loadable.items() if not name.startswith(f"{omitted}.")}
@@ -155,13 +163,18 @@ def _record(
     weights: Mapping[str, torch.Tensor],
     components: Mapping[str, torch.nn.Module],
 ) -> None:
-    """Record what diffusers has converted the tensors to, with the magnitudes that it removes."""
+    """Record what diffusers has converted the tensors to, with the magnitudes that it removes.
+
+    Others, such as the weights of normalization layers, are left out: diffusers would load them over those of the model.
+    """
     tensors: dict[str, torch.Tensor] = {}
     for prefix in dict.fromkeys(name.partition(".")[0] for name in converted):
         part = {name: tensor for name, tensor in converted.items() if name.partition(".")[0] == prefix}
         tensors |= _to_peft(part) if prefix in components else part
     tensors = _add_magnitudes(tensors, weights)
     for name, tensor in tensors.items():
+        if _LORA not in name:
+            continue
         conversion.tensors[name], conversion.sources[name] = untrace(tensor)
 
 
