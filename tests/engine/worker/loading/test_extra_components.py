@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 import makers
 from calling import call, run
+from ldm_layout import save_single_file
 from makers.parts import unets
 from makers.samples import sample_image
 from octabox.config.model import ComponentConfig, ModelConfig
@@ -136,3 +139,49 @@ def test_a_component_beside_needs_a_source(folder: Path) -> None:
         load(config(folder, controlnet=ComponentConfig(dtype="float32")), PLAIN, OPTIONS)
 
     assert "model:" in caught.value.hint
+
+
+@pytest.fixture(scope="module")
+def single_file(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Path:
+    """Return a model in a single file."""
+    place = tmp_path_factory.mktemp("files")
+    save_single_file(StableDiffusionPipeline.from_pretrained(folder / "plain"), place / "plain.safetensors")
+    return place / "plain.safetensors"
+
+
+@pytest.mark.parametrize("with_config", [True, False])
+def test_a_controlnet_in_a_file_beside_a_model_in_a_file(folder: Path, single_file: Path, with_config: bool) -> None:
+    """Its configuration is next to it, or that of the model that completes the file; the file of the model has none."""
+    file = net_file(folder, single_file.parent / f"{with_config}" / "net.safetensors", with_config=with_config)
+    if not with_config:
+        shutil.copytree(folder / "net", folder / "plain" / "controlnet", dirs_exist_ok=True)
+    fields = {"model": str(single_file), "config": str(folder / "plain")}
+    controlnet = ComponentConfig(model=str(file))
+    loaded = load(config(folder, controlnet=controlnet).model_copy(update=fields), PLAIN, OPTIONS)
+
+    assert "ControlNetModel" == type(loaded.extra_components["controlnet"]).__name__
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The `local_dir_use_symlinks` argument:UserWarning"
+)  # Of diffusers, which passes it.
+@pytest.mark.parametrize("in_file", [True, False])
+def test_no_foreign_configuration_is_used(folder: Path, single_file: Path, tmp_path: Path, in_file: bool) -> None:
+    """Without a configuration nothing is asked of the Hub, and the error states where to put one."""
+    shutil.copytree(folder / "plain", tmp_path / "plain", ignore=shutil.ignore_patterns("controlnet"))
+    controlnet = ComponentConfig(model=str(net_file(folder, tmp_path / "net.safetensors", with_config=False)))
+    update = {"model": str(single_file if in_file else tmp_path / "plain")}
+    update |= {"config": str(tmp_path / "plain")} if in_file else {}
+
+    with pytest.raises(LoadError, match="the configuration of controlnet") as caught:
+        load(config(folder, controlnet=controlnet).model_copy(update=update), PLAIN, OPTIONS)
+    assert "Put its config.json next to it" in caught.value.hint
+
+
+def net_file(folder: Path, file: Path, *, with_config: bool) -> Path:
+    """Write the weights of the ControlNet to a file, and its configuration next to it."""
+    file.parent.mkdir(exist_ok=True)
+    shutil.copy(folder / "net" / "diffusion_pytorch_model.safetensors", file)
+    if with_config:
+        shutil.copy(folder / "net" / "config.json", file.parent)
+    return file

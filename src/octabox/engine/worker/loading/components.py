@@ -111,10 +111,10 @@ def load_file(
         pipeline_class: Pipeline class, whose constructor states the component's class.
         dtype: Dtype, if the component sets none.
         file: Weight file.
-        config_source: Folder or Hub id with the component's configuration.
+        config_source: Folder or Hub id of the complete model; another source has no configuration of the component.
 
     Raises:
-        LoadError: Components of its class cannot be loaded from a file.
+        LoadError: Components of its class cannot be loaded from a file, or there is no configuration.
     """
     cls = component_class(pipeline_class, name)
     if not hasattr(cls, "from_single_file"):
@@ -132,13 +132,35 @@ def load_file(
         options["quantization_config"] = _gguf_config(config, options["dtype"])
     elif part.quantization:
         options["quantization_config"] = build_quantization_config(config, name, cls, dtype)
-    local_config, subfolder = Path(file).with_name("config.json"), part.subfolder or name
-    if local_config.is_file():
-        options |= {"config": str(local_config.parent)}
-    elif not Path(config_source).is_dir() or (Path(config_source) / subfolder).is_dir():
-        options |= {"config": config_source, "subfolder": subfolder}
+    found = _find_config(file, config_source, part.subfolder or name)
+    # Without a configuration diffusers downloads that of a model which it guesses.
+    options |= {**found} if found else {"local_files_only": True}
     with named_component(config, name, file), require_all_tensors(config.name, file), replaced_classes(file):
-        return cls.from_single_file(file, **options)
+        try:
+            return cls.from_single_file(file, **options)
+        except OSError as error:
+            if found:
+                raise
+            raise _no_config_error(config, name, file) from error
+
+
+def _find_config(file: str, config_source: str, subfolder: str) -> dict[str, str]:
+    """Return the arguments of `from_single_file` for the configuration of a component; empty if there is none."""
+    if Path(file).with_name("config.json").is_file():
+        return {"config": str(Path(file).parent)}
+    source = Path(config_source)
+    if (source / subfolder).is_dir() or (not source.exists() and is_hub_id(config_source)):
+        return {"config": config_source, "subfolder": subfolder}
+    return {}
+
+
+def _no_config_error(config: ModelConfig, name: str, file: str) -> LoadError:
+    """Return the error for a component whose configuration is not known."""
+    return LoadError(
+        f"Model '{config.name}': the configuration of {name} in {file} is not known.",
+        hint=f"Put its config.json next to it, or set a folder or Hub id for `components.{name}`.",
+        model=config.name,
+    )
 
 
 def check_packed_weights(config: ModelConfig, device: str) -> None:

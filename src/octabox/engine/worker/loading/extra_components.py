@@ -49,8 +49,9 @@ def load_extra_components(
     config: ModelConfig, pipeline: str, names: tuple[str, ...], dtype: torch.dtype
 ) -> dict[str, Any]:
     """Load components on the host; a name with several components as a list."""
+    config_source = config.config or config.model
     return {
-        name: load_ungrouped(config, name, _sibling_class(pipeline, name, frozenset(names)), dtype, config.model)
+        name: load_ungrouped(config, name, _sibling_class(pipeline, name, frozenset(names)), dtype, config_source)
         for name in names
     }
 
