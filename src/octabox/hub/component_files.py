@@ -11,6 +11,7 @@ from zipfile import is_zipfile
 
 from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.checkpoints.tensors import read_safetensors
+from octabox.hub.checkpoints.weight_scales import weight_scales
 from octabox.hub.folder import INDEX_FILES
 from octabox.hub.limits import MAX_JSON_BYTES
 from octabox.hub.selection import select_files
@@ -178,15 +179,16 @@ def _has_weights(part: IndexedComponent, names: Collection[str]) -> bool:
 def _weight_faults(
     folder: Path, part: IndexedComponent, names: Collection[str], variant: str | None
 ) -> Iterator[FileFault]:
-    """Yield the shards that are missing, and the files that are damaged, among the selected weights."""
+    """Yield the shards that are missing, and the files that are damaged or have unused scales, among the selected weights."""
     selected = [folder / name for name in select_files(sorted(names), None, variant)]
+    is_stated = "quantization_config" in read_settings(folder / "config.json")
     for file in selected:
         if file.name.endswith(".json") and ".index" in file.name:
             yield from _shard_faults(folder, part, file)
-    for file in selected:
-        if file.suffix == ".safetensors":
+        elif file.suffix == ".safetensors":
             try:
-                read_safetensors(file)
+                if weight_scales(read_safetensors(file)) and not is_stated:
+                    yield FileFault(part.name, f"{file} is quantized with scales that config.json does not state.")
             except (OctaboxError, OSError) as error:
                 message = error.message if isinstance(error, OctaboxError) else f"{file} cannot be read: {error}."
                 yield FileFault(part.name, message)

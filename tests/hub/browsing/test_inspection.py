@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import numpy as np
 import pytest
 from huggingface_hub import constants
-from safetensors.numpy import save
+from safetensors.numpy import save, save_file
 
 from local_hub import LocalHub
 from octabox.errors import DownloadError
-from octabox.hub.browsing.inspection import Inspection, inspect_repository
+from octabox.hub.browsing.inspection import Inspection, inspect_model, inspect_repository
 from octabox.hub.browsing.library import cached_models
 from octabox.hub.browsing.memory import Machine
 from octabox.hub.cache_layout import CachedRepo
@@ -58,3 +59,17 @@ def test_a_component_without_weights(local_hub: LocalHub, monkeypatch: pytest.Mo
 
     assert (VAE,) == inspect("vae").missing
     assert [(False, (VAE,))] == [(each.complete, each.missing) for each in cached_models()]
+
+
+@pytest.mark.parametrize(("scale", "served"), [((), True), ((32, 2), False)])
+def test_a_file_with_scales_that_are_not_supported_is_not_served(
+    tmp_path: Path, scale: tuple[int, ...], served: bool
+) -> None:
+    """One number for each weight is, and numbers for blocks of it are not, whatever the family."""
+    name = "model.diffusion_model.double_blocks.0.img_attn.norm.key_norm.scale"
+    tensors = {name: np.zeros(1, "float32"), "a.weight": np.zeros((32, 32), "float32")}
+    file = tmp_path / "x.safetensors"
+    save_file(tensors | {"a.weight_scale": np.ones(scale, "float32")}, file)
+    found = inspect_model(str(file), Machine(2**34, accelerator=False, host=2**34), lambda _: True, lambda _: ())
+
+    assert served == found.served

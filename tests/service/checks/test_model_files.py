@@ -142,6 +142,17 @@ def write_ip_adapter(models: Path) -> None:
     save_file(tensors, models / "ip.safetensors")
 
 
+def add_scale(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors with a scale for blocks of the first matrix."""
+    name = next(name for name, tensor in tensors.items() if tensor.ndim > 1 and name.endswith(".weight"))
+    return tensors | {f"{name}_scale": torch.ones(len(tensors[name]), 2)}
+
+
+def write_scaled_file(models: Path) -> None:
+    """Write an autoencoder to a file with scales for blocks of a weight."""
+    save_file(add_scale(load_file(next((models / "tiny/vae").glob("*.safetensors")))), models / "vae.safetensors")
+
+
 CASES: dict[str, Case] = {
     "no source": Case(no_change, "There is no 'nothere' in the models folder", settings={"model": "nothere"}),
     "no folder": Case(lambda models: shutil.rmtree(models / "tiny/vae"), "has no folder vae"),
@@ -162,6 +173,13 @@ CASES: dict[str, Case] = {
     "no shard": Case(lambda models: shard(models / "tiny/unet"), "00002-of-00002.safetensors, which"),
     "truncated": Case(
         lambda models: truncate(next((models / "tiny/unet").glob("*.safetensors"))), "not a valid safetensors file"
+    ),
+    "scales in a folder": Case(lambda models: change_weights(models / "tiny/unet", add_scale), "quantized with scales"),
+    "scales for blocks": Case(
+        write_scaled_file,
+        "is quantized in a format that is not supported",
+        "components.vae.model",
+        {"components": {"vae": {"model": "vae.safetensors"}}},
     ),
     "no variant": Case(no_change, "of the variant 'fp16'", "variant", {"variant": "fp16"}),
     "left out": Case(no_change, "needs unet, which is left out", "components.unet", {"components": {"unet": None}}),

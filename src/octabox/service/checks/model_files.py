@@ -21,7 +21,7 @@ from octabox.config.parsing import Entry
 from octabox.config.problems import KeyPath, Problem
 from octabox.errors import OctaboxError
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.hub.checkpoints.tensors import read_shapes
+from octabox.hub.checkpoints.weight_scales import check_scales
 from octabox.hub.component_files import FileFault, IndexedComponent, find_missing_folders, find_width_faults
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file, is_hub_id
 from octabox.hub.limits import check_model_files
@@ -91,7 +91,7 @@ def _check_sources(entry: Entry) -> Iterator[Problem]:
         try:
             check_model_files(source)
             if Path(source).suffix.lower() in CHECKPOINT_SUFFIXES:
-                read_shapes(Path(source))
+                check_scales(Path(source))
         except (OctaboxError, OSError) as error:
             if isinstance(error, OctaboxError):
                 yield _problem_of(entry, key, error)

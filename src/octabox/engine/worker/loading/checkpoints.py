@@ -26,6 +26,7 @@ from octabox.engine.worker.loading.components import (
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import DtypeChoice, choose_variant
 from octabox.engine.worker.single_files.pickled_weights import replaced_classes
+from octabox.engine.worker.single_files.scaled_weights import scales_applied
 from octabox.engine.worker.single_files.stated_scheduler import stated_notes
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.checkpoints import bundles
@@ -159,7 +160,11 @@ def _load_all_components(
         options: dict[str, Any] = {"config": config_source} if config_source else {}
         if config.disable_mmap:
             options["disable_mmap"] = True
-        with require_all_tensors(config.name, config.model), replaced_classes(config.model):
+        with (
+            require_all_tensors(config.name, config.model),
+            replaced_classes(config.model),
+            scales_applied(config.model, dtype),
+        ):
             pipe: DiffusionPipeline = pipeline_class.from_single_file(
                 config.model, dtype=dtype, local_files_only=not config.config, **loaded, **options
             )

@@ -16,6 +16,7 @@ from diffusers.loaders import single_file_model, single_file_utils
 
 from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.checkpoints.tensors import summarize_names
+from octabox.hub.checkpoints.weight_scales import SCALES
 from octabox.hub.component_files import TEXT_ENCODER, TOKENIZER, WIDTH, takes_width
 
 #: Argument of `from_pretrained` for a report about the tensors.
@@ -136,11 +137,18 @@ def _shapes_error(model: str, cls: Any, place: str, error: Exception) -> Incompa
 
 
 def _check_report(model: str, cls: Any, place: str, loaded: Any, report: Mapping[str, Any]) -> None:
-    """Check a report of missing tensors.
+    """Check a report of missing tensors, and of scales that are not applied to the weights.
 
     Raises:
         IncompatibleWeightsError: There are any.
     """
+    if scales := [name for name in report.get("unexpected_keys") or () if name.endswith(SCALES)]:
+        raise IncompatibleWeightsError(
+            f"Model '{model}': the weights in {place} are quantized with scales that {cls.__name__} does not apply: "
+            f"{summarize_names(dict.fromkeys(scales), 2)}.",
+            hint="Choose weights in 16 bits.",
+            model=model,
+        )
     missing = dict.fromkeys(report.get("missing_keys") or ())
     if not missing:
         return

@@ -21,6 +21,7 @@ from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.quantization import build_quantization_config
 from octabox.engine.worker.placement.dtype import choose_variant, parse_dtype
 from octabox.engine.worker.single_files.pickled_weights import replaced_classes
+from octabox.engine.worker.single_files.scaled_weights import scales_applied
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, is_hub_id
@@ -135,7 +136,12 @@ def load_file(
     found = _find_config(file, config_source, part.subfolder or name)
     # Without a configuration diffusers downloads that of a model which it guesses.
     options |= {**found} if found else {"local_files_only": True}
-    with named_component(config, name, file), require_all_tensors(config.name, file), replaced_classes(file):
+    with (
+        named_component(config, name, file),
+        require_all_tensors(config.name, file),
+        replaced_classes(file),
+        scales_applied(file, options["dtype"]),
+    ):
         try:
             return cls.from_single_file(file, **options)
         except OSError as error:
