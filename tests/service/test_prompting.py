@@ -162,6 +162,7 @@ def test_what_another_syntax_would_read_is_told(writer: PromptWriter) -> None:
         "a clock (12:30) on a wall, John (3:16), a map (scale 1:2.5)",
         "a man (left), a woman (right: smiling); def __init__(self): pass",
         '{"prompt": "__colour__"}',
+        '{"prompt": "a (star:1.3)"}',
         "a price list (eggs: 1.30), file__name__here {red}",
         "a \\(star:1.3)",
     ],

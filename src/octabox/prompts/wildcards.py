@@ -76,7 +76,7 @@ class Wildcards:
     def named_in(self, text: str) -> list[str]:
         """Return the existing wildcards in a prompt, without duplicates."""
         named = dict.fromkeys(found["name"] for found in NAME.finditer(text))
-        return [name for name in named if self._files(name) and not _is_json(text)]
+        return [name for name in named if self._files(name) and not is_json(text)]
 
     def expand(self, text: str, seed: int, parameter: str = "prompt") -> str:
         """Expand all wildcards of a prompt.
@@ -89,7 +89,7 @@ class Wildcards:
         Raises:
             InvalidParameterError: A wildcard does not exist or contains itself, or a limit is exceeded.
         """
-        if ("{" not in text and "__" not in text) or _is_json(text):
+        if ("{" not in text and "__" not in text) or is_json(text):
             return text
         # The choices must be independent of the noise of the same seed.
         return self._expand(text, _Expansion(parameter, Random(f"{parameter} {seed}")))  # noqa: S311 (not for security)
@@ -165,7 +165,8 @@ class Wildcards:
         return choices
 
 
-def _is_json(text: str) -> bool:
+def is_json(text: str) -> bool:
+    """Return whether a prompt is a JSON object or list, whose brackets and backslashes belong to its text."""
     try:
         return isinstance(json.loads(text), dict | list)
     except (ValueError, RecursionError):

@@ -13,7 +13,7 @@ from octabox.prompts.attention import has_weights
 from octabox.prompts.extra import parse_extra
 from octabox.prompts.names import PLAIN, SYNTAXES, is_prompt
 from octabox.prompts.styles import apply_style, load_styles, select_styles
-from octabox.prompts.wildcards import Wildcards
+from octabox.prompts.wildcards import Wildcards, is_json
 from octabox.types import GenerationRequest, SchedulerChoice
 
 #: Maximum number of styles of a request.
@@ -153,5 +153,5 @@ def _unread_syntax(texts: Mapping[str, str], wildcards: Wildcards) -> Iterator[s
     for parameter, text in texts.items():
         for name in wildcards.named_in(text):
             yield f"'__{name}__' is not expanded in '{parameter}', which is plain. {hint}"
-        if weight := has_weights(text):
+        if not is_json(text) and (weight := has_weights(text)):
             yield f"'{weight}' has no weight in '{parameter}', which is plain. {hint}"

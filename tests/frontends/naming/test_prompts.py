@@ -28,6 +28,8 @@ from octabox.prompts.names import SYNTAXES
         ("a cat (|) blurry", ("a cat (|) blurry", None)),
         ("a (cat [|) dog|blurry", ("a (cat [|) dog", "blurry")),
         (r"a \(cat|dog\)", (r"a \(cat", r"dog\)")),
+        ('{"mood": ":}", "text": "a|b"}', ('{"mood": ":}", "text": "a|b"}', None)),
+        (r'{"text": "a \\| b"}', (r'{"text": "a \\| b"}', None)),
     ],
 )
 def test_split_prompt(text: str, parts: tuple[str, str | None]) -> None:

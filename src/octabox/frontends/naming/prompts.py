@@ -8,6 +8,7 @@ from typing import Any
 
 from octabox.errors import InvalidParameterError
 from octabox.prompts.names import PLAIN
+from octabox.prompts.wildcards import is_json
 
 #: Characters that decide about a split, without those behind a backslash.
 _MARK = re.compile(r"\\.|[|()\[\]{}]", re.DOTALL)
@@ -22,8 +23,8 @@ SPLIT = (
 
 
 def split_prompt(text: str) -> tuple[str, str | None]:
-    r"""Return the two parts of ``positive|negative``; ``\|`` and a bar in brackets or braces are part of the text."""
-    bar = _find_bar(text)
+    r"""Return the two parts of ``positive|negative``; ``\|`` and a bar in brackets, braces or JSON are part of the text."""
+    bar = None if is_json(text) else _find_bar(text)
     if bar is None:
         return unescape(text), None
     return unescape(text[:bar]).strip(), unescape(text[bar + 1 :]).strip()
@@ -48,8 +49,8 @@ def _find_bar(text: str) -> int | None:
 
 
 def unescape(text: str) -> str:
-    r"""Return a prompt with ``\|`` as ``|``."""
-    return text.replace("\\|", "|")
+    r"""Return a prompt with ``\|`` as ``|``; one that is JSON is not changed."""
+    return text if is_json(text) else text.replace("\\|", "|")
 
 
 def find_negative(negative: Any, params: Mapping[str, Any], client_names: Mapping[str, str]) -> Any:

@@ -96,3 +96,15 @@ def test_weights_out_of_range(text: str, syntax: str) -> None:
     """They are rejected in both syntaxes."""
     with pytest.raises(InvalidParameterError, match="weight"):
         parse(text, syntax)
+
+
+@pytest.mark.parametrize("syntax", ["a1111", "compel"])
+@pytest.mark.parametrize(
+    "text", [r'{"objects": [{"name": "a (red:1.5) ball++", "note": "\\{x\\} BREAK"}]}', '["a cat", "(a dog)1.5"]']
+)
+def test_json_has_no_syntax(text: str, syntax: str) -> None:
+    """A prompt that is JSON reaches the model as it is, also its brackets and backslashes."""
+    prompt = parse(text, syntax)
+
+    assert text == prompt.text
+    assert not prompt.is_weighted

@@ -10,7 +10,7 @@ from typing import Any
 from octabox.prompts import attention
 from octabox.prompts.attention import Fragment, check_weight
 from octabox.prompts.names import is_prompt
-from octabox.prompts.wildcards import unescape
+from octabox.prompts.wildcards import is_json, unescape
 
 #: Maximum nesting of brackets: Compel's parser takes ten times as long for each level, which is seconds at four.
 MAX_DEPTH = 3
@@ -104,14 +104,17 @@ def parse_prompts(params: Mapping[str, Any], syntax: str) -> dict[str, ParsedPro
 
     Args:
         params: The parameters of the run.
-        syntax: The syntax of its prompts.
+        syntax: The syntax of its prompts; those that are JSON have none.
 
     Raises:
         InvalidParameterError: A weight is out of range.
     """
     parse = PARSERS[syntax]
     texts = {name: text for name, text in params.items() if is_prompt(name) and isinstance(text, str)}
-    return {name: parse(text if syntax == "plain" else unescape(text), name) for name, text in texts.items()}
+    return {
+        name: parse_plain(text, name) if syntax == "plain" or is_json(text) else parse(unescape(text), name)
+        for name, text in texts.items()
+    }
 
 
 def _parse_a1111(text: str, parameter: str) -> ParsedPrompt:
