@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from octabox.errors import InvalidParameterError, MediaError
-from octabox.media.images import decode, decode_mask, encode, read_size
+from octabox.media.images import decode, decode_mask, decode_transparency, encode, read_size
 from octabox.media.limits import MediaLimits
 from octabox.types import OutputFormat
 
@@ -104,6 +104,21 @@ def test_a_photo_is_turned_upright() -> None:
     exif[0x0112] = 6
 
     assert (4, 8) == read(file_of(Image.new("RGB", (8, 4)), "JPEG", exif=exif)).size
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_transparency_and_size_are_upright_too(turn: int) -> None:
+    """The transparency of a photo covers the same pixels as its colours, and its size is that of the decoded image."""
+    image, exif = Image.new("RGBA", (8, 4), (*RED, 255)), Image.Exif()
+    image.putpixel((0, 0), CLEAR)
+    exif[0x0112] = turn
+    file = file_of(image, exif=exif)
+    transparency = decode_transparency(file, parameter="image", limits=LIMITS)
+    colours = read(file)
+
+    assert colours.size == transparency.size == read_size(file)
+    clear = next(index for index, value in enumerate(transparency.tobytes()) if value)
+    assert WHITE == colours.getpixel((clear % colours.width, clear // colours.width))
 
 
 def test_an_animation_gives_its_first_image() -> None:

@@ -27,6 +27,9 @@ PNG_LEVEL = 1
 #: Maximum size of a comment in the EXIF block of a JPEG, which holds 65,533 bytes with its directories.
 MAX_COMMENT = 64_000
 
+#: EXIF tag of the orientation, and its values for an image that lies on its side.
+ORIENTATION, QUARTER_TURNS = 0x0112, frozenset({5, 6, 7, 8})
+
 #: Alpha of an opaque pixel.
 OPAQUE = 255
 
@@ -60,7 +63,7 @@ def decode_mask(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Im
 
 
 def decode_transparency(data: bytes, *, parameter: str, limits: MediaLimits) -> Image.Image:
-    """Decode where an image is transparent: to mode L, black where it is opaque.
+    """Decode where an image is transparent: to mode L, upright, black where it is opaque.
 
     Raises:
         MediaError: As for `decode`.
@@ -68,7 +71,8 @@ def decode_transparency(data: bytes, *, parameter: str, limits: MediaLimits) -> 
     with open_image(data, parameter=parameter, limits=limits) as image:
         if not _has_alpha(image):
             return Image.new("L", (1, 1))
-        return ImageChops.invert(_as_eight_bits(image).convert("RGBA").getchannel("A"))
+        upright = _as_eight_bits(ImageOps.exif_transpose(image))
+        return ImageChops.invert(upright.convert("RGBA").getchannel("A"))
 
 
 def encode(image: Image.Image, output: OutputFormat, metadata: Mapping[str, Any]) -> tuple[bytes, str]:
@@ -98,10 +102,10 @@ def encode_png(image: Image.Image) -> bytes:
 
 
 def read_size(data: bytes) -> tuple[int, int]:
-    """Return the width and height of an encoded image, without decoding it."""
+    """Return the width and height of an encoded image when it is upright, without decoding it."""
     with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
-        size: tuple[int, int] = image.size
-        return size
+        width, height = image.size
+        return (height, width) if image.getexif().get(ORIENTATION) in QUARTER_TURNS else (width, height)
 
 
 def _options(name: str, output: OutputFormat, metadata: Mapping[str, Any]) -> dict[str, Any]:
