@@ -104,3 +104,10 @@ def test_styles_do_not_make_a_prompt_of_any_length() -> None:
         apply_style("x" * 1000, ["{prompt} {prompt}"] * 40, "negative_prompt")
 
     assert "negative_prompt" == caught.value.parameter
+
+
+def test_prompts_by_name(tmp_path: Path) -> None:
+    """A JSON object may have the prompt of a style in place of its fields."""
+    (tmp_path / "styles.json").write_text('{"cine": "cinematic {prompt}", "ink": {"prompt": "ink"}}')
+
+    assert {"cine": Style("cine", "cinematic {prompt}"), "ink": Style("ink", "ink")} == load_styles(tmp_path)

@@ -80,14 +80,18 @@ def _from_csv(text: str) -> list[Style]:
 
 
 def _from_json(data: Any, name: str) -> list[Style]:
-    """Parse one style, a list of styles, or styles by name."""
+    """Parse one style, a list of styles, or styles or their prompts by name."""
     if isinstance(data, list):
         return [style for each in data for style in _from_json(each, name)]
     if not isinstance(data, dict):
         raise ValueError("a style must be a JSON object")  # noqa: TRY004 (content of a file, not an argument)
     if "prompt" in data or any(key in data for key in NEGATIVE):
         return [_style(str(data.get("name") or name), data)]
-    return [style for key, each in data.items() for style in _from_json(each, str(key))]
+    return [
+        style
+        for key, each in data.items()
+        for style in ([Style(key, each)] if isinstance(each, str) else _from_json(each, key))
+    ]
 
 
 def _style(name: str, data: Mapping[str, Any]) -> Style:
