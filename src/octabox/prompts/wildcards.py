@@ -166,7 +166,7 @@ class Wildcards:
 
 
 def is_json(text: str) -> bool:
-    """Return whether a prompt is a JSON object or list, whose brackets and backslashes are no syntax."""
+    """Return whether a prompt is a JSON object or list, whose brackets and backslashes belong to its text."""
     try:
         return isinstance(json.loads(text), dict | list)
     except (ValueError, RecursionError):

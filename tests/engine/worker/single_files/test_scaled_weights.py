@@ -49,8 +49,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def load_with(folder: Path, file: Path) -> Any:
     """Return the transformer of the model with that of a file."""
-    components = {"transformer": ComponentConfig(model=str(file))}
-    config = ModelConfig(name="x", model=str(folder), components=components)
+    transformer = ComponentConfig(model=str(file))
+    config = ModelConfig(name="x", model=str(folder), components={"transformer": transformer})
     return load(config, "FluxPipeline", WorkerOptions(device="cpu")).pipeline.transformer
 
 

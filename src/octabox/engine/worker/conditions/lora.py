@@ -26,7 +26,7 @@ from octabox.engine.worker.conditions.lora_loading import (
 )
 from octabox.engine.worker.conditions.lora_strengths import component_weights, unused_weights
 from octabox.engine.worker.conditions.lora_weights import changes_nothing, read_lora_weights
-from octabox.engine.worker.conditions.lora_widths import is_widened, unload_loras
+from octabox.engine.worker.conditions.lora_widths import is_expanded, unload_loras
 from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, OctaboxError, UnknownParameterError
@@ -43,6 +43,9 @@ Key = tuple[str, int, int, tuple[str, ...]]
 
 #: Maximal length of a library's message in an error.
 MAX_LENGTH = 300
+
+#: Reason of an error, with the number of tensors.
+NO_LAYER = "none of its {} tensors belongs to a layer of the model"
 
 #: Types of networks that can be applied.
 SUPPORTED = frozenset({"LoRA", "DoRA", "LoHa", "LoKr"})
@@ -73,8 +76,7 @@ class Loras:
     """
 
     def __init__(self, pipe: Any, max_loaded: int = 8, placement: Placement | None = None) -> None:
-        self._pipe, self._max_loaded = pipe, max_loaded
-        self._placement = placement or Placement()
+        self._pipe, self._max_loaded, self._placement = pipe, max_loaded, placement or Placement()
         self._layers = LoraLayers(lambda: lora_components(pipe))
         self._loaded: OrderedDict[Key, LoadedLora] = OrderedDict()
         self._numbers = itertools.count()
@@ -106,15 +108,15 @@ class Loras:
         if not choices and not self._loaded:
             return [], []
         try:
-            keys = [self._key_of(choice) for choice in choices]
-            self._unload_widening(keys)
+            keys = [_key_of(self._pipe, choice) for choice in choices]
+            self._unload_expanding(keys)
             loaded = [(choice, self._load(choice, key)) for choice, key in zip(choices, keys, strict=True)]
             components = lora_components(self._pipe)
             weights = {
                 lora.adapter: component_weights(choice, lora.stats.components, components) for choice, lora in loaded
             }
         except BaseException:
-            self._unload_widening(())
+            self._unload_expanding(())
             self._activate({})
             raise
         # Evict first: PEFT activates another adapter when it deletes the active one.
@@ -127,16 +129,6 @@ class Loras:
         """Unload all LoRAs."""
         self._unload(list(self._loaded))
         self._active = ()
-
-    def _key_of(self, choice: AdapterChoice) -> Key:
-        """Return the key of a LoRA."""
-        if not hasattr(self._pipe, "load_lora_weights"):
-            message = f"{type(self._pipe).__name__} does not support LoRAs."
-            raise UnknownParameterError(message, parameter="adapters")
-        file = resolve_lora_file(local_lora(choice.lora))
-        stat = file.stat()
-        denoisers = tuple(name for name in equal_denoisers(self._pipe) if choice.weights.get(name))
-        return str(file.absolute()), stat.st_mtime_ns, stat.st_size, denoisers
 
     def _load(self, choice: AdapterChoice, key: Key) -> LoadedLora:
         """Return a LoRA, which is loaded if it is not in memory."""
@@ -168,8 +160,7 @@ class Loras:
             raise _incompatibility_error(self._pipe, file, choice, kind, str(error)) from error
         if not stats.used:
             self._remove(adapter)
-            reason = f"none of its {stats.keys} tensors belongs to a layer of the model"
-            raise _incompatibility_error(self._pipe, file, choice, kind, reason)
+            raise _incompatibility_error(self._pipe, file, choice, kind, NO_LAYER.format(stats.keys))
         return LoadedLora(adapter, stats, changes_nothing(weights))
 
     def _activate(self, weights: Mapping[str, Mapping[str, float]], *, unmerged: bool = False) -> None:
@@ -208,10 +199,10 @@ class Loras:
         for key in keys:
             self._remove(self._loaded.pop(key).adapter)
 
-    def _unload_widening(self, required: Iterable[Key]) -> None:
-        """Unload all LoRAs if a layer is widened for none of these; it can only be restored without any."""
-        needed = any(self._loaded[key].stats.widens for key in required if key in self._loaded)
-        if not needed and is_widened(lora_components(self._pipe)):
+    def _unload_expanding(self, required: Iterable[Key]) -> None:
+        """Unload all LoRAs if a layer is expanded for none of these; it can only be restored without any."""
+        kept = [self._loaded[key] for key in required if key in self._loaded]
+        if is_expanded(lora_components(self._pipe)) and not any(lora.stats.expands for lora in kept):
             self.clear()
 
     def _remove(self, adapter: str) -> None:
@@ -230,6 +221,17 @@ class Loras:
 def configured_adapters(config: ModelConfig) -> tuple[AdapterChoice, ...]:
     """Return the LoRAs of a model's configuration."""
     return tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in config.adapters)
+
+
+def _key_of(pipe: Any, choice: AdapterChoice) -> Key:
+    """Return the key of a LoRA in a pipeline."""
+    if not hasattr(pipe, "load_lora_weights"):
+        message = f"{type(pipe).__name__} does not support LoRAs."
+        raise UnknownParameterError(message, parameter="adapters")
+    file = resolve_lora_file(local_lora(choice.lora))
+    stat = file.stat()
+    denoisers = tuple(name for name in equal_denoisers(pipe) if choice.weights.get(name))
+    return str(file.absolute()), stat.st_mtime_ns, stat.st_size, denoisers
 
 
 def _incompatibility_error(

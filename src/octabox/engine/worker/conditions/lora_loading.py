@@ -18,7 +18,7 @@ from diffusers.utils.state_dict_utils import (
 
 from octabox.engine.replacement import replaced
 from octabox.engine.worker.conditions.lora_layers import adapted_layers, set_adapter_variant
-from octabox.engine.worker.conditions.lora_widths import find_widened
+from octabox.engine.worker.conditions.lora_widths import find_expanded
 from octabox.engine.worker.conditions.traced_tensors import untrace
 
 #: Part of the names of all tensors that belong to the layers of a LoRA.
@@ -41,7 +41,7 @@ class LoadStats:
         unused_names: Names of the others.
         components: Components that use any.
         skipped: Denoisers that it could change as well, but that neither the file nor the request names.
-        widens: Whether it is wider than a layer of the model, which diffusers replaces by a wider one.
+        expands: Whether it is wider than a layer of the model, which diffusers replaces by a wider one.
     """
 
     keys: int
@@ -49,7 +49,7 @@ class LoadStats:
     unused_names: tuple[str, ...]
     components: tuple[str, ...]
     skipped: tuple[str, ...] = ()
-    widens: bool = False
+    expands: bool = False
 
 
 @dataclass
@@ -58,7 +58,7 @@ class _Conversion:
 
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     sources: dict[str, frozenset[str]] = field(default_factory=dict)
-    widened: str = ""
+    expanded: str = ""
 
 
 def lora_components(pipe: Any) -> dict[str, torch.nn.Module]:
@@ -115,7 +115,7 @@ def load_lora_with_stats(
                 conversion.sources |= {key: each for key, each in part.sources.items() if key.startswith(f"{other}.")}
     stats = _count_tensors(components, adapter, conversion, names)
     skipped = () if denoisers or any(named.values()) else tuple(others)
-    return replace(stats, skipped=skipped, widens=bool(conversion.widened))
+    return replace(stats, skipped=skipped, expands=bool(conversion.expanded))
 
 
 def _with_prefix(weights: Mapping[str, torch.Tensor], prefix: str, new: str) -> dict[str, torch.Tensor]:
@@ -139,7 +139,7 @@ def _converting(
         result = lora_state_dict(*args, **options)
         converted, *others = result if isinstance(result, tuple) else (result,)
         _record(conversion, converted, weights, components)
-        conversion.widened = find_widened(pipe, conversion.tensors, components)
+        conversion.expanded = find_expanded(pipe, conversion.tensors, components)
         loadable = _to_loadable(conversion.tensors)
         if omitted:
             loadable = {name: tensor for name, tensor in loadable.items() if not name.startswith(f"{omitted}.")}

@@ -1,4 +1,4 @@
-"""Refuse LoRAs for a model whose layers are wider, and restore the layers of a model that one has widened.
+"""Refuse LoRAs that are larger than the layers of a model, and restore the layers that one has expanded.
 
 diffusers replaces a layer that is smaller than a LoRA's matrices by a larger one, and keeps that when the LoRA is unloaded.
 """
@@ -16,11 +16,11 @@ from octabox.catalog.pipelines import load_catalog
 #: Ends of the names of a layer's two matrices in PEFT's layout.
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 
-#: Attribute of diffusers for the original weights of the layers that it has widened.
+#: Attribute of diffusers for the original weights of the layers that it has expanded.
 _ORIGINALS = "_overwritten_params"
 
 
-def find_widened(pipe: Any, tensors: Mapping[str, torch.Tensor], components: Mapping[str, torch.nn.Module]) -> str:
+def find_expanded(pipe: Any, tensors: Mapping[str, torch.Tensor], components: Mapping[str, torch.nn.Module]) -> str:
     """Return the first layer that a LoRA is too wide for; empty if there is none.
 
     Args:
@@ -45,21 +45,21 @@ def find_widened(pipe: Any, tensors: Mapping[str, torch.Tensor], components: Map
     return ""
 
 
-def is_widened(components: Mapping[str, torch.nn.Module]) -> bool:
-    """Return whether diffusers has widened a layer of a component."""
+def is_expanded(components: Mapping[str, torch.nn.Module]) -> bool:
+    """Return whether diffusers has expanded a layer of a component."""
     return any(getattr(part, _ORIGINALS, None) for part in components.values())
 
 
 def unload_loras(pipe: Any, components: Mapping[str, torch.nn.Module]) -> None:
-    """Unload all LoRAs of a pipeline, and restore the layers that one has widened."""
-    widened = [part for part in components.values() if is_widened({"": part})]
-    pipe.unload_lora_weights(**({"reset_to_overwritten_params": True} if widened else {}))
-    for part in widened:
+    """Unload all LoRAs of a pipeline, and restore the layers that one has expanded."""
+    expanded = [part for part in components.values() if is_expanded({"": part})]
+    pipe.unload_lora_weights(**({"reset_to_overwritten_params": True} if expanded else {}))
+    for part in expanded:
         delattr(part, _ORIGINALS)
 
 
 def _layer_sizes(component: torch.nn.Module, layer: str) -> tuple[int, int] | None:
-    """Return how many numbers a linear layer takes and returns; None for other layers, which are never widened."""
+    """Return how many numbers a linear layer takes and returns; None for other layers, which are never expanded."""
     try:
         module = component.get_submodule(layer)
     except AttributeError:

@@ -135,7 +135,7 @@ def load_file(
         options["quantization_config"] = build_quantization_config(config, name, cls, dtype)
     found = _find_config(file, config_source, part.subfolder or name)
     # Without a configuration diffusers downloads that of a model which it guesses.
-    options |= found or {"local_files_only": True}
+    options |= {**found} if found else {"local_files_only": True}
     with (
         named_component(config, name, file),
         require_all_tensors(config.name, file),
