@@ -13,6 +13,7 @@ from octabox.config.memory.limits import limit_of
 from octabox.config.model import ModelConfig
 from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.memory.host import reserve
+from octabox.engine.memory.single_files import single_file_libraries
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.memory_modes.decision import GROUPS, UNKNOWN_DECODER, DecodeEstimate, WeightSizes
 from octabox.engine.worker.performance.modules import find_denoisers, find_modules
@@ -50,12 +51,20 @@ def file_sizes(config: ModelConfig, device: str, options: WorkerOptions) -> Weig
     sizes = weight_bytes(config, device, options.dtype)
     if not sizes:
         return None
-    folder = Path(config.model)
-    index = index_components(folder_index(folder)) if index_file(folder) is not None else {}
-    encoders = frozenset(name for name in sizes if (index.get(name) or ("", ""))[0] == "transformers")
+    libraries = _component_libraries(config)
+    encoders = frozenset(name for name in sizes if libraries.get(name) == "transformers")
     rest = {name: size for name, size in sizes.items() if name not in encoders}
     largest = max(rest, key=lambda name: rest[name], default="")
     return WeightSizes(sizes, encoders, frozenset({largest}), GROUPS * max(sizes.values()) // GROUP_SHARE)
+
+
+def _component_libraries(config: ModelConfig) -> Mapping[str, str | None]:
+    """Return the library of each component of a model, where it is known before the load."""
+    path = Path(config.model)
+    if path.is_file():
+        return single_file_libraries(config, path)
+    index = index_components(folder_index(path)) if index_file(path) is not None else {}
+    return {name: library for name, (library, _) in index.items()}
 
 
 def module_sizes(components: Mapping[str, Any], device: str) -> WeightSizes:
