@@ -41,7 +41,8 @@ def available_memory(device: str, options: WorkerOptions, occupied: int = 0) -> 
     if known is None:
         return None
     free, total, own = known
-    available = free + own - reserve(total)
+    # Where a device does not report what other processes hold, the server knows what other models do.
+    available = min(free + own, total - occupied) - reserve(total)
     limit = limit_of(options.max_memory, device)
     return max(0, available if limit is None else min(available, limit - occupied))
 
@@ -108,13 +109,22 @@ def decode_estimate(components: Mapping[str, Any]) -> tuple[DecodeEstimate, torc
 
 
 def _tile_pixels(module: torch.nn.Module) -> int:
-    """Return the pixels of a tile of a decoder; 0 if it has no tiles."""
+    """Return the pixels of a tile of a decoder, times its frames; 0 if it has no tiles."""
     if not callable(getattr(module, "enable_tiling", None)):
         return 0
-    sides = [
-        value for name, value in vars(module).items() if name.startswith("tile_sample_min") and isinstance(value, int)
-    ]
-    return sides[0] * sides[-1] if sides else 0
+    height, width = (_tile_length(module, side, "size") for side in ("height", "width"))
+    return height * width * (_tile_length(module, "num_frames") or 1)
+
+
+def _tile_length(module: torch.nn.Module, *names: str) -> int:
+    """Return the first length of a tile that a decoder has under these names; 0 if it has none.
+
+    Args:
+        module: The component that decodes.
+        names: Such as ``height``, or ``size`` where the tiles of a class are square.
+    """
+    values = (getattr(module, f"tile_sample_min_{name}", None) for name in names)
+    return next((value for value in values if isinstance(value, int)), 0)
 
 
 def _group_bytes(module: torch.nn.Module, size: int, device: torch.device) -> int:
