@@ -49,6 +49,8 @@ class ModeController:
         self._record, self.out_of_memory = MemoryRecord(start, self.device), out_of_memory
         components = {**loaded.pipeline.components, **loaded.extra_components}
         self.predictor = MemoryPredictor(components, self._record, self.device)
+        for mode in loaded.failed_modes:  # Nor has it room for a call of any size.
+            self.predictor.add_failure(mode, 0, self._available() or 0)
         self._record.add_weights(self._placement.mode)
 
     def memory(self) -> Memory:
