@@ -141,7 +141,7 @@ def test_every_kind_of_exhausted_memory_is_one(
     assert made.usable
     accelerator.fail(fault)
     with pytest.raises(Exception, match=r"memory|ALLOC_FAILED") as caught:
-        load(embedded, "StableDiffusionPipeline", WorkerOptions())
+        load(embedded.model_copy(update={"memory": "full"}), "StableDiffusionPipeline", WorkerOptions())
     assert isinstance(to_load_error(caught.value, embedded), OutOfMemoryError)
 
 

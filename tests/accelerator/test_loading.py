@@ -15,12 +15,16 @@ import makers
 from calling import call, run
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
-from octabox.engine.messages import WorkerOptions
+from octabox.engine.memory.estimate import weight_bytes
+from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.worker.loading import models, modular
 from octabox.engine.worker.loading.device_map import can_load_on_device, load_on_device
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.memory_modes import loading as memory_loading
 from octabox.engine.worker.outputs.numbers import to_numpy
+from octabox.engine.worker.placement.process_memory import release_memory
 from octabox.engine.worker.runner import Runner
+from octabox.engine.worker.trial import TrialRunner
 from pretended_accelerator import Control
 
 #: Classes with components of diffusers alone, of transformers too, with tied weights, and of blocks.
@@ -115,3 +119,54 @@ def test_a_file_may_be_read_as_a_whole(folder: Path, accelerator: Control) -> No
     whole, _, _ = loaded(folder, name, accelerator, disable_mmap=True)
 
     assert np.array_equal(plain, whole)
+
+
+def automatic(folder: Path, occupied: int = 0, **fields: Any) -> TrialRunner:
+    """Return what runs a Stable Diffusion model whose memory mode is selected."""
+    name = "StableDiffusionPipeline"
+    start = Start(config(folder, name, **{"memory": "auto", **fields}), name, WorkerOptions(device="fake"), occupied)
+    return TrialRunner(load(start.model, name, start.options, occupied=occupied), start)
+
+
+def short_call(model: TrialRunner) -> str:
+    """Run a short call, and return the memory mode of it."""
+    name = "StableDiffusionPipeline"
+    entry = load_catalog().pipeline(name)
+    params = {key: value for key, value in makers.pipelines()[name].params.items() if entry.parameter(key)}
+    model.note_state()
+    model.run(call(name, params), lambda _: None, lambda: None)
+    return model.modes.memory().mode
+
+
+def test_a_load_that_runs_out_of_memory_is_repeated_in_the_next_mode(folder: Path, accelerator: Control) -> None:
+    """In the mode `auto` alone, whose selection was wrong; the mode that has failed is not selected for the calls either."""
+    accelerator.fail("out of memory", after=30)
+    model = automatic(folder)
+    measured = model.modes.memory()
+
+    assert "encoder_offload" == measured.mode
+    assert "Memory ran out while the model was loaded in the mode full." == measured.reason
+    assert "encoder_offload" == short_call(model)
+    accelerator.fail("out of memory", after=30)
+    with pytest.raises(Exception, match="memory"):
+        automatic(folder, memory="full")
+
+
+def test_a_model_of_unknown_size_is_loaded_where_it_fits(
+    folder: Path, accelerator: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where not even the next mode is enough, the one after it; what failed loads have taken is released."""
+    weights = weight_bytes(config(folder, "StableDiffusionPipeline"), "fake:0", "float32") or {}
+    monkeypatch.setattr(memory_loading, "file_sizes", lambda *_: None)
+    release_memory("fake:0")
+    accelerator.settings.memory = accelerator.reserved() + max(weights.values()) + 20_000
+
+    assert automatic(folder).modes.memory().mode in {"model_cpu_offload", "group_offload"}
+
+
+def test_a_load_beside_other_models_is_not_repeated(folder: Path, accelerator: Control) -> None:
+    """Where others hold a part of the device, the server unloads idle ones, so that this one can be there as a whole."""
+    accelerator.fail("out of memory", after=30)
+
+    with pytest.raises(Exception, match="memory"):
+        automatic(folder, occupied=1)

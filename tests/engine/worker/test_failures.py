@@ -160,6 +160,8 @@ MEMORY_MESSAGES = [
     "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
     "cuFFT error: CUFFT_ALLOC_FAILED",
     "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED",
+    "GET was unable to find an engine to execute this computation",
+    "FIND was unable to find an engine to execute this computation",
     "MIOpen error: miopenStatusAllocFailed",
     "rocblas_status_memory_error",
     "cudaErrorMemoryAllocation",

@@ -15,8 +15,10 @@ from calling import Watcher, call
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.worker import trial
+from octabox.engine.worker.failures import to_generation_error
 from octabox.engine.worker.loading import models
 from octabox.engine.worker.loading.models import load
+from octabox.engine.worker.placement import dtype
 from octabox.engine.worker.placement.dtype import HALF_DTYPES, DtypeChoice, Precision
 from octabox.engine.worker.placement.dtype_failures import failed_dtypes
 from octabox.engine.worker.trial import TrialRunner
@@ -109,6 +111,28 @@ def test_a_requested_dtype_is_kept(folder: Path, choice: Callable[[DtypeChoice],
 
     assert ("dtype", ("float32", "float16")) == (caught.value.parameter, caught.value.choices)
     assert loaded is calls.pipelines[0]
+
+
+def test_a_kernel_that_is_missing_is_not_a_lack_of_memory(
+    folder: Path, choice: Callable[[DtypeChoice], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have the same message: on a device that lacks the requested dtype, the error names that setting."""
+    choice(DtypeChoice(ATTEMPTS[:2], key=KEY))
+    calls = runner(folder, ARRAYS)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("GET was unable to find an engine to execute this computation")
+
+    monkeypatch.setattr(diffusers.UNet2DModel, "forward", fail)
+    monkeypatch.setattr(dtype, "supported_half_dtypes", lambda _: HALF_DTYPES)
+    with pytest.raises(RuntimeError, match="GET was unable") as exhausted:
+        run(calls, ARRAYS)
+    assert isinstance(to_generation_error(exhausted.value, call(ARRAYS, {}), 0), OutOfMemoryError)
+
+    monkeypatch.setattr(dtype, "supported_half_dtypes", lambda _: (torch.float16,))
+    with pytest.raises(GenerationError, match="does not run in bfloat16") as caught:
+        run(calls, ARRAYS)
+    assert caught.value is to_generation_error(caught.value, call(ARRAYS, {}), 0)
 
 
 def test_casts_in_a_requested_dtype(folder: Path, choice: Callable[[DtypeChoice], None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -54,6 +53,7 @@ class DevicePool:
         self._lock = asyncio.Lock()
         self._loading: Counter[str] = Counter()
         self._unsized: Counter[str] = Counter()
+        self._unreported: set[str] = set()
 
     @asynccontextmanager
     async def assigned(
@@ -127,8 +127,7 @@ class DevicePool:
 
     async def _find(self, requested: str | None) -> list[DeviceMemory]:
         """Return the accelerators that a requested device may be; none where it is one itself, or cannot be looked for."""
-        # A Mac has one accelerator at most, and no fork server that may be unable to use it.
-        if (requested is not None and (":" in requested or requested == "cpu")) or sys.platform == "darwin":
+        if requested is not None and (":" in requested or requested == "cpu"):
             return []
         found = await self._survey()
         if found.problem:
@@ -164,10 +163,14 @@ class DevicePool:
 
     async def free(self, device: str) -> int | None:
         """Return the free bytes of a device, which a short process reads; None if they are not known."""
+        if device in self._unreported:
+            return None
         try:
             found = await asyncio.wait_for(in_daemon_thread(partial(self.ask, survey_free)), self._timeout)
         except asyncio.TimeoutError:
             return None
+        # Where processes are spawned, as on a Mac, each of these imports torch: a device that reports nothing is asked once.
+        self._unreported.update(each.name for each in found.devices if each.free is None)
         return next((each.free for each in found.devices if each.name == device), None)
 
     def ask(self, work: Callable[[Connection], None] = survey) -> Survey:

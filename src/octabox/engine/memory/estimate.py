@@ -8,13 +8,11 @@ from pathlib import Path
 
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.memory.places import component_path, model_path
+from octabox.engine.memory.single_files import single_file_elements
 from octabox.hub.weights import component_elements, file_elements
 
 #: Bytes of an element by dtype; ``auto`` is a half-precision dtype on an accelerator.
 ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
-
-#: Name of the weights of a single file, which has all components.
-SINGLE_FILE = "model"
 
 #: Bits of quantized weights in the settings of a quantization, as in ``load_in_4bit``, ``nf4`` or ``int8_weight_only``.
 _BITS = re.compile(r"(?<!\d)([48])(?!\d)")
@@ -31,7 +29,9 @@ def weight_bytes(config: ModelConfig, device: str, default_dtype: str = "auto") 
     path = model_path(config)
     if path is None:
         return None
-    elements = {SINGLE_FILE: file_elements(path)} if path.is_file() else component_elements(path, config.variant)
+    elements: Mapping[str, Mapping[str, int]] = (
+        single_file_elements(config, path) if path.is_file() else component_elements(path, config.variant)
+    )
     sizes = {
         name: _in_memory(counts, config, config.part(name), device, default_dtype)
         for name, counts in elements.items()

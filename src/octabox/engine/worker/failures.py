@@ -13,7 +13,7 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError
 
-from octabox.config.model import ModelConfig
+from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.memory.units import format_bytes
 from octabox.engine.protocol import Call
 from octabox.engine.worker.inputs.argument_errors import (
@@ -140,7 +140,8 @@ def to_load_error(error: BaseException, model: ModelConfig, component: str = "")
         component: The component that was loaded, with its place.
     """
     logger.debug("loading '%s' failed", model.name, exc_info=error)
-    if hardware := to_hardware_error(error, model.name, "loading", model.device):
+    device = None if model.device == ACCELERATOR else model.device
+    if hardware := to_hardware_error(error, model.name, "loading", device):
         return hardware
     if isinstance(error, OctaboxError):
         return error

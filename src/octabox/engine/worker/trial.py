@@ -17,6 +17,7 @@ from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.casts import install_casts
+from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, untried_dtypes
 from octabox.engine.worker.placement.dtype_failures import record_failed_dtypes
 from octabox.engine.worker.placement.recovery import ModelState, clean_up, clear_frames
@@ -92,7 +93,7 @@ class TrialRunner:
             try:
                 output = self.modes.run(self._runner, call, on_progress, check)
             except Exception as error:
-                found = None if isinstance(error, OctaboxError) else dtype_failure(error)
+                found = None if isinstance(error, OctaboxError) else self._dtype_failure(error)
                 if found is None or self._choice is None or self._attempt is None:
                     raise
                 following = self._choice.after(self._attempt, mismatch=found[1])
@@ -107,6 +108,10 @@ class TrialRunner:
                 return self._record_failures(output, failed) if failed else output
             logger.info("%s: %s does not run in %s: %s", call.model.name, call.runs_as, self._attempt, found[0])
             self._switch_to(following)
+
+    def _dtype_failure(self, error: Exception) -> tuple[str, bool] | None:
+        """Return the message about the dtype in an error, and whether it is about a mismatch; None if there is none."""
+        return dtype_failure(error, self._attempt.dtype if self._attempt else None, self.device)
 
     def _record_failures(self, output: RawOutput, failed: dict[Precision, str]) -> RawOutput:
         """Record the precisions that failed for later loads, and return the output with a warning."""
@@ -137,7 +142,8 @@ class TrialRunner:
             # float32 fails too, so that the dtype is not the cause.
             self._choice = replace(self._choice, attempts=(first,))
         elif others:
-            raise _wrong_dtype(call, dtype, reason, others) from error
+            # A message that stands for the lack of memory too, elsewhere, must not be taken for that.
+            raise _wrong_dtype(call, dtype, reason, others) from (None if is_out_of_memory(error) else error)
 
     def _switch_to(self, attempt: Precision) -> None:
         """Change the precision of the model, and reload it if the dtype differs.

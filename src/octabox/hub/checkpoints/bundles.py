@@ -39,6 +39,11 @@ def missing_components(name: str) -> tuple[str, ...]:
     return tuple(part for part, entry in _parts(name).items() if entry.get("kept_out"))
 
 
+def component_libraries(name: str) -> dict[str, str]:
+    """Return the library of the class of each component of a bundle, such as ``transformers``."""
+    return {part: entry["class"][0] for part, entry in _parts(name).items()}
+
+
 def scheduler_config(name: str) -> dict[str, Any] | None:
     """Return the configuration of the scheduler of a bundle, with its class; None if it has no scheduler."""
     entry = _parts(name).get("scheduler")

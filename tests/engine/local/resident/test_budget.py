@@ -28,7 +28,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def need(model: Path, device: str, **fields: Any) -> MemoryNeed:
+def need(model: Path, device: str | None, **fields: Any) -> MemoryNeed:
     """Return what a model needs on a device."""
     config = ModelConfig.model_validate({"name": "x", "model": str(model), **fields})
     return memory_need(config, "P", device, "auto")
@@ -66,6 +66,11 @@ def test_what_was_measured_replaces_what_was_computed(model: Path) -> None:
 def test_a_model_that_is_not_here_needs_nothing_known() -> None:
     """A model of the Hub is downloaded first."""
     assert MemoryNeed() == need(Path("nobody/nothing"), "cuda:0")
+
+
+def test_a_model_on_an_unknown_device_needs_nothing_known(model: Path) -> None:
+    """Where accelerators cannot be listed it may be on one, which counts neither on the host nor in float32."""
+    assert MemoryNeed() == need(model, None)
 
 
 def test_a_limit_counts_what_the_others_hold() -> None:

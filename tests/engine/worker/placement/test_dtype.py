@@ -213,3 +213,13 @@ def test_errors_of_torch_about_dtypes_are_told_from_others() -> None:
     assert [True] * 4 == [found[1] for found in mismatches if found]
     assert [False] * 2 == [found[1] for found in lacking if found]
     assert failure(lambda: full @ torch.ones(3, 3)) is None
+
+
+@pytest.mark.parametrize("verb", ["GET", "FIND"])
+def test_a_kernel_that_is_missing_is_about_the_dtype(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the device lacks the dtype; else cuDNN means that no algorithm has the memory that it needs."""
+    monkeypatch.setattr(dtypes, "supported_half_dtypes", lambda _: (torch.float16,))
+    error = RuntimeError(f"{verb} was unable to find an engine to execute this computation")
+    expected = {torch.bfloat16: (str(error), False), torch.float16: None, torch.float32: None, None: None}
+
+    assert expected == {dtype: dtype_failure(error, dtype, "cuda:0") for dtype in expected}

@@ -65,24 +65,26 @@ def memory_need(model: ModelConfig, pipeline: str, device: str | None, dtype: st
     Args:
         model: The model's configuration.
         pipeline: Class that it is loaded as.
-        device: The device that it will be on; None if it is not known.
+        device: The device that it will be on; None if it is not known, and with it neither the place nor the dtype.
         dtype: Dtype of models that configure none.
     """
-    place = device or "cpu"
-    on_host = place.partition(":")[0] == "cpu"
-    learned = read_learned(loading_key(model, pipeline, place.partition(":")[0], dtype))
+    if device is None:
+        return MemoryNeed()
+    device_type = device.partition(":")[0]
+    on_host = device_type == "cpu"
+    learned = read_learned(loading_key(model, pipeline, device_type, dtype))
     mode = "full" if model.memory == "auto" else model.memory
     if held := learned.weights.get(mode):
-        found = {HOST: held.get(HOST, 0)} | ({} if on_host else {place: held.get(DEVICE, 0)})
+        found = {HOST: held.get(HOST, 0)} | ({} if on_host else {device: held.get(DEVICE, 0)})
     else:
-        sizes = weight_bytes(model, place, dtype)
+        sizes = weight_bytes(model, device, dtype)
         if sizes is None:
             return MemoryNeed()
         total, largest = sum(sizes.values()), max(sizes.values(), default=0)
         offloads = not on_host and mode != "full"
         found = {HOST: PROCESS_BYTES + (total if on_host or offloads else 0)}
-        found |= {} if on_host else {place: largest if offloads else total}
-    return MemoryNeed(found, frozenset() if on_host or model.memory == "full" else frozenset({place}))
+        found |= {} if on_host else {device: largest if offloads else total}
+    return MemoryNeed(found, frozenset() if on_host or model.memory == "full" else frozenset({device}))
 
 
 class MemoryBudget:

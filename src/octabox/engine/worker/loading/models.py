@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from octabox.engine.worker.loading.device_map import can_load_on_device, load_on
 from octabox.engine.worker.loading.extra_components import load_extra_components, split_extra_components
 from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
-from octabox.engine.worker.memory_modes.loading import resolve_memory
+from octabox.engine.worker.memory_modes.loading import mode_after_failure, resolve_memory
 from octabox.engine.worker.performance.optimizations import AppliedPerformance, apply_layout, apply_performance
 from octabox.engine.worker.performance.plan import PerformancePlan, plan_performance
 from octabox.engine.worker.placement.casts import has_mixed_dtypes, install_casts
@@ -42,9 +43,13 @@ from octabox.engine.worker.placement.device import choose_device
 from octabox.engine.worker.placement.dtype import DtypeChoice, Precision, choose_dtypes, choose_variant
 from octabox.engine.worker.placement.layerwise_casting import apply_storage
 from octabox.engine.worker.placement.offload import Placement, prepare_placement
+from octabox.engine.worker.placement.process_memory import release_memory
+from octabox.engine.worker.placement.recovery import clear_frames
 from octabox.engine.worker.single_files.stated_scheduler import apply_configured_settings, apply_stated_scheduler
 from octabox.errors import LoadError, NotFoundError, RequestError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file
+
+logger = logging.getLogger("octabox.worker")
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class LoadedModel:
         placement: Places and offloads its components.
         dtypes: Dtypes to try, the current one first. None if the model was not loaded from a configuration.
         performance: The performance settings in effect.
+        failed_modes: Memory modes in which memory has run out during the load.
     """
 
     pipeline: DiffusionPipeline
@@ -74,12 +80,13 @@ class LoadedModel:
     placement: Placement = field(default_factory=Placement)
     dtypes: DtypeChoice | None = None
     performance: AppliedPerformance = field(default_factory=AppliedPerformance)
+    failed_modes: tuple[str, ...] = ()
 
 
 def load(
     config: ModelConfig, pipeline: str, options: WorkerOptions, precision: Precision | None = None, occupied: int = 0
 ) -> LoadedModel:
-    """Load a model from its configuration.
+    """Load a model from its configuration; where memory runs out in the mode ``auto``, again in the next mode.
 
     Args:
         config: The model's configuration.
@@ -95,13 +102,44 @@ def load(
     config = use_local_sources(config, may_run_code)
     check_limits(config)
     device = choose_device(config.device or options.device, config.name)
-    config, memory_reason = resolve_memory(config, pipeline, device, options, occupied)
+    selected, reason = resolve_memory(config, pipeline, device, options, occupied)
+    failed_modes: list[str] = []
+    while True:
+        try:
+            loaded = _load_in_mode(selected, pipeline, options, precision, device, reason)
+            return replace(loaded, failed_modes=tuple(failed_modes))
+        except Exception as error:
+            # While other models are on the device, the server makes room first.
+            following = None if occupied else mode_after_failure(config, selected.memory, device, options, error)
+            if following is None:
+                raise
+            clear_frames(error)
+        # Only here, after the exception is deleted, nothing references the weights of the failed load.
+        release_memory(device)
+        failed_modes.append(selected.memory)
+        reason = f"Memory ran out while the model was loaded in the mode {selected.memory}."
+        logger.warning("%s: %s It is loaded again with `memory: %s`", config.name, reason, following)
+        selected = config.model_copy(update={"memory": following})
+
+
+def _load_in_mode(
+    config: ModelConfig,
+    pipeline: str,
+    options: WorkerOptions,
+    precision: Precision | None,
+    device: str,
+    memory_reason: str,
+) -> LoadedModel:
+    """Load a model on a device in the memory mode of its configuration."""
     plan = plan_performance(config, options, device)
     class_names = _component_class_names(config)
     pipeline_class = _import_classes(pipeline, class_names)
     dtypes = choose_dtypes(config, options.dtype, device, pipeline_class, class_names)
     precision = precision or dtypes.attempts[0]
     dtype = precision.dtype
+    config = config.model_copy(
+        update={"device": device}
+    )  # From here on for errors, which state the memory that it has.
     check_packed_weights(config, device)
     check_model_folder(config, load_catalog().pipeline(pipeline), pipeline_class, dtype)
     base_config, extra_names = split_extra_components(config, pipeline)

@@ -13,6 +13,7 @@ from octabox.config.memory.limits import limit_of
 from octabox.config.model import ModelConfig
 from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.memory.host import reserve
+from octabox.engine.memory.single_files import single_file_libraries
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.memory_modes.decision import GROUPS, UNKNOWN_DECODER, DecodeEstimate, WeightSizes
 from octabox.engine.worker.performance.modules import find_denoisers, find_modules
@@ -40,7 +41,8 @@ def available_memory(device: str, options: WorkerOptions, occupied: int = 0) -> 
     if known is None:
         return None
     free, total, own = known
-    available = free + own - reserve(total)
+    # Where a device does not report what other processes hold, the server knows what other models do.
+    available = min(free + own, total - occupied) - reserve(total)
     limit = limit_of(options.max_memory, device)
     return max(0, available if limit is None else min(available, limit - occupied))
 
@@ -50,12 +52,20 @@ def file_sizes(config: ModelConfig, device: str, options: WorkerOptions) -> Weig
     sizes = weight_bytes(config, device, options.dtype)
     if not sizes:
         return None
-    folder = Path(config.model)
-    index = index_components(folder_index(folder)) if index_file(folder) is not None else {}
-    encoders = frozenset(name for name in sizes if (index.get(name) or ("", ""))[0] == "transformers")
+    libraries = _component_libraries(config)
+    encoders = frozenset(name for name in sizes if libraries.get(name) == "transformers")
     rest = {name: size for name, size in sizes.items() if name not in encoders}
     largest = max(rest, key=lambda name: rest[name], default="")
     return WeightSizes(sizes, encoders, frozenset({largest}), GROUPS * max(sizes.values()) // GROUP_SHARE)
+
+
+def _component_libraries(config: ModelConfig) -> Mapping[str, str | None]:
+    """Return the library of each component of a model, where it is known before the load."""
+    path = Path(config.model)
+    if path.is_file():
+        return single_file_libraries(config, path)
+    index = index_components(folder_index(path)) if index_file(path) is not None else {}
+    return {name: library for name, (library, _) in index.items()}
 
 
 def module_sizes(components: Mapping[str, Any], device: str) -> WeightSizes:
@@ -99,13 +109,22 @@ def decode_estimate(components: Mapping[str, Any]) -> tuple[DecodeEstimate, torc
 
 
 def _tile_pixels(module: torch.nn.Module) -> int:
-    """Return the pixels of a tile of a decoder; 0 if it has no tiles."""
+    """Return the pixels of a tile of a decoder, times its frames; 0 if it has no tiles."""
     if not callable(getattr(module, "enable_tiling", None)):
         return 0
-    sides = [
-        value for name, value in vars(module).items() if name.startswith("tile_sample_min") and isinstance(value, int)
-    ]
-    return sides[0] * sides[-1] if sides else 0
+    height, width = (_tile_length(module, side, "size") for side in ("height", "width"))
+    return height * width * (_tile_length(module, "num_frames") or 1)
+
+
+def _tile_length(module: torch.nn.Module, *names: str) -> int:
+    """Return the first length of a tile that a decoder has under these names; 0 if it has none.
+
+    Args:
+        module: The component that decodes.
+        names: Such as ``height``, or ``size`` where the tiles of a class are square.
+    """
+    values = (getattr(module, f"tile_sample_min_{name}", None) for name in names)
+    return next((value for value in values if isinstance(value, int)), 0)
 
 
 def _group_bytes(module: torch.nn.Module, size: int, device: torch.device) -> int:

@@ -19,6 +19,7 @@ from octabox.engine.worker.mode_selection.prediction import MemoryPredictor
 from octabox.engine.worker.mode_selection.record import MemoryRecord
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.device_errors import is_out_of_memory
+from octabox.engine.worker.placement.dtype import dtype_failure
 from octabox.engine.worker.placement.process_memory import measure_memory, reset_peak
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames
 from octabox.engine.worker.runner import Runner
@@ -49,6 +50,8 @@ class ModeController:
         self._record, self.out_of_memory = MemoryRecord(start, self.device), out_of_memory
         components = {**loaded.pipeline.components, **loaded.extra_components}
         self.predictor = MemoryPredictor(components, self._record, self.device)
+        for mode in loaded.failed_modes:  # Nor has it room for a call of any size.
+            self.predictor.add_failure(mode, 0, self._available() or 0)
         self._record.add_weights(self._placement.mode)
 
     def memory(self) -> Memory:
@@ -95,7 +98,7 @@ class ModeController:
         try:
             return self._run_measured(run, size * members), warnings
         except Exception as error:
-            if not _has_run_out(error):
+            if not self._has_run_out(error):
                 raise
             following = self._after_failure(size * members)
             if following is None or members > 1:
@@ -167,6 +170,14 @@ class ModeController:
         self._learn(size)  # It needs at least what it had.
         return self.predictor.next_mode(mode, size)
 
+    def _has_run_out(self, error: Exception) -> bool:
+        """Return whether a call has failed for lack of memory."""
+        if isinstance(error, GenerationCancelledError):
+            return False
+        dtypes = self._loaded.dtypes
+        lacks_dtype = dtypes and dtype_failure(error, dtypes.attempts[0].dtype, self.device)
+        return isinstance(error, OutOfMemoryError) or (is_out_of_memory(error) and not lacks_dtype)
+
     def _available(self) -> int | None:
         """Return the bytes that the model may use on its device; None if they are not known."""
         return available_memory(self.device, self._start.options, self._start.occupied)
@@ -182,13 +193,6 @@ class ModeController:
             used = self.predictor.used(self._placement.mode, peak)
             if used is not None:
                 self._record.add_call(size, used)
-
-
-def _has_run_out(error: Exception) -> bool:
-    """Return whether a call has failed for lack of memory."""
-    if isinstance(error, GenerationCancelledError):
-        return False
-    return isinstance(error, OutOfMemoryError) or is_out_of_memory(error)
 
 
 def _largest_run(runner: Runner, call: Call) -> int:

@@ -26,6 +26,8 @@ OUT_OF_MEMORY_PATTERNS = (
     r"[A-Z]_ALLOC_FAILED",
     r"StatusAllocFailed",
     r"rocblas_status_memory_error",
+    # cuDNN, which has no algorithm left whose workspace fits; for a dtype that the device lacks, `dtype_failure` recognizes it
+    r"unable to find an engine to execute",
     # The host
     r"(?:can't|cannot|unable to|failed to) allocate",
     r"not enough memory",
@@ -79,13 +81,13 @@ _FACTORS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its chain of causes and contexts, the latest first."""
+    """Yield an exception and its chain of causes and contexts, the latest first, up to one that was raised from None."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:
         seen.add(id(each))
         yield each
-        each = each.__cause__ or each.__context__
+        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
 
 
 def hardware_cause(error: BaseException) -> tuple[Literal["memory", "device"], BaseException] | None:

@@ -40,6 +40,9 @@ _UNSUPPORTED = re.compile(
     re.IGNORECASE,
 )
 
+#: Message of cuDNN that no algorithm is left: for a dtype that the device lacks, or else for lack of memory.
+_NO_ENGINE = re.compile("unable to find an engine to execute", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -202,8 +205,16 @@ def choose_variant(variant: str | None, folder: str | Path, dtype: torch.dtype) 
     return variant or only_variant(Path(folder), preferred)
 
 
-def dtype_failure(error: BaseException | None) -> tuple[str, bool] | None:
-    """Return the message about a dtype in an error's chain, and whether it is about a mismatch; None if there is none."""
+def dtype_failure(
+    error: BaseException | None, dtype: torch.dtype | None = None, device: str = "cpu"
+) -> tuple[str, bool] | None:
+    """Return the message about a dtype in an error's chain, and whether it is about a mismatch; None if there is none.
+
+    Args:
+        error: The error.
+        dtype: The dtype that the model computes in, if it is known.
+        device: Device that it computes on.
+    """
     while error is not None:
         text = " ".join(str(error).split())
         if isinstance(error, (RuntimeError, TypeError, ValueError)):
@@ -211,6 +222,8 @@ def dtype_failure(error: BaseException | None) -> tuple[str, bool] | None:
                 return text, False
             if _MISMATCH.search(text):
                 return text, True
+            if _NO_ENGINE.search(text) and dtype in HALF_DTYPES and dtype not in supported_half_dtypes(device):
+                return text, False
         error = error.__cause__ or error.__context__
     return None
 

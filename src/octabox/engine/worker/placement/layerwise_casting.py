@@ -64,10 +64,19 @@ def _cast_layerwise(component: torch.nn.Module, storage: torch.dtype) -> None:
         # Text encoders report the dtype of their first weights, which are these.
         skip_modules_classes=(torch.nn.Embedding,),
     )
+    for module, hook in _hooked_modules(component):
+        # PEFT reads it to choose the dtype of a LoRA that is loaded later; most of its numbers are 0 in the storage dtype.
+        module.compute_dtype = hook.compute_dtype
 
 
 def layerwise_hooks(component: torch.nn.Module) -> list[Any]:
     """Return the layerwise casting hooks of a component, each with its `compute_dtype`."""
-    registries = [getattr(module, "_diffusers_hook", None) for module in component.modules()]
-    hooks = [registry.get_hook(_LAYERWISE_CASTING_HOOK) for registry in registries if registry is not None]
-    return [hook for hook in hooks if hook is not None]
+    return [hook for _, hook in _hooked_modules(component)]
+
+
+def _hooked_modules(component: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, Any]]:
+    """Yield the modules of a component that have a layerwise casting hook, each with its hook."""
+    for module in component.modules():
+        registry = getattr(module, "_diffusers_hook", None)
+        if registry is not None and (hook := registry.get_hook(_LAYERWISE_CASTING_HOOK)) is not None:
+            yield module, hook

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from octabox.config.model import ACCELERATOR
 from octabox.engine.messages import Memory
 
 logger = logging.getLogger("octabox.worker")
@@ -22,6 +23,9 @@ logger = logging.getLogger("octabox.worker")
 ALLOCATED = ("memory_allocated",), ("current_allocated_memory",)
 PEAK = ("max_memory_allocated",), ()
 RESERVED = ("memory_reserved",), ("driver_allocated_memory",)
+
+#: Function that returns the bytes up to which a device does not slow down, of those that report no free memory (torch.mps).
+RECOMMENDED = (), ("recommended_max_memory",)
 
 
 def measure_memory(device: str) -> Memory:
@@ -41,17 +45,18 @@ def measure_memory(device: str) -> Memory:
 
 
 def device_memory(device: str) -> tuple[int, int, int] | None:
-    """Return the free and the total bytes of a device, and those that this process has reserved; None if not known."""
+    """Return the free and the total bytes of a device, and those that this process has reserved; None if not known.
+
+    Of a device that reports only how much is recommended, as MPS does, what others hold is not known and counts as free.
+    """
     torch_device = torch.device(device)
     if torch_device.type == "cpu":
         return None
-    for module in _device_modules(torch_device):
-        for name in ("get_memory_info", "mem_get_info"):
-            with contextlib.suppress(Exception):
-                free, total = getattr(module, name)(torch_device.index or 0)
-                own = max(_query_bytes(torch_device, *RESERVED), _query_bytes(torch_device, *ALLOCATED))
-                return int(free), int(total), own
-    return None
+    own = max(_query_bytes(torch_device, *RESERVED), _query_bytes(torch_device, *ALLOCATED))
+    if reported := _reported_memory(torch_device):
+        return *reported, own
+    total = _query_bytes(torch_device, *RECOMMENDED)
+    return (max(0, total - own), total, own) if total else None
 
 
 def usable_memory(device: str) -> int | None:
@@ -72,16 +77,12 @@ def free_memory(device: str | None) -> int | None:
     """Return the free bytes of a device; None if torch does not report them.
 
     Args:
-        device: The device; None is the accelerator that this process has initialized, if any.
+        device: The device; None, or ``accelerator``, is the one that this process has initialized, if any.
     """
-    torch_device = torch.device(device) if device else _initialized_device()
-    if torch_device is None or torch_device.type == "cpu":
-        return None
-    for module in _device_modules(torch_device):
-        for name in ("get_memory_info", "mem_get_info"):
-            with contextlib.suppress(Exception):
-                return int(getattr(module, name)(torch_device.index or 0)[0])
-    return None
+    named = device not in (None, ACCELERATOR)
+    torch_device = _parse_device(str(device)) if named else _initialized_device()
+    reported = None if torch_device is None or torch_device.type == "cpu" else _reported_memory(torch_device)
+    return reported[0] if reported else None
 
 
 def release_memory(device: str) -> None:
@@ -99,6 +100,25 @@ def release_memory(device: str) -> None:
 
 def _do_nothing() -> None:
     """Replace a function that a device module does not have."""
+
+
+def _parse_device(name: str) -> torch.device | None:
+    """Return the device with a name, which may be that of a configuration; None if torch has no such device."""
+    try:
+        torch.get_device_module(name)
+        return torch.device(name)
+    except RuntimeError:
+        return None
+
+
+def _reported_memory(device: torch.device) -> tuple[int, int] | None:
+    """Return the free and the total bytes that torch reports of a device; None if it does not."""
+    for module in _device_modules(device):
+        for name in ("get_memory_info", "mem_get_info"):
+            with contextlib.suppress(Exception):
+                free, total = getattr(module, name)(device.index or 0)
+                return int(free), int(total)
+    return None
 
 
 def _device_modules(device: torch.device) -> tuple[Any, ...]:

@@ -1,0 +1,74 @@
+"""Which device a model is loaded on, by what a process has found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fake_worker import model
+from octabox.engine.local.devices import DevicePool
+from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.messages import DeviceMemory, Survey
+from octabox.engine.worker.entry import survey
+
+#: A Mac's accelerator, whose free memory torch does not report.
+MAC = Survey((DeviceMemory("mps:0", None),))
+
+
+def pool_of(found: Survey, asked: list[Callable[..., None]]) -> DevicePool:
+    """Return the devices of a machine, and note what processes are asked."""
+
+    def ask(work: Callable[..., None] = survey) -> Survey:
+        asked.append(work)
+        return found
+
+    pool = DevicePool(ProcessStarter(spawns=True))
+    pool.ask = ask  # type: ignore[method-assign]
+    return pool
+
+
+async def device_of(pool: DevicePool, requested: str | None = None) -> str | None:
+    """Return the device of a model whose configuration names this one."""
+    configuration: Any = model(device=requested)
+    async with pool.assigned(configuration, requested, []) as device:
+        return device
+
+
+@pytest.mark.parametrize("platform", ["darwin", "linux"])
+@pytest.mark.parametrize("requested", [None, "accelerator", "mps"])
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_model_is_on_the_accelerator(
+    platform: str, requested: str | None, monkeypatch: pytest.MonkeyPatch, *, listed: bool
+) -> None:
+    """On a Mac too, whether the accelerators were listed before or not: its memory is that of the accelerator then."""
+    monkeypatch.setattr(sys, "platform", platform)
+    asked: list[Callable[..., None]] = []
+    pool = pool_of(MAC, asked)
+    if listed:
+        assert ["mps:0"] == await pool.names()
+
+    assert ["mps:0", "mps:0"] == [await device_of(pool, requested) for _ in range(2)]
+    assert 1 == len(asked)
+
+
+@pytest.mark.parametrize("platform", ["darwin", "linux"])
+async def test_a_model_is_on_the_cpu_without_an_accelerator(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where accelerators cannot be listed, its worker chooses."""
+    monkeypatch.setattr(sys, "platform", platform)
+
+    assert "cpu" == await device_of(pool_of(Survey(), []))
+    assert await device_of(pool_of(Survey(problem="the driver is broken"), [])) is None
+
+
+async def test_a_device_that_does_not_report_its_memory_is_asked_once() -> None:
+    """Each time takes a process that imports torch."""
+    asked: list[Callable[..., None]] = []
+    pool, other = pool_of(MAC, asked), pool_of(Survey((DeviceMemory("cuda:0", 5),)), asked)
+
+    assert [None, None] == [await pool.free("mps:0") for _ in range(2)]
+    assert 1 == len(asked)
+    assert [5, 5] == [await other.free("cuda:0") for _ in range(2)]
+    assert 3 == len(asked)

@@ -1,0 +1,38 @@
+"""The memory of devices, by whatever name they have."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from octabox.config.model import ModelConfig
+from octabox.engine.worker.failures import to_load_error
+from octabox.engine.worker.placement import process_memory
+from octabox.engine.worker.placement.process_memory import free_memory
+from octabox.errors import OutOfMemoryError
+
+
+@pytest.mark.parametrize("device", ["accelerator", "nonsense", "fpga", "cuda:x", "cpu", None])
+def test_a_device_that_torch_does_not_have_has_no_free_memory(device: str | None) -> None:
+    """Nor has one that is only named in a configuration."""
+    assert free_memory(device) is None
+
+
+@pytest.mark.parametrize("device", ["accelerator", None])
+def test_an_accelerator_without_a_name_is_the_one_in_use(device: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a configuration does not name it."""
+    monkeypatch.setattr(process_memory, "_initialized_device", lambda: torch.device("cuda:1"))
+    monkeypatch.setattr(process_memory, "_reported_memory", lambda device: {"cuda:1": (5, 9)}[str(device)])
+
+    assert 5 == free_memory(device)
+
+
+@pytest.mark.parametrize("device", ["accelerator", "nonsense"])
+def test_a_load_that_runs_out_of_memory_is_reported(device: str) -> None:
+    """Whatever device the configuration requests, the server gets the error."""
+    model = ModelConfig(name="x", model="/nowhere/x", device=device)
+    error = to_load_error(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), model)
+
+    assert isinstance(error, OutOfMemoryError)
+    assert (2 * 2**30, None) == (error.requested, error.free)
+    assert "accelerator" not in error.message
