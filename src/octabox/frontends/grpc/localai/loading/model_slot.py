@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from octabox.catalog.pipelines import Catalog
 from octabox.config.model import ModelConfig
 from octabox.errors import LoadError, ModelNotFoundError, ServerStoppingError
+from octabox.frontends.grpc.localai.loading.detached_tasks import DetachedTasks
 from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, resolve_components
 from octabox.frontends.grpc.localai.loading.model_lock import ModelLock
+from octabox.frontends.grpc.localai.loading.stoppable_load import StoppableLoad
 from octabox.schedulers.names import resolve_scheduler
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.served_model import ServedModel
 from octabox.types import ModelStatus
-
-T = TypeVar("T")
 
 logger = logging.getLogger("octabox.localai")
 
@@ -41,7 +40,7 @@ class DynamicModels(Protocol):
         ...
 
     async def remove(self, name: str) -> bool:
-        """Unload and remove a model; return whether it was in memory."""
+        """Unload a model, and remove it if it is still there; return whether it was in memory."""
         ...
 
     async def served(self, name: str) -> ServedModel:
@@ -80,9 +79,9 @@ class ModelSlot:
     def __init__(self, models: DynamicModels) -> None:
         self._models, self._lock = models, ModelLock()
         self._loaded: LoadedModel | None = None
-        self._loading: str | None = None
+        self._loads: set[StoppableLoad] = set()
         self._failed = self._closed = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = DetachedTasks()
 
     @property
     def catalog(self) -> Catalog:
@@ -97,15 +96,15 @@ class ModelSlot:
         Raises:
             OctaboxError: The model cannot be loaded.
         """
-        return await self._complete(self._load(request))
+        return await self._tasks.run(self._load(request))
 
     def close(self) -> None:
         """Refuse requests from now on, also those that wait for a load."""
         self._closed = True
 
     async def free(self) -> bool:
-        """Stop a load that runs, or unload the model after the earlier requests have ended; return whether there was one."""
-        return await self._complete(self._free())
+        """Stop the loads that run or wait, and unload the model after the earlier requests; return whether there was one."""
+        return await self._tasks.run(self._free())
 
     @asynccontextmanager
     async def using(self, identity: str) -> AsyncIterator[LoadedModel]:
@@ -152,30 +151,37 @@ class ModelSlot:
         return next((status.device for status in self._models.status() if status.device), "")
 
     async def _load(self, request: LoadRequest) -> tuple[str, ...]:
-        """Replace the model."""
-        async with self._lock.exclusive():
-            self._failed = False
+        """Replace the model after the earlier requests have ended."""
+        load = StoppableLoad(request.config.name)
+        self._loads.add(load)
+        try:
+            async with self._lock.exclusive():
+                return await self._replace(request, load)
+        finally:
+            self._loads.discard(load)
+
+    async def _replace(self, request: LoadRequest, load: StoppableLoad) -> tuple[str, ...]:
+        """Replace the model, unless the load is stopped."""
+        self._failed = False
+        try:
+            new = await load.run(self._validate(request))
+            name, old = new.request.config.name, self._loaded
+            if old is None or old.request.config != new.request.config:
+                await self._unload()
+            self._models.add(new.request.config)
             try:
-                new = await self._validate(request)
-                name, old = new.request.config.name, self._loaded
-                if old is None or old.request.config != new.request.config:
-                    await self._unload()
-                self._models.add(new.request.config)
-                self._loading = name
-                try:
-                    await self._models.load(name)
-                except BaseException:
-                    self._loaded = None
-                    await self._models.remove(name)
-                    raise
-                finally:
-                    self._loading = None
-                self._loaded = new
+                await load.run(self._models.load(name))
             except BaseException:
-                self._failed = self._loaded is None
+                self._loaded = None
+                # A load in the engine goes on when its caller leaves it.
+                await self._models.remove(name)
                 raise
-            logger.info("%s: loaded as %s", name, new.served.pipeline.name)
-            return new.request.warnings
+            self._loaded = new
+        except BaseException:
+            self._failed = self._loaded is None
+            raise
+        logger.info("%s: loaded as %s", name, new.served.pipeline.name)
+        return new.request.warnings
 
     async def _validate(self, request: LoadRequest) -> LoadedModel:
         """Return the model with its pipeline. Nothing is loaded, and the old model stays."""
@@ -198,26 +204,15 @@ class ModelSlot:
                 await self._models.remove(name)
 
     async def _free(self) -> bool:
-        """Stop a load, whose caller gets an error, or unload the model when no request uses it."""
-        stopped = self._loading is not None and await self._models.remove(self._loading)
+        """Stop the loads, whose callers get an error, and unload the model when no request uses it."""
+        stopped = [*self._loads]
+        for load in stopped:
+            load.stop()
         async with self._lock.exclusive():
             self._failed = False
-            return await self._unload() or stopped
+            return await self._unload() or bool(stopped)
 
     async def _unload(self) -> bool:
         """Unload the model; return whether there was one."""
         loaded, self._loaded = self._loaded, None
         return loaded is not None and await self._models.remove(loaded.request.config.name)
-
-    async def _complete(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of a coroutine, which continues when the caller is cancelled."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
-        return await asyncio.shield(task)
-
-    def _on_done(self, task: asyncio.Task[Any]) -> None:
-        """Forget a task, and log its error, which its caller may not have received."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.debug("The model was not loaded: %s", error)
