@@ -68,6 +68,15 @@ def test_options_are_stronger_than_keys() -> None:
     ] == messages(translation)
 
 
+@pytest.mark.parametrize("options", [["strength:0.5", "strength.x:1"], ["strength.x:1", "strength:0.5"]])
+def test_a_dot_belongs_to_the_name_of_an_option(options: list[str]) -> None:
+    """No pipeline has such a parameter, which is found where all parameters are checked; other options stay as they are."""
+    translation = translated(options=options)
+
+    assert {"strength": 0.5, "strength.x": 1} == translation.fields["defaults"]
+    assert [] == messages(translation)
+
+
 @pytest.mark.parametrize("word", ["bf16", "bfloat16", "BF16"])
 def test_all_words_for_a_type_of_numbers_are_known(word: str) -> None:
     """Long and short ones, in the option and in the key."""

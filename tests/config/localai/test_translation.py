@@ -12,8 +12,8 @@ def test_a_field_knows_where_it_comes_from() -> None:
     """What is wrong with our field is shown at LocalAI's key."""
     translation = Translation(Path("m.yaml"), {"step": 5}, PLACES)
 
-    translation.put("defaults.num_inference_steps", 5, "step")
-    translation.put("defaults.strength", 1, "options.1")
+    translation.put(("defaults", "num_inference_steps"), 5, "step")
+    translation.put(("defaults", "strength"), 1, "options.1")
 
     assert {"defaults": {"num_inference_steps": 5, "strength": 1}} == translation.fields
     assert {
@@ -27,7 +27,15 @@ def test_a_field_is_set_once() -> None:
     """The second key has no effect, and is reported."""
     translation = Translation(Path("m.yaml"), {"step": 5}, PLACES)
 
-    translation.put("seed", 1, "options.1")
-    translation.put("seed", 2, "step")
+    translation.put(("seed",), 1, "options.1")
+    translation.put(("seed",), 2, "step")
 
     assert (1, [2]) == (translation.fields["seed"], [problem.line for problem in translation.problems])
+
+
+def test_a_digit_that_is_no_number_is_a_name() -> None:
+    """A key may be any text, and a problem of it has the nearest location."""
+    translation = Translation(Path("m.yaml"), {"options.²": 1}, PLACES)
+
+    assert Location(1, 1) == translation.location("options.²")
+    assert Location(5, 3) == translation.location("options.1")

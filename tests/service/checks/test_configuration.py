@@ -73,6 +73,19 @@ def test_what_cannot_be_served_is_a_problem(folder: Path, text: str, severity: s
     assert words in message
 
 
+@pytest.mark.parametrize("options", ["['strength:0.5', 'strength.x:1']", "['strength.x:1', 'strength:0.5']"])
+def test_an_option_with_a_dot_is_one_problem(folder: Path, options: str) -> None:
+    """In LocalAI's form of a file too, an unknown parameter is named at its line, and the other models are served."""
+    (folder / "m.yaml").write_text(f"backend: diffusers\nparameters: {{model: sd}}\noptions: {options}\n")
+    (folder / "other.yaml").write_text("model: sd\n")
+
+    found = discover(folder)
+    (problem,) = find_problems(found.entries, load_catalog(), Limits())
+
+    assert (3, "error", True) == (problem.line, problem.severity, "no parameter 'strength.x'" in problem.message)
+    assert {"m", "other"} <= found.models.keys()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -32,7 +32,7 @@ def _dtype(translation: Translation, key: str, value: str) -> None:
     """Translate LocalAI's name of a dtype."""
     names = table()["dtypes"]
     if value.lower() in names:
-        translation.put("dtype", names[value.lower()], key)
+        translation.put(("dtype",), names[value.lower()], key)
     elif value:
         hint = did_you_mean(value, names) or f"one of {', '.join(names)}"
         translation.report(key, f"`{key}` must be a dtype, not {value!r}.", hint)
@@ -52,7 +52,7 @@ def _options(translation: Translation, key: str, value: list[Any]) -> None:
         elif not name:
             translation.report(entry, f"An option must have a name: {option!r}.")
         else:
-            translation.put(f"defaults.{table()['options'].get(name, name)}", option_value(text), entry)
+            translation.put(("defaults", table()["options"].get(name, name)), option_value(text), entry)
 
 
 def option_value(text: str) -> Any:
@@ -81,9 +81,9 @@ def _pipeline_type(translation: Translation, key: str, value: str) -> None:
     """Keep the class name, or select the preset for a class that only LocalAI has."""
     preset = preset_of_alias(value)
     if preset is not None:
-        translation.put("preset", preset.name, key)
+        translation.put(("preset",), preset.name, key)
     elif value:
-        translation.put("pipeline", value, key)
+        translation.put(("pipeline",), value, key)
 
 
 def _img2img(translation: Translation, key: str, value: bool) -> None:
@@ -93,7 +93,7 @@ def _img2img(translation: Translation, key: str, value: bool) -> None:
     if "pipeline" in translation.fields or "preset" in translation.fields:
         translation.warn(key, "`diffusers.pipeline_type` selects the pipeline")
     else:
-        translation.put("pipeline", "image-to-image", key)
+        translation.put(("pipeline",), "image-to-image", key)
 
 
 def _enable_parameters(translation: Translation, key: str, value: str) -> None:

@@ -82,7 +82,7 @@ def _apply(translation: Translation, key: str, spec: Mapping[str, Any]) -> None:
     if "empty" in spec and value == spec["empty"]:
         return
     if "to" in spec:
-        translation.put(spec["to"], spec.get("words", {}).get(value, value), key)
+        translation.put(tuple(spec["to"].split(".")), spec.get("words", {}).get(value, value), key)
     elif "by" in spec:
         RULES[spec["by"]](translation, key, value)
     elif "with" in spec and translation.source.get(spec["with"]) in (None, "", []):

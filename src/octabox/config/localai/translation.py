@@ -45,7 +45,7 @@ class Translation:
 
     def location(self, key: str) -> Location:
         """Return the location of one of LocalAI's keys."""
-        path = (int(part) if part.isdigit() else part for part in key.split("."))
+        path = (int(part) if part.isdecimal() else part for part in key.split("."))
         return nearest_location((*self.root, *path), self.locations)
 
     def field_locations(self) -> dict[KeyPath, Location]:
@@ -54,10 +54,15 @@ class Translation:
             field_path: self.location(key) for field_path, key in self.origins.items()
         }
 
-    def put(self, target: str, value: Any, key: str) -> None:
-        """Set a field unless an earlier key of the table has set it."""
-        key_path = tuple(target.split("."))
-        inner = self.fields
+    def put(self, key_path: KeyPath, value: Any, key: str) -> None:
+        """Set a field unless an earlier key of the table has set it.
+
+        Args:
+            key_path: Key path of the field, in Octabox's format; the name of a parameter may have dots.
+            value: Its value.
+            key: LocalAI's key that sets it.
+        """
+        inner: dict[Any, Any] = self.fields
         for part in key_path[:-1]:
             inner = inner.setdefault(part, {})
         if key_path[-1] not in inner:
