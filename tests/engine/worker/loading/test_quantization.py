@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,9 +14,12 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
-from octabox.config.model import ModelConfig
+import makers
+from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading import quantization as module
 from octabox.engine.worker.loading.components import check_packed_weights
+from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.loading.quantization import build_quantization_config
 from octabox.errors import LoadError, MissingDependencyError
 
@@ -132,3 +136,23 @@ def test_packed_weights_are_not_offloaded_tensor_by_tensor(where: str) -> None:
         check_packed_weights(sequential, "cuda")
 
     assert "model_cpu_offload" in caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_component_that_the_model_does_not_have_is_not_quantized(tmp_path: Path) -> None:
+    """Wan 2.1 has one transformer where its class has two, which LocalAI's word for a quantization means both."""
+    name = "WanImageToVideoPipeline"
+    makers.pipelines()[name].make().save_pretrained(tmp_path)
+    part = ComponentConfig(quantization={"quant_backend": "gguf"})
+    config = ModelConfig(name="x", model=str(tmp_path), components={"transformer_2": part})
+
+    pipe = load(config, name, WorkerOptions(device="cpu"))
+
+    assert pipe.pipeline.transformer_2 is None
+    assert torch.is_floating_point(pipe.pipeline.transformer.patch_embedding.weight)
+
+
+def test_a_backend_that_is_no_word_is_refused() -> None:
+    """As any other one that there is not."""
+    with pytest.raises(LoadError, match="no quantization backend"):
+        made(quant_backend=["quanto"])

@@ -41,7 +41,7 @@ def build_quantization_config(config: ModelConfig, name: str, cls: Any, dtype: t
     backends = TRANSFORMERS_BACKENDS if library == "transformers" else DIFFUSERS_BACKENDS
     backend = arguments.pop("quant_backend", None)
     subject = f"Model '{config.name}', component '{name}'"
-    if backend not in backends:
+    if not isinstance(backend, str) or backend not in backends:
         raise LoadError(
             f"{subject}: there is no quantization backend '{backend}'.",
             hint="Set `quant_backend` to one of the choices.",

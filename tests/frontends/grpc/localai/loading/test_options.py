@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from octabox import demo
-from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import LoraConfig, ModelConfig
-from octabox.errors import ConfigError, InvalidParameterError, LoadError, ModelNotFoundError
+from octabox.errors import ConfigError, LoadError, ModelNotFoundError
 from octabox.frontends.grpc.localai import contract
 from octabox.frontends.grpc.localai.environment import Environment
-from octabox.frontends.grpc.localai.loading.load_request import LoadRequest, resolve_components
+from octabox.frontends.grpc.localai.loading.load_request import LoadRequest
 from octabox.frontends.grpc.localai.loading.options import to_model
 
 STABLE_DIFFUSION = "StableDiffusionPipeline"
@@ -29,12 +28,6 @@ def wanted(*, environ: dict[str, str] | None = None, device: str | None = None, 
 def config(**fields: Any) -> ModelConfig:
     """Return its configuration."""
     return wanted(**fields).config
-
-
-def fit(pipeline: str = STABLE_DIFFUSION, **fields: Any) -> LoadRequest:
-    """Return the model once it is known of which pipeline it is."""
-    entry = load_catalog().pipeline(pipeline)
-    return resolve_components(wanted(**fields), entry, {each.name for each in entry.parameters})
 
 
 def test_the_file_that_the_core_found_comes_before_the_name(tmp_path: Path) -> None:
@@ -97,7 +90,12 @@ def test_what_is_not_said_is_the_models_own() -> None:
         ({"CUDA": True, "F16Memory": True, "DType": "bfloat16"}, {"dtype": "bfloat16"}),
         ({"Options": ["torch_dtype:bf16"], "F16Memory": True}, {"dtype": "bfloat16"}),
         ({"LowVRAM": True}, {"memory": "model_cpu_offload"}),
-        ({"LowVRAM": True, "environ": {"DISABLE_CPU_OFFLOAD": "1"}}, {"memory": "full"}),
+        ({"environ": {"DISABLE_CPU_OFFLOAD": "1"}}, {"memory": "full"}),
+        ({"PipelineType": "VideoDiffusionPipeline", "environ": {"DISABLE_CPU_OFFLOAD": "1"}}, {"memory": "full"}),
+        ({"EngineArgs": '{"preset": "wan"}'}, {"preset": "wan"}),
+        ({"F16Memory": True, "EngineArgs": '{"device": "cuda"}'}, {"device": "cuda", "dtype": "float16"}),
+        ({"F16Memory": True, "EngineArgs": '{"dtype": "float16"}'}, {"device": "cpu", "dtype": "float16"}),
+        ({"F16Memory": True, "CUDA": True, "EngineArgs": '{"device": "cpu"}'}, {"dtype": "float32"}),
         ({"environ": {"XPU": "1"}}, {"device": "xpu"}),
         ({"device": "cuda:1"}, {"device": "cuda:1"}),
     ],
@@ -115,6 +113,23 @@ def test_half_precision_needs_an_accelerator() -> None:
 
     assert "float32" == found.config.dtype
     assert any("f16" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("arguments", ['{"device": "cuda"}', '{"dtype": "float16"}'])
+def test_engine_args_decide_on_half_precision(arguments: str) -> None:
+    """A device or a dtype of EngineArgs applies, so that nothing is changed and nothing is said."""
+    assert () == wanted(F16Memory=True, EngineArgs=arguments).warnings
+
+
+def test_a_model_for_little_memory_stays_offloaded() -> None:
+    """DISABLE_CPU_OFFLOAD is for all models of a machine, and LowVRAM for this one: that it applies is said."""
+    environ = {"DISABLE_CPU_OFFLOAD": "1"}
+    both = wanted(LowVRAM=True, environ=environ)
+    decided = wanted(LowVRAM=True, environ=environ, EngineArgs='{"memory": "group_offload"}')
+
+    assert "model_cpu_offload" == both.config.memory
+    assert ("DISABLE_CPU_OFFLOAD has no effect: `low_vram` is set for this model.",) == both.warnings
+    assert ("group_offload", ()) == (decided.config.memory, decided.warnings)
 
 
 @pytest.mark.parametrize(
@@ -150,27 +165,6 @@ def test_an_option_without_a_colon_is_refused() -> None:
         config(Options=["strength"])
 
 
-def test_an_option_that_nothing_takes_is_refused() -> None:
-    """An option, or a default of EngineArgs, that is no parameter of the pipeline is named, with the nearest that is."""
-    for fields in ({"Options": ["guidance_scal:3"]}, {"EngineArgs": '{"defaults": {"guidance_scal": 3}}'}):
-        with pytest.raises(InvalidParameterError) as caught:
-            fit(**fields)
-
-        assert "guidance_scal" == caught.value.parameter
-        assert "guidance_scale" in caught.value.hint
-
-
-def test_an_option_may_bring_a_component(tmp_path: Path) -> None:
-    """A file that the core names beside a model is a component where the pipeline has one of its name; others are told."""
-    for name in ("vae", "readme"):
-        (tmp_path / name).mkdir()
-    found = fit(Options=["vae:vae", "readme:readme"], ModelPath=str(tmp_path))
-
-    assert str(tmp_path / "vae") == found.config.part("vae").model
-    assert "vae" not in found.config.defaults
-    assert any("readme" in warning for warning in found.warnings)
-
-
 def test_the_scheduler_is_kept_as_written() -> None:
     """SchedulerType is an alias or a class, resolved where all schedulers are known."""
     scheduler = config(SchedulerType="k_dpmpp_2m").scheduler
@@ -197,6 +191,23 @@ def test_loras_come_with_their_scales(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"LoraAdapter": "org/a", "LoraScales": [0.5]}, "lora_scales"),
+        ({"LoraAdapters": ["org/a"], "LoraScale": 0.5}, "lora_scale"),
+        ({"LoraAdapters": ["org/a"], "LoraBase": "org/b"}, "lora_base"),
+    ],
+)
+def test_a_scale_without_its_lora_is_told(fields: dict[str, Any], key: str) -> None:
+    """A scale of the other field is not that of the LoRA, which is applied in full; without any LoRA nothing is said."""
+    found = wanted(**fields)
+
+    assert (LoraConfig(lora="org/a", weight=1.0),) == found.config.adapters
+    assert [True] == [warning.startswith(f"`{key}` has no effect") for warning in found.warnings]
+    assert () == wanted(LoraScale=0.5, LoraBase="org/b").warnings
+
+
 def test_a_controlnet_stands_beside_the_model() -> None:
     """ControlNet is a component with a source of its own."""
     assert "org/canny" == config(ControlNet="org/canny").part("controlnet").model
@@ -217,25 +228,22 @@ def test_engine_args_say_the_rest() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[1]", "no json", '{"variants": "x"}', '{"defaults": 3}', '{"memory": "none"}', '{"model": "other"}']
+    "text",
+    [
+        "[1]",
+        "no json",
+        '{"preset": ["video"]}',
+        '{"preset": {}}',
+        '{"variants": "x"}',
+        '{"defaults": 3}',
+        '{"memory": "none"}',
+        '{"model": "other"}',
+    ],
 )
 def test_wrong_engine_args_are_refused(text: str) -> None:
     """EngineArgs that are no object, or name what is no field, are errors."""
     with pytest.raises(ConfigError):
         config(EngineArgs=text)
-
-
-def test_quantization_is_for_the_denoiser() -> None:
-    """A word quantizes the component that makes the steps; JSON names components."""
-    by_word = fit(Quantization="qint8").config.part("unet").quantization
-    flux = fit("FluxPipeline", Quantization="nf4").config.components
-    named = fit(Quantization='{"vae": {"quant_backend": "quanto", "weights_dtype": "int4"}}').config
-
-    assert {"quant_backend": "quanto", "weights_dtype": "int8"} == by_word
-    assert ["transformer"] == list(flux)
-    assert {"quant_backend": "quanto", "weights_dtype": "int4"} == named.part("vae").quantization
-    with pytest.raises(ConfigError, match="q4_k_m"):
-        config(Quantization="q4_k_m")
 
 
 def test_what_cannot_be_honoured_is_said() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -85,18 +86,31 @@ def resolve_components(request: LoadRequest, pipeline: PipelineEntry, parameters
             )
             raise InvalidParameterError(f"{pipeline.name} has no parameter '{name}'.", hint=hint, parameter=name)
     if request.quantization:
-        denoiser = next((name for name in table()["denoisers"] if name in names), None)
-        if denoiser is None:
-            hint = 'Name it in JSON: {"COMPONENT": {"quant_backend": ...}}.'
-            message = f"The denoiser of {pipeline.name} is not known."
-            raise ConfigError(message, hint=hint, parameter="Quantization")
-        components[denoiser] = _update_component(components, denoiser, {"quantization": dict(request.quantization)})
+        for denoiser in _denoisers(pipeline):
+            components[denoiser] = _update_component(components, denoiser, {"quantization": dict(request.quantization)})
     for each in pipeline.parameters:
         if each.name in defaults:
             check_value(each, defaults[each.name])
     config = request.config.model_copy(update={"defaults": defaults, "components": components})
     check_keys(config)
     return LoadRequest(config, request.identity, (), None, request.folder, tuple(warnings))
+
+
+def _denoisers(pipeline: PipelineEntry) -> list[str]:
+    """Return the denoiser of a pipeline, and its other components of the same class and word: `transformer_2`.
+
+    Those that the model does not have are not loaded, so that their quantization has no effect.
+
+    Raises:
+        ConfigError: The pipeline has no known denoiser.
+    """
+    classes = {each.name: each.annotation.partition("|")[0].strip() for each in pipeline.components}
+    first = next((name for name in table()["denoisers"] if name in classes), None)
+    if first is None:
+        hint = 'Name it in JSON: {"COMPONENT": {"quant_backend": ...}}.'
+        raise ConfigError(f"The denoiser of {pipeline.name} is not known.", hint=hint, parameter="Quantization")
+    word = re.compile(rf"(^|_){first}(_|$)")
+    return [name for name, each in classes.items() if word.search(name) and each == classes[first]]
 
 
 def _update_component(components: Mapping[str, Components], name: str, update: Mapping[str, Any]) -> ComponentConfig:

@@ -16,7 +16,7 @@ from octabox.config.discovery import demo_model, resolve_sources
 from octabox.config.model import ACCELERATOR, ModelConfig, key_path
 from octabox.config.parsing import Entry
 from octabox.config.preset_merge import presets
-from octabox.config.problems import describe_problem, did_you_mean, format_value, join_key
+from octabox.config.problems import KeyPath, describe_problem, did_you_mean, format_value, join_key
 from octabox.errors import ConfigError, ModelNotFoundError
 from octabox.frontends.grpc.localai.contract import Message
 from octabox.frontends.grpc.localai.environment import Environment
@@ -70,29 +70,27 @@ def to_model(options: Message, environment: Environment, device: str | None = No
     if errors := [problem for problem in translation.problems if problem.severity == "error"]:
         raise ConfigError(" ".join(each.message for each in errors), hint=errors[0].hint, parameter=errors[0].key)
     warnings = [problem.message for problem in translation.problems]
-    fields = {**translation.fields, **_device(options, environment, device)}
-    if options.F16Memory and fields.get("device") == "cpu" and translation.origins.get(("dtype",)) == "f16":
-        fields["dtype"] = "float32"
-        warnings.append("`f16` has no effect on a CPU, which computes in float32.")
-    if environment.disable_cpu_offload:
-        fields["memory"] = "full"
-    fields = _merge(fields, arguments)
+    fields = _merge({**translation.fields, **_device(options, environment, device)}, arguments)
+    changed, conflicts = _fallbacks(fields, options, environment, arguments, translation.origins)
+    fields, warnings = {**fields, **changed}, [*warnings, *conflicts]
     components, denoiser = parse_quantization(options.Quantization)
     fields = _merge(fields, {"components": {name: {"quantization": each} for name, each in components.items()}})
     if environment.prompt_syntax:
         fields.setdefault("prompt_syntax", environment.prompt_syntax)
     argument_defaults = arguments.get("defaults", {})
+    if not environment.clipskip:
+        fields.get("defaults", {}).pop("clip_skip", None)
     names = tuple(
         name
         for name in fields.get("defaults", {})
         if name in argument_defaults or _is_option(translation.origins, name)
     )
-    preset = presets()[fields["preset"]].settings if fields.get("preset") in presets() else {}
-    if "config" in preset:
+    # The preset of EngineArgs may be of any type until the configuration is validated.
+    preset = presets().get(str(fields.get("preset")))
+    settings = {} if preset is None else preset.settings
+    if "config" in settings:
         fields.setdefault("config", environment.bfl_repo)
-    defaults = {**_environment_defaults(environment, preset), **fields.pop("defaults", {})}
-    if not environment.clipskip:
-        defaults.pop("clip_skip", None)
+    defaults = {**_environment_defaults(environment, settings), **fields.pop("defaults", {})}
     embedded = source == demo.NAME and "stages" not in arguments
     fields["defaults"] = {**(demo_model().defaults if embedded else {}), **defaults}
     config = _validate({**fields, "name": _name(options, source), "model": str(demo.FOLDER) if embedded else source})
@@ -139,11 +137,11 @@ def _document(options: Message, source: str) -> dict[str, Any]:
         if value := getattr(options, field):
             section, _, name = key.rpartition(".")
             (document[section] if section else document)[name or key] = value
-    if not options.LoraAdapter:
+    lists = {"lora_adapters": list(options.LoraAdapters), "lora_scales": list(options.LoraScales)}
+    document |= {key: values for key, values in lists.items() if values}
+    if not options.LoraAdapter and not options.LoraAdapters:
         document.pop("lora_base", None)
         document.pop("lora_scale", None)
-    if options.LoraAdapters:
-        document["lora_adapters"], document["lora_scales"] = list(options.LoraAdapters), list(options.LoraScales)
     document["options"] = [option for option in options.Options if option.strip()]
     return {**document, "f16": options.F16Memory, "parameters": {"model": source}}
 
@@ -162,13 +160,35 @@ def _device(options: Message, environment: Environment, device: str | None) -> d
     return {} if sys.platform == "darwin" else {"device": "cpu"}
 
 
+def _fallbacks(
+    fields: Mapping[str, Any],
+    options: Message,
+    environment: Environment,
+    arguments: Mapping[str, Any],
+    origins: Mapping[KeyPath, str],
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the dtype and the memory mode of conflicting fields and variables, and warnings; EngineArgs have priority."""
+    changed: dict[str, Any] = {}
+    warnings = []
+    is_half = options.F16Memory and origins.get(("dtype",)) == "f16"
+    if is_half and "dtype" not in arguments and fields.get("device") == "cpu":
+        changed["dtype"] = "float32"
+        warnings.append("`f16` has no effect on a CPU, which computes in float32.")
+    if environment.disable_cpu_offload and "memory" not in arguments:
+        if options.LowVRAM:
+            warnings.append("DISABLE_CPU_OFFLOAD has no effect: `low_vram` is set for this model.")
+        else:
+            changed["memory"] = "full"
+    return changed, warnings
+
+
 def _environment_defaults(environment: Environment, preset: Mapping[str, Any]) -> dict[str, Any]:
     """Return the defaults of call parameters that LocalAI's variables set."""
     defaults = {"decode_chunk_size": environment.chunk_size}
     return {**defaults, "num_frames": environment.frames} if "num_frames" in preset.get("defaults", {}) else defaults
 
 
-def _is_option(origins: Mapping[tuple[int | str, ...], str], name: str) -> bool:
+def _is_option(origins: Mapping[KeyPath, str], name: str) -> bool:
     """Return whether a default was set by an option; the default of a field applies only where the pipeline has it."""
     return origins.get(("defaults", name), "").startswith("options.")
 
