@@ -214,6 +214,19 @@ def test_what_a_model_cannot_do_is_said(loaded: Client, tmp_path: Path, method: 
     assert "text-to-image" in told[1]
 
 
+def test_a_name_that_has_no_encoding_is_told(loaded: Client, tmp_path: Path) -> None:
+    """A name on disk may be no text, which a message cannot hold: the answer has a question mark for what it lacks."""
+    part = os.fsencode(tmp_path) + b"/un\xffet"
+    Path(os.fsdecode(part)).mkdir()
+    Path(os.fsdecode(part + b"/model.bin")).touch()
+
+    with failing() as told:
+        loaded.load(tmp_path)
+
+    assert UNREADY == told[0]
+    assert "un?et has no safetensors weights" in told[1]
+
+
 def test_a_failed_load_leaves_the_old_model_or_none(loaded: Client, tmp_path: Path) -> None:
     """What is wrong before anything is loaded leaves the old model; what fails later leaves none, and that is the state."""
     with failing() as told:

@@ -58,11 +58,22 @@ def _options(translation: Translation, key: str, value: list[Any]) -> None:
 def option_value(text: str) -> Any:
     """Parse an option's value as JSON, with Python's True, False and None; anything else is text."""
     try:
-        return json.loads(
-            {"True": "true", "False": "false", "None": "null"}.get(text, text), parse_constant=_refuse_constant
-        )
+        return parse_json({"True": "true", "False": "false", "None": "null"}.get(text, text))
     except (ValueError, RecursionError):
         return text
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON in a field of LocalAI's.
+
+    Raises:
+        ValueError: It is not JSON, has NaN or Infinity, or escapes half of a surrogate pair, which cannot be encoded later.
+        RecursionError: It is nested too deeply.
+    """
+    value = json.loads(text, parse_constant=_refuse_constant)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def _refuse_constant(text: str) -> None:

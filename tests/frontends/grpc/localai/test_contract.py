@@ -75,7 +75,18 @@ FACTS = [
     ("SoundGenerationRequest", "model", 2, 9),
     ("SoundGenerationRequest", "dst", 3, 9),
     ("SoundGenerationRequest", "duration", 4, 2),
+    ("SoundGenerationRequest", "temperature", 5, 2),
+    ("SoundGenerationRequest", "sample", 6, 8),
     ("SoundGenerationRequest", "src", 7, 9),
+    ("SoundGenerationRequest", "src_divisor", 8, 5),
+    ("SoundGenerationRequest", "think", 9, 8),
+    ("SoundGenerationRequest", "caption", 10, 9),
+    ("SoundGenerationRequest", "lyrics", 11, 9),
+    ("SoundGenerationRequest", "bpm", 12, 5),
+    ("SoundGenerationRequest", "keyscale", 13, 9),
+    ("SoundGenerationRequest", "language", 14, 9),
+    ("SoundGenerationRequest", "timesignature", 15, 9),
+    ("SoundGenerationRequest", "instrumental", 17, 8),
     ("SoundGenerationRequest", "ModelIdentity", 18, 9),
 ]
 

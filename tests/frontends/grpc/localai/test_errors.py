@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from octabox import errors
-from octabox.frontends.grpc.localai.errors import MAX_DETAILS, TABLE, code_of, details_of
+from octabox.frontends.grpc.localai.errors import MAX_DETAILS, TABLE, code_of, details_of, encodable
 
 
 def every(kind: type[errors.OctaboxError]) -> list[type[errors.OctaboxError]]:
@@ -33,3 +33,14 @@ def test_details_fit_into_a_header() -> None:
 
     assert len(details) <= MAX_DETAILS + 3
     assert details.startswith("word word")
+
+
+def test_details_are_encodable() -> None:
+    """Half of a surrogate pair, which JSON can escape, is replaced; every other character stays."""
+    error = errors.ConfigError(
+        "EngineArgs: there is no key '\ud800'.", hint="did you mean \N{GREEK SMALL LETTER BETA}?"
+    )
+
+    assert details_of(error).encode() == encodable(str(error)).encode()
+    assert "no key '?'" in details_of(error)
+    assert "\N{GREEK SMALL LETTER BETA}" in details_of(error)

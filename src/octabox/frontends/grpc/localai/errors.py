@@ -63,7 +63,15 @@ def code_of(error: OctaboxError) -> grpc.StatusCode:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
+def encodable(text: str) -> str:
+    """Return a text for a message of the contract, with a question mark for each character that has no UTF-8.
+
+    An unpaired surrogate can be escaped in the JSON of a field, and be named by the error or the warning about it.
+    """
+    return text.encode(errors="replace").decode()
+
+
 def details_of(error: OctaboxError) -> str:
     """Return the details of a status in one line, truncated to the size of a header."""
-    text = " ".join(str(error).split())
+    text = " ".join(encodable(str(error)).split())
     return text if len(text) <= MAX_DETAILS else f"{text[:MAX_DETAILS]}..."

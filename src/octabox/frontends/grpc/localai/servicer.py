@@ -14,10 +14,10 @@ from octabox.errors import OctaboxError
 from octabox.frontends.grpc.localai import contract
 from octabox.frontends.grpc.localai.contract import Message
 from octabox.frontends.grpc.localai.environment import Environment
-from octabox.frontends.grpc.localai.errors import code_of, details_of
+from octabox.frontends.grpc.localai.errors import code_of, details_of, encodable
 from octabox.frontends.grpc.localai.loading.model_slot import LoadedModel, ModelSlot
 from octabox.frontends.grpc.localai.loading.options import to_model
-from octabox.frontends.grpc.localai.making import files, requests, results
+from octabox.frontends.grpc.localai.making import audio, files, requests, results
 from octabox.frontends.grpc.localai.making.requests import Context
 from octabox.media.decoding.decoders import Decoder
 from octabox.service.protocols import GenerationService
@@ -123,7 +123,7 @@ class Servicer:
         def convert(generation: Generation) -> Converted:
             return results.first_of_type(generation, "audio")
 
-        work = self._generate(request, request.ModelIdentity, requests.audio_request, convert)
+        work = self._generate(request, request.ModelIdentity, audio.audio_request, convert)
         return await _respond(context, work)
 
     async def UpscaleImage(self, request: Message, context: Any) -> Message:  # noqa: N802 (the contract's)
@@ -162,15 +162,20 @@ class Servicer:
 async def _respond(context: Any, work: Awaitable[str]) -> Message:
     """Return a successful result with a message, or a failure, which sets the status of the call too."""
     try:
-        return contract.Result(success=True, message=await work)
+        return _result(await work, success=True)
     except OctaboxError as error:
         context.set_code(code_of(error))
         context.set_details(details_of(error))
-        return contract.Result(success=False, message=str(error))
+        return _result(str(error), success=False)
     except Exception as error:
         # An unexpected error must neither stop the process nor reach the client with details.
         logger.exception("A call failed")
         message = f"Internal error ({type(error).__name__}). Its details are in the backend's log."
         context.set_code(grpc.StatusCode.INTERNAL)
         context.set_details(message)
-        return contract.Result(success=False, message=message)
+        return _result(message, success=False)
+
+
+def _result(message: str, *, success: bool) -> Message:
+    """Return the result of a call."""
+    return contract.Result(success=success, message=encodable(message))

@@ -12,11 +12,19 @@ from fakes import sample_image
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.errors import InvalidParameterError, MediaError, MissingParameterError, TaskNotFoundError
+from octabox.errors import (
+    InvalidParameterError,
+    MediaError,
+    MissingParameterError,
+    TaskNotFoundError,
+    UnknownParameterError,
+)
 from octabox.frontends.grpc.localai import contract
 from octabox.frontends.grpc.localai.environment import Environment
-from octabox.frontends.grpc.localai.making import requests
+from octabox.frontends.grpc.localai.making import audio, requests
 from octabox.frontends.grpc.localai.making.requests import Context
+from octabox.service.bounds import Limits
+from octabox.service.planning import plan_request
 from octabox.service.selection.inputs import bindings_for, source_parameter
 from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest
@@ -114,6 +122,22 @@ def test_enabled_parameters_are_a_list_of_what_may_pass() -> None:
     assert ["image"] == list(listed.inputs)
 
 
+def test_a_list_of_parameters_holds_for_the_defaults_of_the_model_too() -> None:
+    """A default that may be null is switched off; the number of steps always is one, which stays the model's."""
+    defaults = {"clip_skip": 2, "num_inference_steps": 7}
+    model = ModelConfig(name="m", model="org/m", defaults=defaults)
+    catalog = load_catalog()
+    served = ServedModel(model, catalog.pipeline("StableDiffusionPipeline"))
+    about = context("StableDiffusionPipeline", defaults=defaults)
+    asked = image("", about, positive_prompt="p", EnableParameters="negative_prompt")
+
+    (params, _), *_ = plan_request(asked, served, catalog, Limits()).runs
+
+    assert (None, 7) == (params["clip_skip"], params["num_inference_steps"])
+    assert {} == image("", about, EnableParameters="clip_skip").params
+    assert {} == image("FluxPipeline", EnableParameters="negative_prompt").params
+
+
 @pytest.mark.parametrize(
     ("pipeline", "fields", "inputs"),
     [
@@ -161,7 +185,7 @@ def test_an_image_that_nobody_takes_is_refused() -> None:
     [
         (requests.image_request, "StableAudioPipeline"),
         (requests.video_request, "StableDiffusionPipeline"),
-        (requests.audio_request, "StableDiffusionPipeline"),
+        (audio.audio_request, "StableDiffusionPipeline"),
         (requests.upscale_request, "StableAudioPipeline"),
     ],
 )
@@ -252,8 +276,23 @@ def test_a_parameter_of_params_is_stronger_than_the_size_of_the_core() -> None:
     params = {"num_inference_steps": "3", "width": "32", "guidance_scale": "0.1"}
     asked = video("WanPipeline", prompt="p", step=3, cfg_scale=0.1, width=512, height=512, params=params)
 
-    assert {"num_inference_steps": 3, "width": 32, "height": 512, "guidance_scale": 0.1} == asked.params
-    assert {"prompt": "p"} == asked.optional_params
+    assert {"num_inference_steps": 3, "width": 32, "guidance_scale": 0.1} == asked.params
+    assert {"prompt": "p", "height": 512} == asked.optional_params
+
+
+@pytest.mark.parametrize("pipeline", ["HunyuanVideo15ImageToVideoPipeline", "VideoToVideoSDPipeline"])
+def test_the_size_of_the_core_is_no_error_where_there_is_none(pipeline: str) -> None:
+    """A pipeline that derives the size from its input is called without one; a size of the client stays an error."""
+    start = "/clip.mp4" if pipeline == "VideoToVideoSDPipeline" else "/red.png"
+    asked = video(pipeline, prompt="p", start_image=start, width=512, height=512)
+    catalog = load_catalog()
+    served = ServedModel(ModelConfig(name="m", model="org/m"), catalog.pipeline(pipeline))
+
+    plan = plan_request(asked, served, catalog, Limits())
+
+    assert 2 == sum("has no such parameter" in warning for warning in plan.warnings)
+    with pytest.raises(UnknownParameterError, match="width"):
+        plan_request(video(pipeline, prompt="p", start_image=start, width=640, height=512), served, catalog, Limits())
 
 
 @pytest.mark.parametrize(
@@ -280,15 +319,6 @@ def test_numbers_below_zero_are_refused(name: str) -> None:
     """A size, length or number of steps below zero is an error of the request."""
     with pytest.raises(InvalidParameterError):
         video("WanPipeline", prompt="p", **{name: -1})
-
-
-def test_an_audio_is_asked_for_by_names() -> None:
-    """The text is the prompt, the duration has the pipeline's own name, and the suffix decides the format."""
-    message = contract.SoundGenerationRequest(text="rain", duration=1.5, dst="/a.flac")
-    asked = requests.audio_request(message, context("AudioLDMPipeline"))
-
-    assert ({"audio_length_in_s": 1.5}, {"prompt": "rain"}) == (asked.params, asked.optional_params)
-    assert "flac" == asked.output.format
 
 
 def test_only_an_upscaler_upscales() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -15,6 +14,7 @@ import yaml
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.signature import check_value
+from octabox.config.localai.rules import parse_json
 from octabox.config.model import ComponentConfig, Components, ModelConfig
 from octabox.config.problems import did_you_mean, format_value
 from octabox.errors import ConfigError, InvalidParameterError
@@ -144,7 +144,7 @@ def parse_quantization(text: str) -> tuple[dict[str, Any], Mapping[str, Any] | N
 def parse_json_object(text: str, field: str) -> dict[str, Any]:
     """Return the JSON object in a field."""
     try:
-        parsed = json.loads(text)
+        parsed = parse_json(text)
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):

@@ -1,4 +1,4 @@
-"""Translate LocalAI's messages to generation requests."""
+"""Translate LocalAI's messages for images and videos to generation requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from octabox.errors import InvalidParameterError, MediaError, MissingParameterEr
 from octabox.frontends.grpc.localai.contract import Message
 from octabox.frontends.grpc.localai.environment import Environment
 from octabox.media.formats import FORMATS, format_of_suffix
-from octabox.service.selection.inputs import FRAMES, RATES, SECONDS, InputBindings
+from octabox.service.selection.inputs import FRAMES, RATES, InputBindings
 from octabox.service.workflows.upscale import check_enlarges
 from octabox.types import GenerationRequest, Kind, OutputFormat, Source
 
@@ -64,13 +64,13 @@ def image_request(message: Message, context: Context) -> GenerationRequest:
     """
     bindings = context.bindings.making("image", "video", "array", "mesh")
     inputs = _bind_images(message, bindings, context.read)
-    optional_params: dict[str, Any] = _nonzero({"width": message.width, "height": message.height})
-    optional_params |= _nonzero({"num_inference_steps": message.step})
+    optional_params: dict[str, Any] = nonzero({"width": message.width, "height": message.height})
+    optional_params |= nonzero({"num_inference_steps": message.step})
     if context.environment.clipskip:
-        optional_params |= _nonzero({"clip_skip": message.CLIPSkip})
+        optional_params |= nonzero({"clip_skip": message.CLIPSkip})
     params: dict[str, Any] = {"negative_prompt": message.negative_prompt} if message.negative_prompt else {}
-    optional_params |= _prompt_parameters(message.positive_prompt, context)
-    _remove_disabled(message.EnableParameters, params, optional_params)
+    optional_params |= prompt_parameters(message.positive_prompt, context)
+    params |= _remove_disabled(message.EnableParameters, params, optional_params, context)
     video = bindings.preferred.output_kind == "video"
     frames = bindings.number(*FRAMES) if video and not inputs else None
     if frames and frames not in context.defaults:
@@ -87,6 +87,8 @@ def image_request(message: Message, context: Context) -> GenerationRequest:
 
 def video_request(message: Message, context: Context) -> GenerationRequest:
     """Return the generation request for GenerateVideo. 0 and empty fields are the defaults of the model.
+
+    A side that may be the core's own is optional, because many pipelines derive the size from their input.
 
     Raises:
         RequestError: A field has an invalid value, or is not supported by the model.
@@ -105,14 +107,17 @@ def video_request(message: Message, context: Context) -> GenerationRequest:
     if message.num_frames and frames is None:
         message_text = f"{bindings.preferred.name} makes videos of a fixed length."
         raise InvalidParameterError(message_text, hint="Leave num_frames out.", parameter="num_frames")
-    sizes = _nonzero({"width": message.width, "height": message.height, frames or "": message.num_frames})
-    sizes |= {"negative_prompt": message.negative_prompt} if message.negative_prompt else {}
-    optional_params = _nonzero(
+    sides = nonzero({"width": message.width, "height": message.height})
+    of_core = {name: side for name, side in sides.items() if side == CORE_SIDE}
+    fields = {name: side for name, side in sides.items() if name not in of_core}
+    fields |= nonzero({frames or "": message.num_frames})
+    fields |= {"negative_prompt": message.negative_prompt} if message.negative_prompt else {}
+    optional_params = nonzero(
         {"num_inference_steps": message.step, "guidance_scale": message.cfg_scale, rate or "": message.fps}
     )
-    optional_params |= _prompt_parameters(message.prompt, context)
-    _check_conflicts(params, {**sizes, **optional_params})
-    params = {**sizes, **params}
+    optional_params |= prompt_parameters(message.prompt, context)
+    _check_conflicts(params, {**fields, **optional_params})
+    params, optional_params = {**fields, **params}, {**of_core, **optional_params}
     return GenerationRequest(
         model=bindings.model,
         params=params,
@@ -120,12 +125,12 @@ def video_request(message: Message, context: Context) -> GenerationRequest:
         inputs=inputs,
         # LocalAI's core sends 0 for a video without a seed.
         seed=message.seed if message.seed > 0 else None,
-        output=OutputFormat(_format_of_path(message.dst, "video"), fps=message.fps or None),
+        output=OutputFormat(format_of_path(message.dst, "video"), fps=message.fps or None),
     )
 
 
 def _check_conflicts(params: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-    """Check that no field has another value than the same parameter in ``params``, except a size of the core.
+    """Check that no field has another value than the same parameter in ``params``.
 
     Raises:
         InvalidParameterError: One has.
@@ -135,7 +140,7 @@ def _check_conflicts(params: Mapping[str, Any], fields: Mapping[str, Any]) -> No
         # The fields for numbers have less precision.
         is_number = isinstance(value, int | float) and isinstance(other, int | float)
         is_equal = math.isclose(value, other, rel_tol=1e-6) if is_number else value == other
-        if value and not is_equal and not (name in ("width", "height") and value == CORE_SIDE):
+        if value and not is_equal:
             message = f"'params' and its field set '{name}' to different values: {other!r} and {value!r}."
             raise InvalidParameterError(message, hint="Set one of them.", parameter=name)
 
@@ -155,36 +160,9 @@ def upscale_request(message: Message, context: Context) -> GenerationRequest:
     name = InputBindings(bindings.model, bindings.entries[:1]).medium("image", "src")
     return GenerationRequest(
         model=bindings.model,
-        optional_params=_prompt_parameters("", context),
+        optional_params=prompt_parameters("", context),
         inputs={name: (context.read(message.src, "src"),)},
         output=OutputFormat("png"),
-    )
-
-
-def audio_request(message: Message, context: Context) -> GenerationRequest:
-    """Return the generation request for SoundGeneration.
-
-    Raises:
-        RequestError: A field has an invalid value, or is not supported by the model.
-    """
-    bindings = context.bindings.making("audio")
-    inputs: dict[str, tuple[Source, ...]] = {}
-    if message.src:
-        inputs[bindings.medium("audio", "src")] = (context.read(message.src, "src"),)
-    params: dict[str, Any] = {}
-    if message.HasField("duration"):
-        name = bindings.number(*SECONDS)
-        if name is None:
-            message_text = f"{bindings.preferred.name} makes audio of a fixed length."
-            raise InvalidParameterError(message_text, hint="Leave duration out.", parameter="duration")
-        params[name] = message.duration
-    optional = {name: getattr(message, name) for name in ("temperature", "sample") if message.HasField(name)}
-    return GenerationRequest(
-        model=bindings.model,
-        params=params,
-        optional_params={**optional, **_prompt_parameters(message.text, context)},
-        inputs=inputs,
-        output=OutputFormat(_format_of_path(message.dst, "audio")),
     )
 
 
@@ -230,7 +208,7 @@ def _media_type_of(content: bytes) -> ParameterKind:
     return "video" if _VIDEO.match(content) else "image"
 
 
-def _prompt_parameters(text: str, context: Context) -> dict[str, str]:
+def prompt_parameters(text: str, context: Context) -> dict[str, str]:
     """Return the prompt; an empty one only if the model takes a prompt and has no default."""
     if text:
         return {"prompt": text}
@@ -238,7 +216,7 @@ def _prompt_parameters(text: str, context: Context) -> dict[str, str]:
     return {"prompt": ""} if needed else {}
 
 
-def _nonzero(values: Mapping[str, float]) -> dict[str, Any]:
+def nonzero(values: Mapping[str, float]) -> dict[str, Any]:
     """Return the values that are not 0, which is the default, and have a name.
 
     Raises:
@@ -251,13 +229,26 @@ def _nonzero(values: Mapping[str, float]) -> dict[str, Any]:
     return named
 
 
-def _remove_disabled(enabled: str, params: dict[str, Any], optional_params: dict[str, Any]) -> None:
-    """Remove the parameters that the list of enabled ones, if there is one, leaves out."""
+def _remove_disabled(
+    enabled: str, params: dict[str, Any], optional_params: dict[str, Any], context: Context
+) -> dict[str, None]:
+    """Remove the parameters that the list of enabled ones, if there is one, leaves out.
+
+    Returns:
+        None for those that the model's configuration would set otherwise, if all its pipelines take None.
+    """
     names = {name.strip() for name in enabled.split(",") if name.strip()}
-    for name in SELECTABLE:
-        if names and name not in names:
-            params.pop(name, None)
-            optional_params.pop(name, None)
+    disabled = [name for name in SELECTABLE if names and name not in names]
+    for name in disabled:
+        params.pop(name, None)
+        optional_params.pop(name, None)
+    return {name: None for name in disabled if name in context.defaults and _may_be_none(context.bindings, name)}
+
+
+def _may_be_none(bindings: InputBindings, name: str) -> bool:
+    """Return whether a parameter of every pipeline is None by default."""
+    parameters = [entry.parameter(name) for entry in bindings.entries]
+    return all(each is not None and not each.required and each.default is None for each in parameters)
 
 
 def _parse_seed(seed: int) -> int | None:
@@ -265,7 +256,7 @@ def _parse_seed(seed: int) -> int | None:
     return None if seed < 0 else seed
 
 
-def _format_of_path(dst: str, media_type: Kind) -> str | None:
+def format_of_path(dst: str, media_type: Kind) -> str | None:
     """Return the format of a path's suffix; None, for the default, if the format cannot hold the media type."""
     name = format_of_suffix(PurePath(dst).suffix)
     is_image = media_type == "video" and name in ("png", "jpeg")
