@@ -159,11 +159,8 @@ class ModelService(ConfiguredModels):
         self._extra[config.name] = config
 
     async def remove(self, name: str) -> bool:
-        """Stop serving a model that was added, and unload it; return whether it was in memory.
-
-        It is unloaded also if it is not served any more, since a load may have ended after an earlier removal.
-        """
-        self._extra.pop(name, None)
+        """Stop serving a model that was added, and unload it; return whether it was in memory."""
+        self._extra.pop(name, None)  # A load may have ended after an earlier removal.
         return await self._engine.unload(name)
 
     async def load(self, name: str, keep_alive: float | None = None, pin: bool | None = None) -> ModelStatus:
@@ -191,10 +188,14 @@ class ModelService(ConfiguredModels):
         return self._engine.waiting()
 
     def _info(self, config: ModelConfig) -> ModelInfo:
-        created = config.path.stat().st_mtime if config.path and config.path.exists() else 0.0
         pipeline, tasks = self._resolver.describe_local(config, self.catalog)
-        fields = (config.name, config.model, pipeline, tasks, created, config.description, config.response_format)
-        return ModelInfo(*fields)
+        about = (_changed_at(config), config.description, config.response_format)
+        return ModelInfo(config.name, config.model, pipeline, tasks, *about)
+
+
+def _changed_at(config: ModelConfig) -> float:
+    """Return when the file of a configuration was changed, in seconds since the epoch; 0 without a file."""
+    return config.path.stat().st_mtime if config.path and config.path.exists() else 0.0
 
 
 def _info_of_alias(alias: Alias, info: ModelInfo) -> ModelInfo:

@@ -62,7 +62,7 @@ class Translation:
             value: Its value.
             key: LocalAI's key that sets it.
         """
-        inner: dict[int | str, Any] = self.fields
+        inner: dict[Any, Any] = self.fields
         for part in key_path[:-1]:
             inner = inner.setdefault(part, {})
         if key_path[-1] not in inner:

@@ -143,9 +143,10 @@ def test_a_component_that_the_model_does_not_have_is_not_quantized(tmp_path: Pat
     """Wan 2.1 has one transformer where its class has two, which LocalAI's word for a quantization means both."""
     name = "WanImageToVideoPipeline"
     makers.pipelines()[name].make().save_pretrained(tmp_path)
-    components = {"transformer_2": ComponentConfig(quantization={"quant_backend": "gguf"})}
+    part = ComponentConfig(quantization={"quant_backend": "gguf"})
+    config = ModelConfig(name="x", model=str(tmp_path), components={"transformer_2": part})
 
-    pipe = load(ModelConfig(name="x", model=str(tmp_path), components=components), name, WorkerOptions(device="cpu"))
+    pipe = load(config, name, WorkerOptions(device="cpu"))
 
     assert pipe.pipeline.transformer_2 is None
     assert torch.is_floating_point(pipe.pipeline.transformer.patch_embedding.weight)

@@ -37,7 +37,8 @@ class StoppableLoad:
         Raises:
             LoadError: The load was stopped.
         """
-        task = self._step = asyncio.create_task(step)
+        task: asyncio.Task[T] = asyncio.create_task(step)
+        self._step = task
         if self._stopped:
             task.cancel()
         try:

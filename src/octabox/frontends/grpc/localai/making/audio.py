@@ -76,8 +76,8 @@ def _values(message: Message, bindings: InputBindings) -> dict[str, Any]:
     if message.instrumental and message.lyrics:
         text = "'instrumental' and 'lyrics' exclude each other."
         raise InvalidParameterError(text, hint="Leave one of them out.", parameter="instrumental")
-    is_told_by_lyrics = not _parameter(bindings, "instrumental", True) and _parameter(bindings, "lyrics", INSTRUMENTAL)
-    if message.instrumental and is_told_by_lyrics:
+    has_switch, has_lyrics = _parameter(bindings, "instrumental", True), _parameter(bindings, "lyrics", INSTRUMENTAL)
+    if message.instrumental and has_lyrics and not has_switch:
         del values["instrumental"]
         values["lyrics"] = INSTRUMENTAL
     return values
