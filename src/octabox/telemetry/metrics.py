@@ -96,8 +96,7 @@ class Metrics:
             "Background jobs taken over from a server that has ended.",
             registry=self._registry,
         )
-        # By itself, since a metric without labels cannot be left out while its value is unknown.
-        self._sizes = CollectorRegistry()
+        self._sizes = CollectorRegistry()  # Left out while the size is unknown.
         self._result_bytes = Gauge(
             "octabox_job_result_bytes", "Size of the results of background jobs on disk.", registry=self._sizes
         )
@@ -165,7 +164,5 @@ class Metrics:
                 self._memory.labels(model.model, device).set(size)
             for device, size in model.allocated.items():
                 self._allocated.labels(model.model, device).set(size)
-        if result_bytes is None:
-            return generate_latest(self._registry)
-        self._result_bytes.set(result_bytes)
-        return generate_latest(self._registry) + generate_latest(self._sizes)
+        self._result_bytes.set(result_bytes or 0)
+        return generate_latest(self._registry) + (b"" if result_bytes is None else generate_latest(self._sizes))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
@@ -76,12 +76,10 @@ class Dispatcher:
         models = Counter({job.request.model for job in taken})
         self._withdrawing += models
         tasks = [self._tasks[job.id] for job in taken]
-        for each in tasks:  # Now, since they may run a moment later.
-            each.cancel()
+        cancelled = _cancel_all(tasks)
 
         async def wait() -> None:
-            if tasks:
-                await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
+            await cancelled
             self._withdrawing -= models
             self._returning.discard(task)
             self.dispatch()
@@ -115,12 +113,7 @@ class Dispatcher:
             await asyncio.wait([*self._ends.values()], timeout=CANCEL_TIMEOUT)
 
     async def _run(self, job: StoredJob, turn: Awaitable[None]) -> None:
-        """Run a job until it ends, or has to wait again.
-
-        Args:
-            job: The job.
-            turn: Its turn to enter the engine's queue.
-        """
+        """Run a job, from its turn to enter the engine's queue until it ends, or has to wait again."""
         outcome = await self._outcome(job, turn)
         if outcome is None and self._live.holds(job):
             self._recorder.wait_again(job)
@@ -159,10 +152,10 @@ class Dispatcher:
         if isinstance(error, ServerStoppingError) or not self._store.is_open:
             self._closed = True
         elif isinstance(error, QueueFullError):
-            self._hold(job.request.model, error.retry_after)
+            _hold(self._full, job.request.model, error.retry_after, self.dispatch)
         elif isinstance(error, JobStoreError) and not isinstance(error, JobLostError):
             logger.warning("Job %s waits, since its request cannot be read now: %s", job.id, error)
-            self._hold(job.request.model, STORE_PAUSE)
+            _hold(self._full, job.request.model, STORE_PAUSE, self.dispatch)
         else:
             return False
         return True
@@ -185,23 +178,35 @@ class Dispatcher:
             task.add_done_callback(lambda _: self._ends.pop(job.id, None))
         await asyncio.shield(self._ends[job.id])
 
-    def _hold(self, model: str, seconds: float) -> None:
-        """Send no jobs of a model for some time: its queue is full of what clients wait for, or the store does not respond."""
-        self._full.add(model)
 
-        def release() -> None:
-            self._full.discard(model)
-            self.dispatch()
+def _hold(held: set[str], model: str, seconds: float, dispatch: Callable[[], None]) -> None:
+    """Send no jobs of a model for some time: its queue is full of what clients wait for, or the store does not respond."""
+    held.add(model)
 
-        asyncio.get_running_loop().call_later(seconds, release)
+    def release() -> None:
+        held.discard(model)
+        dispatch()
+
+    asyncio.get_running_loop().call_later(seconds, release)
 
 
-async def _cancel_all(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks, and wait for their ends."""
+def _cancel_all(tasks: list[asyncio.Task[None]]) -> Awaitable[None]:
+    """Cancel tasks now, since they may run a moment later, and return what waits for their ends, for some seconds."""
     for task in tasks:
         task.cancel()
+    return _wait_for_all(tasks)
+
+
+async def _wait_for_all(tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for the ends of tasks, for some seconds."""
     if tasks:
         await asyncio.wait(tasks, timeout=CANCEL_TIMEOUT)
+
+
+async def _wait_shortly(end: Awaitable[None]) -> None:
+    """Wait until an end is stored, for some seconds: the store may not respond for long, and it is stored later then."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(end, CANCEL_TIMEOUT)
 
 
 def _cancelled(job: StoredJob) -> GenerationCancelledError:

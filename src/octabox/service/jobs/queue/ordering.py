@@ -79,7 +79,7 @@ def select_jobs(
             ]
             if not lower and is_client_full:
                 continue
-            if not lower:  # Nor is there one for those that follow, whose priorities are no higher.
+            if not lower:  # Nor is there one for those that follow, whose priorities are the same or lower.
                 break
             outranked.append(min(lower, key=lambda each: (each.priority, -each.place)))
             present.remove(outranked[-1])

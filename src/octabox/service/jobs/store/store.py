@@ -44,16 +44,7 @@ class JobStore(StoreMembership):
         return former, jobs, number
 
     async def find_key(self, client: str, key: str, now: float) -> tuple[str, list[StoredJob]]:
-        """Return the hash and the jobs of the submission with a client's idempotency key.
-
-        Args:
-            client: The client.
-            key: The key.
-            now: The time in seconds since the epoch.
-
-        Returns:
-            The hash and the jobs that have not expired; no jobs if there are none.
-        """
+        """Return the hash of the submission with a client's idempotency key, and its jobs that have not expired."""
         former: tuple[str, list[StoredJob]] = await self._run("find_key", client, key, now)
         return former
 
@@ -82,14 +73,7 @@ class JobStore(StoreMembership):
     def queue_again(
         self, job_id: str, statuses: Sequence[str], check: RoomCheck | None = None, **values: Any
     ) -> asyncio.Future[bool]:
-        """Let a job with one of these statuses wait at this server; return whether it had one.
-
-        Args:
-            job_id: The job.
-            statuses: The statuses.
-            check: Checks that it may wait, as for new jobs.
-            **values: Other columns to change.
-        """
+        """Let a job with one of these statuses wait at this server, if `accept`'s check allows; return whether it had one."""
         return self._run("queue_again", job_id, statuses, values, self.server, check if self.is_shared else None)
 
     async def end(self, job: StoredJob, notices: Notices | None, seconds: float | None, size: int) -> bool:
@@ -109,12 +93,7 @@ class JobStore(StoreMembership):
         return recorded
 
     async def trim(self, limit: int, keep: str) -> None:
-        """Let the oldest results expire until all have no more bytes than the limit.
-
-        Args:
-            limit: The limit.
-            keep: Id of the job whose result is the last to go.
-        """
+        """Let the oldest results expire until all have no more bytes than the limit; that of the job `keep` is the last."""
         await self.drop_files(await self._run("trim", limit, keep))
 
     async def result_bytes(self) -> int:
