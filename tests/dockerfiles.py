@@ -129,6 +129,8 @@ class Image:
         *sources, target = words
         for name in sources:
             source, place = self._context / name, self._folder / target
+            if target.endswith("/"):
+                place.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__"))
             else:

@@ -46,8 +46,8 @@ def main() -> None:
         installed = version("torch")
     except PackageNotFoundError:
         installed = None
-    texts = ((ROOT / name).read_text(encoding="utf-8") for name in ("constraints.txt", "pyproject.toml"))
-    print(constraints(*texts, installed), end="")
+    tested, project = ((ROOT / name).read_text(encoding="utf-8") for name in ("constraints.txt", "pyproject.toml"))
+    print(constraints(tested, project, installed), end="")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def text_of(node: ast.expr) -> str:
 
 def texts(file: Path) -> Iterator[str]:
     """Yield the texts of a source file, docstrings among them."""
-    inner = set()
+    inner: set[int] = set()
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.JoinedStr):
             inner.update(map(id, ast.walk(node)))
