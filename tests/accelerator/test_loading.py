@@ -128,7 +128,7 @@ def automatic(folder: Path, occupied: int = 0, **fields: Any) -> TrialRunner:
     return TrialRunner(load(start.model, name, start.options, occupied=occupied), start)
 
 
-def short_call(model: TrialRunner) -> str:
+def short_call(model: TrialRunner) -> str | None:
     """Run a short call, and return the memory mode of it."""
     name = "StableDiffusionPipeline"
     entry = load_catalog().pipeline(name)

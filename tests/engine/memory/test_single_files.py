@@ -109,7 +109,8 @@ def test_what_a_denoiser_lacks_is_counted(tmp_path: Path, completing: Path, suff
     )
     sizes = file_sizes(completed, "cuda:0", WorkerOptions())
     assert sizes is not None
-    assert ({"text_encoder", "text_encoder_2"}, {"transformer"}) == (sizes.encoders, sizes.denoisers)
+    assert {"text_encoder", "text_encoder_2"} == sizes.encoders
+    assert {"transformer"} == sizes.denoisers
 
 
 def test_only_what_a_file_lacks_is_counted(tmp_path: Path, completing: Path) -> None:
