@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from octabox.media.metadata.infotext import format_infotext, parse_infotext
+from octabox.media.metadata.passes import parse_sides
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,15 @@ def test_another_schedule_alone_is_one_of_the_same_sampler() -> None:
     text = "x\nSteps: 4, Sampler: Euler, Schedule type: Karras, Seed: 1, Hires upscale: 2, Hires schedule type: Exponential"
 
     assert {"name": "Euler", "schedule": "Exponential"} == parse_infotext(text)["workflow"]["hires"]["scheduler"]
+
+
+@pytest.mark.parametrize("text", ["²x²", "1" * 5000 + "x1", "x", "512", "512x768x1", "-1x2"])
+def test_other_texts_are_no_size(text: str) -> None:
+    """Nor are digits that are no decimal ones, or more of them than Python makes a number of."""
+    assert {} == parse_sides(text)
+    assert "width" not in parse_infotext(f"a star\nSteps: 1, Size: {text}, Seed: 1")["params"]
+
+
+def test_a_size_is_its_sides() -> None:
+    """In pixels."""
+    assert {"width": 512, "height": 768} == parse_sides("512x768")

@@ -139,6 +139,6 @@ def parse_batches(text: str) -> tuple[int, ...]:
         OctaboxError: It is not such a list.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise OctaboxError(f"The batch sizes must be whole numbers from 1, not '{text}'.", hint="Write --batches 1,2,4")
     return tuple(dict.fromkeys(map(int, parts)))

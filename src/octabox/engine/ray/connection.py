@@ -70,7 +70,7 @@ def check_head(address: str) -> None:
     if address.startswith("ray://"):
         message = f"`ray_address` '{address}' is that of a Ray client, which the server cannot be."
         raise ConfigError(message, hint="Use the address of the head, such as 10.0.0.5:6379.", parameter="ray_address")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal():
         message = f"`ray_address` must be auto or host:port, not '{address}'."
         raise ConfigError(message, hint="Such as 10.0.0.5:6379.", parameter="ray_address")
     try:

@@ -14,6 +14,7 @@ from octabox.media.metadata.passes import (
     guidance_pairs,
     parse_guidance,
     parse_second_pass,
+    parse_sides,
     prompt_text,
     second_pass_pairs,
     to_number,
@@ -132,7 +133,7 @@ def _change_pairs(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def _parse_changes(pairs: Mapping[str, str]) -> dict[str, Any]:
     """Return the initial noise and the closed axes in the pairs of an infotext."""
     scale = to_number(pairs.get("Noise multiplier"), float)
-    noise = _sides(pairs.get("Seed resize from", "")) | ({} if scale is None else {"scale": scale})
+    noise = parse_sides(pairs.get("Seed resize from", "")) | ({} if scale is None else {"scale": scale})
     axes = pairs.get("Tiling axes") or (BOTH_AXES if pairs.get("Tiling") == str(True) else None)
     return ({"noise": noise} if noise else {}) | ({"seamless": {"axes": axes}} if axes else {})
 
@@ -226,7 +227,7 @@ def _workflow(pairs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         upscaler = pairs.get("Hires upscaler")
         found["hires"] = {
             "scale": to_number(pairs.get("Hires upscale"), float),
-            **_sides(pairs.get("Hires resize", "")),
+            **parse_sides(pairs.get("Hires resize", "")),
             "steps": to_number(pairs.get("Hires steps"), int),
             "strength": to_number(pairs.get("Denoising strength"), float),
             "upscaler": names.get(upscaler, upscaler) if upscaler else None,
@@ -253,13 +254,7 @@ def _params(pairs: Mapping[str, str]) -> dict[str, Any]:
     for name, (key, kind) in PARAMETER_KEYS.items():
         if (number := to_number(pairs.get(key), kind)) is not None:
             params[name] = number
-    return params | parse_guidance(pairs, GUIDANCE_KEYS) | _sides(pairs.get("Size", ""))
-
-
-def _sides(text: str) -> dict[str, int]:
-    """Return the width and height in a text such as ``512x768``."""
-    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
-    return {"width": int(size[1]), "height": int(size[2])} if size else {}
+    return params | parse_guidance(pairs, GUIDANCE_KEYS) | parse_sides(pairs.get("Size", ""))
 
 
 def _unquoted(value: str) -> str:

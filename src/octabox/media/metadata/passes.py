@@ -1,7 +1,8 @@
-"""The guidance of a call, and the settings of a second pass, as pairs of an infotext."""
+"""The guidance of a call, the settings of a second pass, and numbers and sizes, as pairs of an infotext."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -78,3 +79,9 @@ def to_number(text: str | None, kind: type[int | float]) -> float | None:
         return None if text is None else kind(text)
     except ValueError:
         return None
+
+
+def parse_sides(text: str) -> dict[str, int]:
+    """Return the width and height of a text such as ``512x768``; nothing for other texts."""
+    size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    return {"width": int(size[1]), "height": int(size[2])} if size else {}

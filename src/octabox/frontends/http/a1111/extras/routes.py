@@ -33,6 +33,7 @@ from octabox.media.fetcher import decode_text
 from octabox.media.images import READABLE_FORMATS, encode_png
 from octabox.media.metadata.chunks import TEXT_CHUNK, read_infotext
 from octabox.media.metadata.infotext import split_infotext
+from octabox.media.metadata.passes import parse_sides
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.selection.pipelines import choose_pipeline
 from octabox.types import GenerationRequest
@@ -137,9 +138,8 @@ def parameters_of(infotext: str) -> dict[str, str]:
     prompt, negative, pairs = split_infotext(infotext)
     found = {"Prompt": prompt, "Negative prompt": negative}
     for name, value in pairs.items():
-        width, _, height = value.partition("x")
-        if name in SIZES and width.isdigit() and height.isdigit():
-            found |= {f"{name}-1": width, f"{name}-2": height}
+        if name in SIZES and (size := parse_sides(value)):
+            found |= {f"{name}-1": str(size["width"]), f"{name}-2": str(size["height"])}
         else:
             found[name] = value
     return found

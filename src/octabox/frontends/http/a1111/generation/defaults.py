@@ -8,6 +8,7 @@ from typing import Any
 
 from octabox.frontends.http.a1111 import options
 from octabox.media.metadata.infotext import CONTENT, CONTENTS, INVERTED, MODE, ONLY_MASKED, split_infotext
+from octabox.media.metadata.passes import parse_sides
 
 #: Fields by the names of an infotext; those that a route does not have are a warning, as if a client had sent them.
 FIELDS = {
@@ -84,9 +85,8 @@ def with_infotext(fields: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative}
     found |= {field: pairs[name] for name, field in FIELDS.items() if name in pairs}
     for name, sides in SIZES.items():
-        width, _, height = pairs.get(name, "").partition("x")
-        if width.isdigit() and height.isdigit():
-            found |= dict(zip(sides, (width, height), strict=True))
+        if size := parse_sides(pairs.get(name, "")):
+            found |= dict(zip(sides, size.values(), strict=True))
     if any(name in pairs for name in HIRES):
         found["enable_hr"] = True
     if AREA in pairs:

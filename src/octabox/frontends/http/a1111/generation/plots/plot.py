@@ -19,6 +19,7 @@ from octabox.frontends.http.a1111.generation.schema import RANDOM, GenerationBod
 from octabox.frontends.http.a1111.options import CHECKPOINT, RESTORER, VAE
 from octabox.frontends.http.a1111.scripts import AXES, PlotFlags, axis_name, split_arguments
 from octabox.frontends.http.bodies import check_fields
+from octabox.media.metadata.passes import parse_sides
 from octabox.service.planning import MAX_RANDOM_SEED
 
 #: Maximum pixels between images.
@@ -201,10 +202,10 @@ def _with_seeds(body: Body, **seeds: int) -> Body:
 
 
 def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.strip().lower().partition("x")
-    if not (width.strip().isdigit() and height.strip().isdigit()):
+    sides = parse_sides("".join(text.lower().split()))
+    if not sides:
         raise InvalidParameterError(f"'{text[:60]}' is not a size such as 512x512.", parameter="script_args")
-    return int(width), int(height)
+    return sides["width"], sides["height"]
 
 
 def draw_grid(plot: Plot, images: Sequence[Image.Image | None]) -> Image.Image:
