@@ -121,6 +121,13 @@ def test_transparency_and_size_are_upright_too(turn: int) -> None:
     assert WHITE == colours.getpixel((clear % colours.width, clear // colours.width))
 
 
+def test_a_size_is_read_without_the_pixels() -> None:
+    """A large PNG takes no time, and one that breaks off has a size."""
+    whole = file_of(Image.effect_noise((64, 32), 50), "PNG")
+
+    assert (64, 32) == read_size(whole[:200])
+
+
 def test_an_animation_gives_its_first_image() -> None:
     """Later images of a GIF are left alone."""
     later = [Image.new("RGB", (4, 4), "blue")]

@@ -152,10 +152,12 @@ class DeviceMemory:
     Args:
         name: Its name with its index, such as ``cuda:0``.
         free: Free bytes; None where they were not queried or are not known.
+        reports: Whether torch can report them at all.
     """
 
     name: str
     free: int | None = None
+    reports: bool = True
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,9 @@ def read_size(data: bytes) -> tuple[int, int]:
     """Return the width and height of an encoded image when it is upright, without decoding it."""
     with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(ORIENTATION) in QUARTER_TURNS else (width, height)
+        # That of a PNG reads its pixels first, since the data may follow them.
+        exif = Image.Image.getexif(image)
+        return (height, width) if exif.get(ORIENTATION) in QUARTER_TURNS else (width, height)
 
 
 def _options(name: str, output: OutputFormat, metadata: Mapping[str, Any]) -> dict[str, Any]:

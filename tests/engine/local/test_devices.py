@@ -15,7 +15,7 @@ from octabox.engine.messages import DeviceMemory, Survey
 from octabox.engine.worker.entry import survey
 
 #: A Mac's accelerator, whose free memory torch does not report.
-MAC = Survey((DeviceMemory("mps:0", None),))
+MAC = Survey((DeviceMemory("mps:0", reports=False),))
 
 
 def pool_of(found: Survey, asked: list[Callable[..., None]]) -> DevicePool:
@@ -63,8 +63,8 @@ async def test_a_model_is_on_the_cpu_without_an_accelerator(platform: str, monke
     assert await device_of(pool_of(Survey(problem="the driver is broken"), [])) is None
 
 
-async def test_a_device_that_does_not_report_its_memory_is_asked_once() -> None:
-    """Each time takes a process that imports torch."""
+async def test_a_device_that_cannot_report_its_memory_is_asked_once() -> None:
+    """Each time takes a process that imports torch; one that only failed to report it is asked again."""
     asked: list[Callable[..., None]] = []
     pool, other = pool_of(MAC, asked), pool_of(Survey((DeviceMemory("cuda:0", 5),)), asked)
 
@@ -72,3 +72,6 @@ async def test_a_device_that_does_not_report_its_memory_is_asked_once() -> None:
     assert 1 == len(asked)
     assert [5, 5] == [await other.free("cuda:0") for _ in range(2)]
     assert 3 == len(asked)
+    full = pool_of(Survey((DeviceMemory("cuda:0", None),)), asked)
+    assert [None, None] == [await full.free("cuda:0") for _ in range(2)]
+    assert 5 == len(asked)

@@ -303,7 +303,7 @@ def test_missing_devices_and_cancelled_calls(embedded: ModelConfig) -> None:
         (MEMORY_MESSAGES[0], 2 * 2**30, int(1.2 * 2**30)),
         (MEMORY_MESSAGES[1], 20 * 2**20, int(19.5 * 2**20)),
         (MEMORY_MESSAGES[6], 640 * 2**20, None),
-        (MEMORY_MESSAGES[24], 4398, None),
+        (MEMORY_MESSAGES[26], 4398, None),
         ("std::bad_alloc", None, None),
     ],
 )

@@ -30,6 +30,9 @@ pytestmark = pytest.mark.slow
 #: A class that converts images to numpy in its dtype, and one that passes float32 to its UNet in any dtype.
 ARRAYS, FEEDS = "DDPMPipeline", "PNDMPipeline"
 
+#: All steps that the models are trained with, since their solvers are not accurate with fewer.
+STEPS = 10
+
 KEY = {"pipeline": "a key of this test"}
 
 #: What `auto` tries on an accelerator; here the processor computes it.
@@ -51,8 +54,10 @@ def choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[DtypeCh
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with a tiny model of each of the two classes."""
-    DDPMPipeline(unet(), DDPMScheduler(num_train_timesteps=10)).save_pretrained(tmp_path / ARRAYS)
-    PNDMPipeline(unet(), PNDMScheduler(num_train_timesteps=10, skip_prk_steps=True)).save_pretrained(tmp_path / FEEDS)
+    DDPMPipeline(unet(), DDPMScheduler(num_train_timesteps=STEPS)).save_pretrained(tmp_path / ARRAYS)
+    PNDMPipeline(unet(), PNDMScheduler(num_train_timesteps=STEPS, skip_prk_steps=True)).save_pretrained(
+        tmp_path / FEEDS
+    )
     return tmp_path
 
 
@@ -65,7 +70,7 @@ def runner(folder: Path, name: str) -> TrialRunner:
 def run(calls: TrialRunner, name: str, **params: Any) -> tuple[str, ...]:
     """Run a call and return its warnings."""
     watcher = Watcher()
-    made = calls.run(call(name, {"num_inference_steps": 2, **params}), watcher.tell, watcher.check)
+    made = calls.run(call(name, {"num_inference_steps": STEPS, **params}), watcher.tell, watcher.check)
     assert made.outputs
     return made.warnings
 

@@ -141,3 +141,12 @@ async def test_numbered_files_of_the_native_api(server: Server) -> None:
 
     assert 200 == answer.status_code
     assert {"image": (b"one", b"two")} == server.asked.inputs
+
+
+async def test_one_value_in_brackets(server: Server) -> None:
+    """A field that takes no list has the value itself, and an empty input beside an object's counts as left out."""
+    parts = (("n[]", "1"), ("model[]", "demo"), ("joint_attention_kwargs", ""), ("joint_attention_kwargs[scale]", "1"))
+    answer = await edit(server, ("image", b"one"), *parts)
+
+    assert 200 == answer.status_code
+    assert (1, {"scale": 1}) == (server.asked.num_outputs, server.asked.params["joint_attention_kwargs"])

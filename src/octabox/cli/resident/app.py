@@ -104,10 +104,10 @@ class ResidentApp:
         )
 
     async def _unload(self, request: Request) -> Response:
-        """Unload a model from memory; one that this server does not know is not there."""
+        """Unload a model from memory; one that this server does not know is not there. A server in a terminal keeps its own."""
         unloaded = False
         with self.busy(), contextlib.suppress(ModelNotFoundError):
-            unloaded = await self._parts.models.unload(request.path_params["name"])
+            unloaded = self._stop is not None and await self._parts.models.unload(request.path_params["name"])
         return JSONResponse({"unloaded": unloaded})
 
     def _open(self, settings: Settings, model: str) -> Parts:

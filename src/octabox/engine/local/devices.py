@@ -169,25 +169,35 @@ class DevicePool:
             found = await asyncio.wait_for(in_daemon_thread(partial(self.ask, survey_free)), self._timeout)
         except asyncio.TimeoutError:
             return None
-        # Where processes are spawned, as on a Mac, each of these imports torch: a device that reports nothing is asked once.
-        self._unreported.update(each.name for each in found.devices if each.free is None)
+        # Where processes are spawned, as on a Mac, each of these imports torch: a device that never reports is asked once.
+        self._unreported.update(each.name for each in found.devices if not each.reports)
         return next((each.free for each in found.devices if each.name == device), None)
 
     def ask(self, work: Callable[[Connection], None] = survey) -> Survey:
         """Let a process look for accelerators, and return its report."""
-        try:
-            answer = ask_process(self._processes.context, work, timeout=SURVEY_TIMEOUT)
-            if isinstance(answer, BadFork):
-                report, answer = answer, ask_process(ProcessStarter(spawns=True).context, work, timeout=SURVEY_TIMEOUT)
-                # Where there is no accelerator, a fork that cannot use one does no harm.
-                if answer.devices or answer.problem:
-                    self._processes.use_spawn(report)
-        except (ProcessEndedError, OSError) as error:
-            answer = Survey(problem=f"the process that looked for them {error}")
-        assert isinstance(answer, Survey)  # noqa: S101 (the process sends nothing else)
-        if answer.problem:
-            logger.warning("The accelerators cannot be listed, so all models use the first one: %s", answer.problem)
-        return answer
+        return ask_for_devices(self._processes, work)
+
+
+def ask_for_devices(processes: ProcessStarter, work: Callable[[Connection], None]) -> Survey:
+    """Return the report of a process on the accelerators, or why it has none.
+
+    Args:
+        processes: Makes the process; where it is forked and finds accelerators that it cannot use, it is spawned from then on.
+        work: What the process runs.
+    """
+    try:
+        answer = ask_process(processes.context, work, timeout=SURVEY_TIMEOUT)
+        if isinstance(answer, BadFork):
+            report, answer = answer, ask_process(ProcessStarter(spawns=True).context, work, timeout=SURVEY_TIMEOUT)
+            # Where there is no accelerator, a fork that cannot use one does no harm.
+            if answer.devices or answer.problem:
+                processes.use_spawn(report)
+    except (ProcessEndedError, OSError) as error:
+        answer = Survey(problem=f"the process that looked for them {error}")
+    assert isinstance(answer, Survey)  # noqa: S101 (the process sends nothing else)
+    if answer.problem:
+        logger.warning("The accelerators cannot be listed, so all models use the first one: %s", answer.problem)
+    return answer
 
 
 async def _size_in_time(model: ModelConfig) -> int | None:

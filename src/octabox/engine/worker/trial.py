@@ -93,7 +93,7 @@ class TrialRunner:
             try:
                 output = self.modes.run(self._runner, call, on_progress, check)
             except Exception as error:
-                found = None if isinstance(error, OctaboxError) else self._dtype_failure(error)
+                found = _find_dtype_failure(error, self._attempt, self.device)
                 if found is None or self._choice is None or self._attempt is None:
                     raise
                 following = self._choice.after(self._attempt, mismatch=found[1])
@@ -108,10 +108,6 @@ class TrialRunner:
                 return self._record_failures(output, failed) if failed else output
             logger.info("%s: %s does not run in %s: %s", call.model.name, call.runs_as, self._attempt, found[0])
             self._switch_to(following)
-
-    def _dtype_failure(self, error: Exception) -> tuple[str, bool] | None:
-        """Return the message about the dtype in an error, and whether it is about a mismatch; None if there is none."""
-        return dtype_failure(error, self._attempt.dtype if self._attempt else None, self.device)
 
     def _record_failures(self, output: RawOutput, failed: dict[Precision, str]) -> RawOutput:
         """Record the precisions that failed for later loads, and return the output with a warning."""
@@ -191,6 +187,11 @@ def _describe_switch(call: Call, first: Precision, reason: str, last: Precision)
         f"{call.runs_as} does not run in {dtype_name(first.dtype)} as it is ({reason}): the request was repeated, "
         f"and from now on the model computes in {dtype_name(last.dtype)}{casts}."
     )
+
+
+def _find_dtype_failure(error: Exception, attempt: Precision | None, device: str) -> tuple[str, bool] | None:
+    """Return the message about the dtype in a library's error, and whether it is about a mismatch; None if there is none."""
+    return None if isinstance(error, OctaboxError) else dtype_failure(error, attempt.dtype if attempt else None, device)
 
 
 def _wrong_dtype(call: Call, dtype: torch.dtype, reason: str, others: list[str]) -> GenerationError:

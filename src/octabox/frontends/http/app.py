@@ -176,13 +176,14 @@ async def _open_queue(ctx: AppContext) -> None:
     """
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(ctx.lifecycle.answered.wait(), OPEN_DELAY)
-    delays = iter(OPEN_DELAYS)
+    delays, reported = iter(OPEN_DELAYS), ""
     while True:
         try:
             await ctx.queue.open()
         except OctaboxError as error:
             # Requests that need the store receive the same error.
-            logger.error("Background jobs are not available: %s", error)  # noqa: TRY400 (the message is complete)
+            level, reported = logging.DEBUG if reported == str(error) else logging.ERROR, str(error)
+            logger.log(level, "Background jobs are not available: %s", error)
             if isinstance(error, ConfigError | MissingDependencyError):  # The same until the server is started again.
                 return
         except Exception:

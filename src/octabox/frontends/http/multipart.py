@@ -53,6 +53,7 @@ async def read_fields(
     fields: dict[str, Any] = {}
     for name, items in texts.items():
         if any(map(_is_nested, items)):
+            items = [(path, text) for path, text in items if path or text]  # noqa: PLW2901 (an empty input counts as left out)
             if _NAMES.get(name, name) in media:
                 raise duplicate_error(name)
             fields[name] = build_value(name, [(path, _parse_part(name, path, text, model)) for path, text in items])
@@ -96,7 +97,8 @@ def _parse_items(name: str, items: _Items, model: type[BaseModel]) -> Any:
         InvalidParameterError: A field that takes no list is given twice.
     """
     texts = [text for _, text in items]
-    if len(texts) > 1 and name in model.model_fields and not _takes_list(model, name):
+    takes_list = name not in model.model_fields or _takes_list(model, name)
+    if len(texts) > 1 and not takes_list:
         raise duplicate_error(name)
     # An empty prompt in a list has its place: there is one negative prompt for each prompt.
     keeps_empty = name == "prompt" or (len(texts) > 1 and name.startswith(PROMPTS) and any(texts))
@@ -104,7 +106,7 @@ def _parse_items(name: str, items: _Items, model: type[BaseModel]) -> Any:
     if not values:
         return None
     # OpenAI's client sends a list of one item with brackets.
-    return values if len(texts) > 1 or items[0][0] else values[0]
+    return values if len(texts) > 1 or (items[0][0] and takes_list) else values[0]
 
 
 def _takes_list(model: type[BaseModel], name: str) -> bool:

@@ -114,3 +114,14 @@ def test_a_control_pipeline_is_widened_for_as_long_as_it_needs(tmp_path: Path, t
     assert bool(loras.state) == (then == "another")
     loras.apply([style, control])
     assert first == image(pipe, **control_inputs())
+
+
+def test_a_restored_layer_is_where_the_model_is_now(tmp_path: Path) -> None:
+    """A LoRA of the configuration is loaded before the model is placed on its device; a dtype stands for that here."""
+    pipe = replace(makers.pipelines()["FluxControlPipeline"], parts=flux.parts).make()
+    loras = Loras(pipe)
+    loras.apply([write(tmp_path / "canny.safetensors", {EMBEDDER: 2 * TOKEN})], unmerged=True)
+    pipe.transformer.to(torch.float64)
+    loras.apply([])
+
+    assert [] == [name for name, each in pipe.transformer.named_parameters() if each.dtype != torch.float64]

@@ -21,13 +21,13 @@ from page_scripts import copy_scripts, run
 
 #: Restores a form with a request, and returns the request of the form, and what is not used.
 AGAIN = """
-import { formFields } from './js/fields.js';
+import { formFields, outputCounts } from './js/fields.js';
 import { requestBody } from './js/request.js';
 import { formState, fromRequest } from './js/restore.js';
 import { parts } from './js/workflow.js';
 const { schema, workflow, request, formats = [], styles = [] } = value;
 const form = {
-  fields: formFields(schema), known: Object.keys(schema.properties), formats,
+  fields: formFields(schema), known: Object.keys(schema.properties), counts: outputCounts(schema), formats,
   knownStyles: styles.map((name) => ({ name })), parts: parts(workflow),
 };
 const { state, unused } = formState(fromRequest(request), form);
@@ -87,6 +87,24 @@ def test_numbers_and_lists_come_back(scripts: Path, pipeline: str, params: dict[
     made, unused = run(scripts, AGAIN, form_of(pipeline, {"model": "m", "params": params}))
 
     assert (params, []) == (made["body"]["params"], unused)
+
+
+def test_outputs_of_each_prompt_are_outputs(scripts: Path) -> None:
+    """A parameter that multiplies them has no control of its own."""
+    params = {"prompt": "a", "num_images_per_prompt": 4}
+    request = {"model": "m", "task": "text-to-image", "params": params, "num_outputs": 2}
+    made, unused = run(scripts, AGAIN, form_of("StableDiffusionPipeline", request))
+
+    assert [] == unused
+    assert (8, {"prompt": "a"}) == (made["body"]["num_outputs"], made["body"]["params"])
+
+
+def test_an_empty_text_of_a_list_keeps_its_place(scripts: Path) -> None:
+    """Each negative prompt belongs to the prompt at its place."""
+    params = {"prompt": ["a", "b"], "negative_prompt": ["", "ugly"]}
+    request = {"model": "m", "task": "text-to-image", "params": params}
+
+    assert params == run(scripts, AGAIN, form_of("StableDiffusionPipeline", request))[0]["body"]["params"]
 
 
 def test_numbers_have_their_default(scripts: Path) -> None:

@@ -56,7 +56,7 @@ def test_every_text_is_sent_as_its_class_takes_it(scripts: Path, schemas: dict[s
 
 
 def test_several_texts_are_one_a_line(scripts: Path) -> None:
-    """Empty lines are left out, a default that is emptied is sent as empty, and one that is unchanged is not sent."""
+    """Empty lines that are typed are left out; lists that nobody has edited, and emptied defaults, are sent as they are."""
     texts = {"type": "array", "items": {"type": "string"}}
     schema = {
         "required": ["prompt"],
@@ -80,8 +80,8 @@ def test_several_texts_are_one_a_line(scripts: Path) -> None:
     (plain, cleared, empty), text, nothing = run(scripts, code, schema)
 
     assert {"params": {"prompt": ["a", " b "]}, "problems": {}} == plain
-    assert {"params": {"prompt": ["a"], "instruction": []}, "problems": {}} == cleared
-    assert {"params": {"instruction": ["x"]}, "problems": {"prompt": "required"}} == empty
+    assert {"params": {"prompt": ["a", ""], "instruction": []}, "problems": {}} == cleared
+    assert {"params": {"instruction": ["x", ""]}, "problems": {"prompt": "required"}} == empty
     assert ("a\nb", "") == (text, nothing)
 
 

@@ -53,9 +53,20 @@ def is_expanded(components: Mapping[str, torch.nn.Module]) -> bool:
 def unload_loras(pipe: Any, components: Mapping[str, torch.nn.Module]) -> None:
     """Unload all LoRAs of a pipeline, and restore the layers that one has expanded."""
     expanded = [part for part in components.values() if is_expanded({"": part})]
+    for part in expanded:
+        _move_originals(part)
     pipe.unload_lora_weights(**({"reset_to_overwritten_params": True} if expanded else {}))
     for part in expanded:
         delattr(part, _ORIGINALS)
+
+
+def _move_originals(component: torch.nn.Module) -> None:
+    """Move the original weights to where the model is now, which does not move them itself."""
+    originals: dict[str, torch.Tensor] = getattr(component, _ORIGINALS)
+    for name, original in originals.items():
+        layer, _, weight = name.rpartition(".")
+        current = getattr(component.get_submodule(layer), weight)
+        originals[name] = original.to(current.device, current.dtype)
 
 
 def _layer_sizes(component: torch.nn.Module, layer: str) -> tuple[int, int] | None:

@@ -26,6 +26,9 @@ from octabox.engine.worker.runner import Runner
 from octabox.errors import GenerationCancelledError, OutOfMemoryError
 from octabox.types import Progress
 
+#: Message of a change of the mode.
+CHANGED = "%s: `memory: %s` is used. %s"
+
 logger = logging.getLogger("octabox.worker")
 
 #: What a call of a pipeline returns.
@@ -98,7 +101,7 @@ class ModeController:
         try:
             return self._run_measured(run, size * members), warnings
         except Exception as error:
-            if not self._has_run_out(error):
+            if not _has_run_out(error, self._loaded):
                 raise
             following = self._after_failure(size * members)
             if following is None or members > 1:
@@ -108,7 +111,8 @@ class ModeController:
         before = self._placement.mode
         runner.clear_prompt_cache()
         clean_up(runner.pipelines, self.device, runner.state)
-        self._change(runner, following, f"Memory ran out in the mode {before}.")
+        logger.info(CHANGED, self._start.model.name, following, reason := f"Memory ran out in the mode {before}.")
+        change_mode(self._loaded, runner, following, reason)
         result = self._run_measured(run, size)
         warning = f"Memory ran out with `memory: {before}`: the request was run again with `memory: {following}`."
         return result, [*warnings, warning]
@@ -150,7 +154,9 @@ class ModeController:
             return []
         decision, warnings = self.predictor.select(size, available, model)
         if decision.mode != self._placement.mode:
-            self._change(runner, decision.mode, " ".join(filter(None, [decision.reason, decision.advice])))
+            reason = " ".join(filter(None, [decision.reason, decision.advice]))
+            logger.info(CHANGED, self._start.model.name, decision.mode, reason)
+            change_mode(self._loaded, runner, decision.mode, reason)
         return warnings
 
     def _run_measured(self, run: Callable[[], Result], size: int) -> Result:
@@ -170,29 +176,23 @@ class ModeController:
         self._learn(size)  # It needs at least what it had.
         return self.predictor.next_mode(mode, size)
 
-    def _has_run_out(self, error: Exception) -> bool:
-        """Return whether a call has failed for lack of memory."""
-        if isinstance(error, GenerationCancelledError):
-            return False
-        dtypes = self._loaded.dtypes
-        lacks_dtype = dtypes and dtype_failure(error, dtypes.attempts[0].dtype, self.device)
-        return isinstance(error, OutOfMemoryError) or (is_out_of_memory(error) and not lacks_dtype)
-
     def _available(self) -> int | None:
         """Return the bytes that the model may use on its device; None if they are not known."""
         return available_memory(self.device, self._start.options, self._start.occupied)
 
-    def _change(self, runner: Runner, mode: str, reason: str) -> None:
-        """Move the weights as another mode places them."""
-        logger.info("%s: `memory: %s` is used. %s", self._start.model.name, mode, reason)
-        change_mode(self._loaded, runner, mode, reason)
-
     def _learn(self, size: int) -> None:
         """Keep what the last call used in addition to the weights."""
-        if self._placement.mode in MODES and (peak := self._record.peak()):
-            used = self.predictor.used(self._placement.mode, peak)
-            if used is not None:
-                self._record.add_call(size, used)
+        peak = self._record.peak() if self._placement.mode in MODES else None
+        if peak and (used := self.predictor.used(self._placement.mode, peak)) is not None:
+            self._record.add_call(size, used)
+
+
+def _has_run_out(error: Exception, model: LoadedModel) -> bool:
+    """Return whether a call has failed for lack of memory."""
+    if isinstance(error, GenerationCancelledError):
+        return False
+    lacks_dtype = model.dtypes and dtype_failure(error, model.dtypes.attempts[0].dtype, model.device)
+    return isinstance(error, OutOfMemoryError) or (is_out_of_memory(error) and not lacks_dtype)
 
 
 def _largest_run(runner: Runner, call: Call) -> int:

@@ -9,7 +9,7 @@ import torch
 from octabox.config.model import ACCELERATOR
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.engine.worker.placement.device_errors import is_out_of_memory
-from octabox.engine.worker.placement.process_memory import free_memory
+from octabox.engine.worker.placement.process_memory import free_memory, reports_memory
 from octabox.errors import LoadError
 
 
@@ -58,7 +58,8 @@ def survey_devices(*, always_free: bool = False) -> Survey:
     """
     names = device_names()
     reads = always_free or len(names) > 1
-    return Survey(tuple(DeviceMemory(name, free_memory(name) if reads else None) for name in names))
+    free = [free_memory(name) if reads else None for name in names]
+    return Survey(tuple(DeviceMemory(name, each, reports_memory(name)) for name, each in zip(names, free, strict=True)))
 
 
 def find_bad_fork() -> BadFork | None:

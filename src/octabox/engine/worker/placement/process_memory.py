@@ -27,6 +27,9 @@ RESERVED = ("memory_reserved",), ("driver_allocated_memory",)
 #: Function that returns the bytes up to which a device does not slow down, of those that report no free memory (torch.mps).
 RECOMMENDED = (), ("recommended_max_memory",)
 
+#: Functions of `torch.accelerator` and of device modules that return the free and the total bytes.
+MEMORY_FUNCTIONS = ("get_memory_info", "mem_get_info")
+
 
 def measure_memory(device: str) -> Memory:
     """Return the bytes that this process holds on the host and on the one device that it uses.
@@ -85,6 +88,11 @@ def free_memory(device: str | None) -> int | None:
     return reported[0] if reported else None
 
 
+def reports_memory(device: str) -> bool:
+    """Return whether torch has a function for the free memory of a type of device, which may fail now and then."""
+    return hasattr(torch.get_device_module(device), MEMORY_FUNCTIONS[-1])
+
+
 def release_memory(device: str) -> None:
     """Release cached memory of the process on a device; errors of the device are only logged."""
     gc.collect()
@@ -114,7 +122,7 @@ def _parse_device(name: str) -> torch.device | None:
 def _reported_memory(device: torch.device) -> tuple[int, int] | None:
     """Return the free and the total bytes that torch reports of a device; None if it does not."""
     for module in _device_modules(device):
-        for name in ("get_memory_info", "mem_get_info"):
+        for name in MEMORY_FUNCTIONS:
             with contextlib.suppress(Exception):
                 free, total = getattr(module, name)(device.index or 0)
                 return int(free), int(total)

@@ -94,10 +94,7 @@ class Dispatcher:
         if task := self._tasks.get(job.id):
             await _cancel_all([task])
         if job.id in self._live:  # It was not sent yet, does not end, or its end is being stored.
-            with contextlib.suppress(
-                asyncio.TimeoutError
-            ):  # The store may not respond for long; the end is stored later.
-                await asyncio.wait_for(self._end(job, _cancelled(job)), CANCEL_TIMEOUT)
+            await _wait_shortly(self._end(job, _cancelled(job)))
         self._cancelled.discard(job.id)
 
     async def abandon(self) -> None:

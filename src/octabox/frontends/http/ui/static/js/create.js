@@ -5,7 +5,7 @@ import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { encodePath, getJson, postJson } from "./api.js";
 import { copyText } from "./clipboard.js";
 import { formatBytes } from "./format.js";
-import { formFields, initialValues, maskedImage } from "./fields.js";
+import { formFields, initialValues, maskedImage, outputCounts } from "./fields.js";
 import { fetchAsDataUri, wouldOpen } from "./media-input.js";
 import { fromOctabox, readParameters } from "./metadata.js";
 import { earlierPrompts, rememberPrompt } from "./prompts.js";
@@ -47,6 +47,8 @@ export class OctaboxCreate extends LitElement {
     this.fields = [];
     /** @type {string[]} The parameters of the model, those of the request itself included. */
     this.known = [];
+    /** Parameters that multiply the number of outputs. @type {string[]} */
+    this.counts = [];
     /** @type {Record<string, any>} */
     this.values = {};
     this.seed = "";
@@ -153,6 +155,7 @@ export class OctaboxCreate extends LitElement {
       const before = Object.fromEntries(Object.entries(this.values).filter(([name, value]) => keepsValue(fields, this.fields, name, value)));
       this.fields = fields;
       this.known = Object.keys(schema.properties);
+      this.counts = outputCounts(schema);
       this.values = { ...initialValues(fields), ...before };
       this.task = schema["x-task"] || task;
       this.tasks = schema["x-tasks"] || [];
@@ -509,9 +512,8 @@ export class OctaboxCreate extends LitElement {
   /** Make a job again; one that the form does not have as a whole is only shown, with what is not used. @param {import("./metadata.js").Restored} found */
   async repeat(found) {
     const unused = await this.use(found);
-    const shown = this.fields.length > 0 && found.model === this.model && (!found.task || found.task === this.task);
-    // A file that must be chosen again is said at its field.
-    if (shown && !unused.length && !Object.keys(this.problems).length) await this.make();
+    // A file that must be chosen again is said at its field, and a form that cannot be read in the message.
+    if (this.fields.length && !unused.length && !Object.keys(this.problems).length) await this.make();
   }
 
   /** Set the form to parameters, and return the names of those that it does not have, which it also shows. @param {import("./metadata.js").Restored} found */
@@ -522,7 +524,8 @@ export class OctaboxCreate extends LitElement {
     this.parts = await workflowFields().catch(() => this.parts);
     this.message = "";
     if (this.models.some((each) => each.id === model)) {
-      if ((model !== this.model || task !== this.task) && !(await this.choose(model, task))) return unused;
+      // Another model has been chosen meanwhile.
+      if ((model !== this.model || task !== this.task) && !(await this.choose(model, task))) return [...unused, `${T.create.model} ${model}`];
     } else if (model) {
       unused.push(`${T.create.model} ${model}`);
     }

@@ -50,6 +50,11 @@ export function formFields(schema) {
   return fields;
 }
 
+/** Return the parameters that multiply the number of outputs, which has a control of its own. @returns {string[]} */
+export function outputCounts(schema) {
+  return Object.entries(schema.properties || {}).filter(([, property]) => hint(property).same_as).map(([name]) => name);
+}
+
 /** Return the hints of a property. */
 function hint(property) {
   return property["x-octabox"] || {};
@@ -160,10 +165,9 @@ function isCleared(field, value) {
   return empty && !field.required && TEXT.has(field.control) && !!field.initial?.length;
 }
 
-/** Return the texts of a control that has one a line; lines without words are none. @param {any} value @returns {string[]} */
+/** Return the texts of a control that has one a line; lines without words are none. A list that nobody has edited stays as it is. @param {any} value @returns {string[]} */
 function lines(value) {
-  const found = Array.isArray(value) ? value : String(value ?? "").split("\n");
-  return found.filter((each) => String(each).trim());
+  return Array.isArray(value) ? value : String(value ?? "").split("\n").filter((each) => each.trim());
 }
 
 /** Return what a control of texts has as a text: several are one a line. @param {any} value @returns {string} */
@@ -177,7 +181,7 @@ function toParam(field, value) {
   if (value === null || value === undefined || value === "") return undefined;
   if (Array.isArray(value) && !value.length) return undefined;
   if (TEXT.has(field.control) && (field.texts || Array.isArray(value))) {
-    const found = same(value, field.initial) ? value : lines(value);
+    const found = lines(value);
     return found.length ? found : undefined;
   }
   // One medium is no list: it may also go where only one is taken.

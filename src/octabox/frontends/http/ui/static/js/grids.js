@@ -36,7 +36,7 @@ class Grid extends EventTarget {
     this.changed();
     if (this.message) return;
     this.page = 0;
-    this.made = Object.fromEntries(AXES.map((each) => [each, valuesOf(this.axes[each])]));
+    this.made = Object.fromEntries(AXES.map((each) => [each, valuesOf(this.axes[each], form)]));
     const bodies = cellsOf(body, this.axes, Math.floor(Math.random() * 2 ** 32), form);
     this.cells = new Map([...bodies].map(([place, each]) => [place, new Run({ ...each, partial_images: 0 })]));
     for (const run of this.cells.values()) run.addEventListener("update", () => this.changed());

@@ -26,9 +26,9 @@ export function fromRequest(body, files = []) {
  * Return the state of a form with parameters, and the names of those that it does not have.
  *
  * @param {import("./metadata.js").Restored} found
- * @param {{fields: import("./fields.js").Field[], known: string[], formats: string[], knownStyles: {name: string}[], parts: any[]}} form
+ * @param {{fields: import("./fields.js").Field[], known: string[], counts?: string[], formats: string[], knownStyles: {name: string}[], parts: any[]}} form
  */
-export function formState(found, { fields, known, formats, knownStyles, parts }) {
+export function formState(found, { fields, known, counts = [], formats, knownStyles, parts }) {
   const { params, adapters = [], styles = [], format = "" } = found;
   const named = (name) => knownStyles.some((each) => each.name === name);
   const workflow = restoreParts(parts, found.workflow);
@@ -45,7 +45,7 @@ export function formState(found, { fields, known, formats, knownStyles, parts })
     seed: found.seed === null || found.seed === undefined ? "" : String(found.seed),
     syntax: found.syntax || "",
     format: formats.includes(format) ? format : "",
-    outputs: found.outputs || 1,
+    outputs: counts.reduce((product, name) => product * (params[name] || 1), found.outputs || 1),
     scheduler: found.scheduler || "",
     styles: styles.filter(named),
     chosen: Object.fromEntries(loras.map((each) => [each.lora, each.weight ?? 1])),
