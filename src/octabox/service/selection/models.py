@@ -9,7 +9,7 @@ from typing import Any
 
 from octabox import demo
 from octabox.catalog.entries import PipelineEntry
-from octabox.errors import InvalidParameterError, ModelNotFoundError
+from octabox.errors import InvalidParameterError, ModelNotFoundError, OctaboxError
 from octabox.service.protocols import ModelService
 from octabox.service.selection.inputs import ARTICLES, PLURALS, InputBindings, bindings_for, number_parameter
 from octabox.service.selection.pipelines import default_pipeline
@@ -42,6 +42,14 @@ class PipelineMatch:
     def number_parameter(self, *names: str) -> str | None:
         """Return the first of these names that is a parameter for a number."""
         return number_parameter(self.entry, *names)
+
+
+def find_pipeline(models: ModelService, model: str, task: str | None) -> PipelineEntry | None:
+    """Return the pipeline of a model for a task; None if there is none, which the call itself reports, and counts as failed."""
+    try:
+        return models.pipeline(model, task)
+    except OctaboxError:
+        return None
 
 
 def first_model_for(models: ModelService, kind: Kind | None, task: str | None = None) -> str:

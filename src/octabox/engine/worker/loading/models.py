@@ -137,9 +137,8 @@ def _load_in_mode(
     dtypes = choose_dtypes(config, options.dtype, device, pipeline_class, class_names)
     precision = precision or dtypes.attempts[0]
     dtype = precision.dtype
-    config = config.model_copy(
-        update={"device": device}
-    )  # From here on for errors, which state the memory that it has.
+    # For errors, which state the memory that the device has.
+    config = config.model_copy(update={"device": device})
     check_packed_weights(config, device)
     check_model_folder(config, load_catalog().pipeline(pipeline), pipeline_class, dtype)
     base_config, extra_names = split_extra_components(config, pipeline)

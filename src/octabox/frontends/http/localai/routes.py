@@ -18,6 +18,7 @@ from octabox.frontends.http.localai.translate import INPAINTING, ParsedRequest, 
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import read_fields
 from octabox.frontends.http.responses import base_url, default_response_format
+from octabox.service.selection.models import find_pipeline
 from octabox.service.workflows.upscale import check_scale, upscale_image
 from octabox.types import Generation
 
@@ -36,7 +37,7 @@ def image_routes(ctx: AppContext) -> APIRouter:
         form = check_fields(InpaintingForm, fields)
         entry = None
         if form.model:
-            entry = await asyncio.to_thread(ctx.models.pipeline, form.model, form.task or INPAINTING)
+            entry = await asyncio.to_thread(find_pipeline, ctx.models, form.model, form.task or INPAINTING)
         return await _respond(ctx, request, to_inpainting(form, inputs, entry))
 
     @router.post("/upscale", openapi_extra=body_description(UpscaleForm.model_json_schema, "multipart/form-data"))

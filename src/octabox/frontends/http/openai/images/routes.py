@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from octabox.catalog.entries import PipelineEntry
-from octabox.errors import MissingParameterError, OctaboxError
+from octabox.errors import MissingParameterError
 from octabox.frontends.http.bodies import body_description, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
@@ -25,7 +25,7 @@ from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_
 from octabox.frontends.http.responses import base_url, default_response_format
 from octabox.frontends.http.sse import EventStream, StartedEvents
 from octabox.frontends.naming.aliases import inline_schema
-from octabox.service.selection.models import first_model_for
+from octabox.service.selection.models import find_pipeline, first_model_for
 from octabox.types import Source
 
 
@@ -44,7 +44,7 @@ def routes(ctx: AppContext) -> APIRouter:
         """Generate images from a prompt, and from images if the model takes them."""
         body = parse_fields(await read_json(request))
         model = await _model_name(ctx, body, "text-to-image" if needs_prompt(body) else "image-to-image")
-        entry = await _find_pipeline(ctx, model, body.task)
+        entry = await asyncio.to_thread(find_pipeline, ctx.models, model, body.task)
         if needs_prompt(body) and _takes_prompt(entry):
             require_prompt(body)
         parsed = to_request(body, model, entry=entry)
@@ -59,7 +59,7 @@ def routes(ctx: AppContext) -> APIRouter:
         inputs |= own_mask
         task = INPAINTING if MASK in inputs else "image-to-image"
         model = await _model_name(ctx, body, task)
-        entry = await _find_pipeline(ctx, model, body.task or task)
+        entry = await asyncio.to_thread(find_pipeline, ctx.models, model, body.task or task)
         if _takes_prompt(entry):
             require_prompt(body)
         parsed = to_request(body, model, inputs, task, entry)
@@ -74,7 +74,7 @@ def routes(ctx: AppContext) -> APIRouter:
         _require_image(inputs)
         task = "image-to-image"
         model = await _model_name(ctx, body, task)
-        entry = await _find_pipeline(ctx, model, body.task or task)
+        entry = await asyncio.to_thread(find_pipeline, ctx.models, model, body.task or task)
         body = body.model_copy(update={"prompt": body.prompt or ("" if _takes_prompt(entry) else None)})
         parsed = to_request(body, model, inputs, task, entry)
         return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
@@ -94,14 +94,6 @@ async def _model_name(ctx: AppContext, body: ImageRequest, task: str) -> str:
     if body.model:
         return body.model
     return await asyncio.to_thread(first_model_for, ctx.models, "image", body.task or task)
-
-
-async def _find_pipeline(ctx: AppContext, model: str, task: str | None) -> PipelineEntry | None:
-    """Return the pipeline of a model for a task; None if there is none, which the call itself reports and counts."""
-    try:
-        return await asyncio.to_thread(ctx.models.pipeline, model, task)
-    except OctaboxError:
-        return None
 
 
 def _takes_prompt(entry: PipelineEntry | None) -> bool:
