@@ -132,7 +132,7 @@ def check_configurations(config: ModelConfig, pipeline_class: Any) -> None:
 
 
 def _completing(config: ModelConfig, pipeline_class: Any) -> list[IndexedComponent]:
-    """Return the components of the folder that completes a single file, but those that have a source of their own."""
+    """Return the components of the folder that completes a single file, but those with their own source."""
     folder = Path(str(config.config))
     if index_file(folder) is None:
         return []

@@ -8,7 +8,6 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from PIL import Image
@@ -25,6 +24,7 @@ from octabox.frontends.http.a1111.progress.tasks import Task
 from octabox.frontends.naming.renaming import rename_warnings
 from octabox.media.images import encode, encode_png, read_size
 from octabox.service.protocols import ModelService
+from octabox.telemetry.installation import package_version
 from octabox.types import Artifact, Generation
 
 #: Fields that are not part of the echoed parameters unless the client requests it.
@@ -196,7 +196,7 @@ def _info(
         "job_timestamp": task.timestamp,
         "clip_skip": parsed.layer,
         "is_using_inpainting_conditioning": bool(target.mask),
-        "version": f"octabox {_version()}",
+        "version": f"octabox {package_version('octabox') or '0'}",
         "id_task": task.id,
     }
 
@@ -214,11 +214,3 @@ def _parameters(body: GenerationBody) -> dict[str, Any]:
         fields |= {name: None for name in SOURCES if name in fields}
     fields["alwayson_scripts"] = {name: {"args": []} for name in body.alwayson_scripts}
     return fields
-
-
-def _version() -> str:
-    """Return the version of the package; 0 if it is not installed."""
-    try:
-        return version("octabox")
-    except PackageNotFoundError:
-        return "0"
