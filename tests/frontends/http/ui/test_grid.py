@@ -123,3 +123,38 @@ def test_a_large_grid_is_scaled_to_what_can_be_drawn(scripts: Path) -> None:
     small, wide, large = run(scripts, code, [[4000, 3000], [65_536, 10], [32_768, 32_768]])
 
     assert (1, 0.25, 0.25) == (small, wide, large)
+
+
+def test_a_grid_is_kept_by_its_jobs(scripts: Path) -> None:
+    """Each batch is read by one request, and what the server does not have any more is left out."""
+    code = """
+    import { keptGrid, readJobs, readKept } from './js/kept-grid.js';
+    const axes = { x: { name: "seed", text: "1, 2" }, y: { name: "", text: "" }, z: { name: "", text: "" } };
+    const made = { x: [1, 2], y: [null], z: [null] };
+    const jobs = [["a", "b"], ["c", "b"], ["d", ""], ["e", ""], ["", ""]];
+    const runs = jobs.map(([id, batch], place) => [`${place}/0/0`, { id, batch }]);
+    const text = JSON.stringify(keptGrid({ axes, made, cells: new Map(runs) }));
+    const asked = [];
+    const read = async (path) => {
+      asked.push(path);
+      if (path.includes("batch=b")) return { data: [{ id: "a" }, { id: "other" }] };
+      if (path.endsWith("/e")) throw Object.assign(new Error("gone"), { status: 404 });
+      return { id: "d" };
+    };
+    const found = await readJobs(readKept(text), read);
+    const away = await readJobs(readKept(text), async () => { throw new Error("away"); }).catch((error) => error.message);
+    console.log(JSON.stringify({ kept: readKept(text), found: [...found.keys()], asked, away }));"""
+    found = run(scripts, code)
+
+    assert ("seed", [1, 2]) == (found["kept"]["axes"]["x"]["name"], found["kept"]["made"]["x"])
+    assert ["0/0/0", "1/0/0", "2/0/0", "3/0/0"] == list(found["kept"]["cells"])
+    assert (["a", "d"], "away") == (found["found"], found["away"])
+    assert ["v1/jobs?batch=b&limit=1000", "v1/jobs/d", "v1/jobs/e"] == found["asked"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"axes": {}}', '{"axes": null, "made": 1, "cells": {"0/0/0": 1}}'])
+def test_what_is_no_grid_is_not_restored(scripts: Path, text: str) -> None:
+    """Whatever a browser has in its place, or another version of the page has kept."""
+    code = "import { readKept } from './js/kept-grid.js';\nconsole.log(JSON.stringify(readKept(value)));"
+
+    assert run(scripts, code, text) is None

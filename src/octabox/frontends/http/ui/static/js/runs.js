@@ -122,6 +122,19 @@ class Runs extends EventTarget {
     }
   }
 
+  /** Return the run of a job that the server has; one that waits or runs is among the others from now on. @param {any} job */
+  adopt(job) {
+    const known = this.list.find((each) => each.id === job.id);
+    if (known) return known;
+    const run = Run.of(job);
+    if (!run.finished) {
+      this.list = [this.listen(run), ...this.list];
+      this.changed();
+      this.plan(INTERVAL);
+    }
+    return run;
+  }
+
   /** Return whether the events of a run arrive: a connection may be gone without a sign of it. @param {Run} run */
   hears(run) {
     return run === this.followed?.run && performance.now() - run.streamed < SILENCE / 2;
