@@ -31,7 +31,7 @@ export class OctaboxResult extends LitElement {
   render() {
     const { run } = this;
     if (!run) return html`<section class="result empty" aria-label=${T.create.result}><div><p>${T.create.empty}</p>
-      ${this.examples.length ? html`<p>${T.create.tryOne}</p><div class="examples">${this.examples.map((each) => html`<button type="button" @click=${() => this.dispatchEvent(new CustomEvent("try-prompt", { detail: each }))}>${each}</button>`)}</div>` : nothing}</div></section>`;
+      ${this.examples.length ? html`<p>${T.create.tryOne}</p><div class="examples">${this.examples.map((each) => html`<button type="button" dir="auto" @click=${() => this.dispatchEvent(new CustomEvent("try-prompt", { detail: each }))}>${each}</button>`)}</div>` : nothing}</div></section>`;
     const { step, steps } = run.progress;
     return html`<section class="result" aria-label=${T.create.result} data-state=${run.state}>
       <p class="state" role="status" aria-live="polite">${describeProgress(run)}${run.timings ? html` <small>${T.create.seconds(run.timings.run || 0)}</small>` : nothing}</p>
