@@ -76,7 +76,7 @@ def test_a_prompt_from_right_to_left(tab: Tab) -> None:
     assert "rtl" == tab.page.eval_on_selector("#field-prompt", "(area) => getComputedStyle(area).direction")
     assert 0 == tab.page.locator("octabox-create .warnings").count()
     tab.open("queue")
-    words = tab.page.locator(".jobs .words")
+    words = tab.page.locator(".jobs .words >> nth=0")
     words.wait_for()
     assert "rtl" == words.evaluate("(each) => getComputedStyle(each).direction")
     tab.open("gallery")
@@ -91,7 +91,7 @@ def test_a_long_prompt_leaves_room_for_the_others(tab: Tab) -> None:
     tab.make(words, **STEPS)
     assert "tokens" in tab.page.inner_text("#field-prompt-note")
     tab.open("queue")
-    job = tab.page.locator(".jobs > li")
+    job = tab.page.locator(".jobs > li >> nth=0")
     job.wait_for()
     assert job.bounding_box()["height"] < 200
     assert words.strip() == job.locator(".words").get_attribute("title").strip()

@@ -122,8 +122,9 @@ def test_cancel_and_queue(tab: Tab) -> None:
     tab.page.fill("#field-num_inference_steps", "3")
     tab.send()
     tab.page.click("nav >> text=Queue")
-    tab.page.wait_for_selector("ol.jobs > li >> nth=1")
-    assert 2 == tab.page.locator("ol.jobs > li").count()
+    waiting = "ol.jobs > li:is([data-state=queued], [data-state=in_progress])"
+    tab.page.wait_for_selector(f"{waiting} >> nth=1")
+    assert 2 == tab.page.locator(waiting).count()
     tab.page.keyboard.press("Escape")
     tab.page.wait_for_selector("li[data-state=cancelled]", timeout=PATIENCE)
     tab.page.wait_for_selector("li[data-state=completed]", timeout=PATIENCE)

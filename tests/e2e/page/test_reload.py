@@ -100,3 +100,26 @@ def test_a_job_of_another_client_is_edited_as_a_whole(tab: Tab) -> None:
         tab.make()
     body = sent.value.post_data_json
     assert (3, True, "image-to-image") == (body["priority"], body["deterministic"], body["task"])
+
+
+def test_a_job_that_was_cancelled_is_there_after_a_reload(tab: Tab) -> None:
+    """It is run again from the queue; what is cleared away does not come back."""
+    post(tab, "jobs/pause")
+    job = post(tab, "jobs", model="demo", params={"prompt": "a purple heart", "num_inference_steps": 3})
+    post(tab, f"jobs/{job['id']}/cancel")
+    post(tab, "jobs/resume")
+    tab.open("queue")
+    item = tab.page.locator("li[data-state=cancelled]:has-text('a purple heart')")
+    item.wait_for()
+    tab.page.click("text=Clear finished")
+    item.wait_for(state="detached")
+    tab.page.reload()
+    with tab.page.expect_response("**/v1/jobs?status=failed*"):
+        pass
+    tab.page.wait_for_timeout(300)
+    assert 0 == item.count()
+
+    tab.page.evaluate("localStorage.removeItem('octabox-cleared')")
+    tab.page.reload()
+    item.locator("button:text-is('Retry')").click()
+    tab.page.wait_for_selector("li[data-state=completed]:has-text('a purple heart')", timeout=PATIENCE)

@@ -24,6 +24,7 @@ export class OctaboxQueue extends LitElement {
     super.connectedCallback();
     runs.addEventListener("change", this.onChange);
     runs.watch();
+    runs.recall();
   }
 
   disconnectedCallback() {

@@ -185,6 +185,7 @@ export class Run extends EventTarget {
     this.state = job.status;
     this.progress = job.progress || this.progress;
     this.created = job.created_at;
+    this.ended = job.ended_at;
     this.error = job.error ? new ApiError(500, job.error) : null;
     if (job.result) {
       this.outputs = job.result.outputs.map(withLocalUrl);
