@@ -115,6 +115,21 @@ def test_words_of_a_prompt_that_is_not_in_the_request(scripts: Path) -> None:
     assert [["size 1.0", "size $&"], [["1.0", "b"], ["$&", "b"]], ["", ""]] == run(scripts, code)
 
 
+def test_words_that_the_prompt_does_not_have_are_said(scripts: Path) -> None:
+    """All outputs of their axis would be the same; of several prompts, one with them is enough."""
+    code = """
+    import { axisProblem } from './js/axes.js';
+    import { T } from './js/texts.js';
+    const none = { name: "", text: "" };
+    const axes = { x: { name: T.grid.words, text: "red, blue" }, y: none, z: none };
+    const prompts = ["a red star", ["a star", "a red one"], "a blue star", "", null];
+    console.log(JSON.stringify(prompts.map((prompt) => axisProblem(axes, { values: { prompt } }))));"""
+    found = run(scripts, code)
+
+    assert [False, False, True, True, True] == [bool(each) for each in found]
+    assert "red" in found[2]
+
+
 def test_a_large_grid_is_scaled_to_what_can_be_drawn(scripts: Path) -> None:
     """Neither a side nor the whole is larger than a browser draws; a small one stays as it is."""
     code = """

@@ -107,7 +107,8 @@ export class OctaboxCreate extends ModelForm {
   }
 
   renderGroup(group, fields) {
-    const found = fields.filter((each) => each.group === group);
+    // A size is read as width by height, whatever the order of a pipeline's parameters.
+    const found = fields.filter((each) => each.group === group).sort((one, other) => Number(other.name === "width") - Number(one.name === "width"));
     if (!found.length) return nothing;
     return html`<fieldset class=${group}><legend>${T.groups[group]}</legend>${found.map((each) => this.renderField(each))}
       ${group === "size" && found.some((each) => each.name === "width") ? html`<button type="button" class="icon" title=${T.create.swap} aria-label=${T.create.swap} @click=${this.onSwap}>⇄</button>` : nothing}

@@ -40,7 +40,7 @@ export class OctaboxGrid extends LitElement {
   }
 
   render() {
-    const problem = axisProblem(grid.axes);
+    const problem = axisProblem(grid.axes, this.create || {});
     const names = [...(this.create?.fields || []).filter((each) => ["number", "slider", "size", "choice", "switch", "text"].includes(each.control)).map((each) => each.name), "seed", "scheduler", ...Object.keys(this.create?.chosen || {}).map(T.grid.lora), T.grid.words];
     return html`<section class="grid" aria-label=${T.screens.grid}>
       <p class="hint">${T.grid.hint}</p>

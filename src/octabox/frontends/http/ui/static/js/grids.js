@@ -40,7 +40,7 @@ class Grid extends EventTarget {
    */
   async make(body, problems, form) {
     const wrong = Object.keys(problems);
-    this.message = wrong.length ? T.grid.problems(wrong) : axisProblem(this.axes);
+    this.message = wrong.length ? T.grid.problems(wrong) : axisProblem(this.axes, form);
     this.changed();
     if (this.message) return;
     this.restored = true;

@@ -118,7 +118,7 @@ export class ModelForm extends LitElement {
 
   /** Count tokens again, whatever has changed the prompt, its syntax or the model. @param {Map<string, any>} changed */
   updated(changed) {
-    if (["fields", "chosen", "model"].some((each) => changed.has(each))) this.dispatchEvent(new CustomEvent("form-ready"));
+    if (["fields", "chosen", "model", "values"].some((each) => changed.has(each))) this.dispatchEvent(new CustomEvent("form-ready"));
     if (!["values", "syntax", "model", "fields"].some((each) => changed.has(each))) return;
     const { model, syntax, values } = this;
     for (const { name, control } of this.fields) {
