@@ -45,6 +45,8 @@ def test_a_grid_is_there_again_after_a_reload(tab: Tab) -> None:
     images = tab.until(f"{CELLS}.length === 4 && {CELLS}")
     tab.until("document.querySelector('select[name=axis-y]').value === 'words in the prompt'")
     tab.page.wait_for_selector("text=Save as one image")
+    # The form is as it is when the page is opened.
+    tab.page.wait_for_selector("octabox-grid:has-text('is not in the prompt')")
 
     httpx.delete(f"{tab.url}/v1/jobs/{jobs[3]}", trust_env=False)
     other = watch(tab.page.context.new_page(), tab.url)

@@ -15,6 +15,9 @@ const MOST_READ = 32;
 const BATCH = 1000;
 const LONGEST_BATCH = 16_000_000;
 
+/** What stands for all models among those that are paused. */
+const ALL = "*";
+
 /** Most jobs that are shown after their end, of those from before a reload. */
 const MOST_RECALLED = 50;
 
@@ -151,6 +154,11 @@ class Runs extends EventTarget {
       this.plan(INTERVAL);
     }
     return run;
+  }
+
+  /** Return whether a run waits because its model, or the whole queue, is paused. @param {Run} run */
+  holds(run) {
+    return run.state === "queued" && this.paused.some((each) => each === ALL || each === run.body.model);
   }
 
   /** Return whether the events of a run arrive: a connection may be gone without a sign of it. @param {Run} run */

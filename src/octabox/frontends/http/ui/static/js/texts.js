@@ -76,7 +76,7 @@ export const T = {
     count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`, save: "Save as one image", tooLarge: "This browser cannot draw so large an image.", tooMany: (/** @type {number} */ n) => `At most ${n} outputs are made in one grid.`,
     noValues: (/** @type {string} */ axis) => `${axis}: set the values, such as 1, 2, 4 or 1..5.`, problems: (/** @type {string[]} */ names) => `No grid is made: in Create, correct ${names.join(", ")}.`,
     hint: "Columns, rows and pages each vary one parameter of the form in Create. Values may be a range: 1..5, or 0..1 step 0.25.", stop: "Stop",
-    notInPrompt: (/** @type {string} */ words) => `The prompt does not have "${words}", for which the first value stands.`,
+    notInPrompt: (/** @type {string} */ words) => `The first value, "${words}", is not in the prompt, so that the others cannot replace it.`,
     gone: "The server does not keep this output any more.",
   },
   system: {
