@@ -137,7 +137,7 @@ class CascadeModelService(ModelService):
     async def remove(self, name: str) -> bool:
         """Stop serving a model that was added, and unload it; of a cascade, all its stages.
 
-        A load of a cascade may end after its removal; to remove it again unloads what that load has brought into memory.
+        A load of a cascade may end after its removal; to remove it again unloads what that load has left in memory.
         """
         config = self._extra.pop(name, None)
         if config is not None:

@@ -1,4 +1,4 @@
-"""Find the files that a call may go without, although neither their types nor their documentation say so.
+"""Find the files that a call may go without, although neither their types nor their documentation state that.
 
 ``if audio_file is not None or raw_audio is not None`` around all that reads ``raw_audio`` means that it is not needed.
 """

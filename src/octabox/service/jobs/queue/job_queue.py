@@ -81,9 +81,7 @@ class JobQueue:
         """Open the store, and let the jobs that it contains wait.
 
         Raises:
-            JobStoreError: It cannot be opened now.
-            ConfigError: It cannot be opened until a setting or the database is changed.
-            MissingDependencyError: The driver of the database is not installed.
+            OctaboxError: It cannot be opened, as `StoreConnection.open` raises it.
         """
         if not self.is_open:
             # A client that leaves does not end it half-way.

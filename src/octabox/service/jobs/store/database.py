@@ -66,7 +66,7 @@ def open_database(url: str | None, data_folder: Path) -> Database:
 
     Raises:
         JobStoreError: It cannot be opened now.
-        ConfigError: The URL is not valid, or the database is none, or one of a newer version.
+        ConfigError: The URL or the database is not valid, or it has the tables of a newer version.
         MissingDependencyError: The driver of the database is not installed.
     """
     closing: list[Callable[[], Any]] = []
