@@ -84,7 +84,8 @@ def cast_for_magnitudes(*components: torch.nn.Module) -> None:
     """
     for component in components:
         casts = dict(_hooked_modules(component))
-        for module in component.modules():
+        modules: Iterator[Any] = component.modules()
+        for module in modules:
             for magnitude in getattr(module, "lora_magnitude_vector", {}).values():
                 cast = casts.get(module.get_base_layer())
                 if cast is not None and not hasattr(magnitude, _MARKER):
