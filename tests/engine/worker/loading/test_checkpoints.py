@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from ldm_layout import save_single_file, tiny_sd
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.engine.messages import Conversion, WorkerOptions
+from octabox.engine.conversions import Conversion
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import LoadedModel, load

@@ -81,7 +81,7 @@ class JobQueue:
         """Open the store, and let the jobs that it contains wait.
 
         Raises:
-            JobStoreError: It cannot be opened.
+            OctaboxError: It cannot be opened, as `StoreConnection.open` raises it.
         """
         if not self.is_open:
             # A client that leaves does not end it half-way.

@@ -57,8 +57,8 @@ class StoreConnection:
         """Open the database, which takes some time in another thread.
 
         Raises:
-            JobStoreError: It cannot be opened.
-            ConfigError: Its URL is not valid.
+            JobStoreError: It cannot be opened now.
+            ConfigError: It cannot be opened until a setting or the database is changed.
             MissingDependencyError: Its driver is not installed.
         """
         try:
