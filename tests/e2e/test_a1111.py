@@ -102,11 +102,13 @@ def test_subseeds(http: httpx.Client) -> None:
 
 
 def test_controlnet(http: httpx.Client) -> None:
-    """Edges are followed, sent or found; the model with the ControlNet is found by the checkpoint's source."""
+    """Edges are followed, sent, found or drawn; the model with the ControlNet is found by the checkpoint's source."""
     prompt = "a red shape on a white background"
     sent = {"image": encoded(outline()), "model": "edges [123456]"}
     found = {"image": encoded(drawn()), "model": "edges", "module": "canny"}
-    for unit in (sent, found):
+    # Lines on a mask take the place of the image, as they are.
+    lines = {"image": encoded(drawn(OTHER)), "mask": encoded(outline()), "model": "edges", "module": "canny"}
+    for unit in (sent, found, lines):
         made = image(ask(http, prompt=prompt, alwayson_scripts={"ControlNet": {"args": [unit]}}))
 
         assert overlap(made, drawn(SCENE)) > 0.7 > overlap(made, drawn(OTHER))

@@ -25,6 +25,12 @@ from octabox.types import Source
 #: Values of a unit's model for the only one of the checkpoint.
 ANY_MODEL = frozenset({"", "none"})
 
+#: The preprocessor that leaves an image as it is.
+NO_PREPROCESSOR = "none"
+
+#: Values up to which and from which on a mask has nothing drawn on it, in the extension.
+NEARLY_BLACK, NEARLY_WHITE = 5, 250
+
 #: Parameter of diffusers for a ControlNet that is more important than the prompt.
 GUESS_MODE = "guess_mode"
 
@@ -144,9 +150,12 @@ def _placed(units: Sequence[Unit], names: Sequence[str]) -> tuple[Unit | None, .
 async def _control_image(
     ctx: AppContext, unit: Unit, size: tuple[int | None, int | None], source: bytes | None
 ) -> Image.Image:
-    """Return the control image of a unit: of its own image or the source image, at the size of the result."""
-    preprocessor = find_preprocessor(unit.module)[1]
-    if unit.source:
+    """Return the control image of a unit: of its mask, its own image or the source image, at the size of the result."""
+    module, drawn = find_preprocessor(unit.module)[0], await _drawn_lines(ctx, unit)
+    if drawn is not None:
+        # The extension does not preprocess what is drawn either.
+        image, module = drawn, NO_PREPROCESSOR
+    elif unit.source:
         image = await read_image(ctx, unit.source, "alwayson_scripts.controlnet.image")
     elif source:
         decoded = await ctx.decoder.decode("image", source, parameter="init_images")
@@ -161,8 +170,22 @@ async def _control_image(
     check_output_size(target, ctx.settings.max_image_pixels, "width")
     image = await asyncio.to_thread(resize, image, target, unit.resize_number)
     resolution = -1 if unit.pixel_perfect else unit.processor_res
-    made = await asyncio.to_thread(preprocess, image, unit.module, resolution, unit.threshold_a, unit.threshold_b)
-    return made if made.size == image.size or preprocessor is None else made.resize(image.size)
+    made = await asyncio.to_thread(preprocess, image, module, resolution, unit.threshold_a, unit.threshold_b)
+    return made if made.size == image.size else made.resize(image.size)
+
+
+async def _drawn_lines(ctx: AppContext, unit: Unit) -> Image.Image | None:
+    """Return the mask of a unit as its control image; None for one that is black or white throughout, and without one.
+
+    Raises:
+        MediaError: It cannot be decoded.
+    """
+    if not unit.mask:
+        return None
+    image = await read_image(ctx, unit.mask, "alwayson_scripts.controlnet.mask")
+    lines = image.convert("RGB").getchannel(0)
+    least, most = lines.getextrema()
+    return None if most <= NEARLY_BLACK or least >= NEARLY_WHITE else lines.convert("RGB")
 
 
 def preprocess(image: Image.Image, module: str, resolution: int, low: float, high: float) -> Image.Image:
@@ -184,7 +207,7 @@ def preprocess(image: Image.Image, module: str, resolution: int, low: float, hig
         min(max(value, least), most) if value >= 0 else default
         for value, (default, least, most) in zip((low, high), [*ranges, *[(0.0, 0.0, 0.0)] * 2], strict=False)
     ]
-    if name != "none" and 0 < resolution < min(image.size):
+    if name != NO_PREPROCESSOR and 0 < resolution < min(image.size):
         factor = resolution / min(image.size)
         image = image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
     return preprocessor.apply(image, values[0], values[1])

@@ -41,7 +41,7 @@ class Unit(LenientModel):
     enabled: bool = Field(default=True, description="Whether it has an effect.")
     image: str | dict[str, Any] | None = Field(None, description="Image in base64; default: the source image.")
     input_image: str | None = Field(None, description="Older name of `image`.")
-    mask: str | None = Field(None, description="No effect.")
+    mask: str | None = Field(None, description="White lines on black, which are the control image.")
     module: str = Field("none", description="Preprocessor of the image.")
     model: str = Field("None", description="The ControlNet; None is the only one of the model.")
     weight: Number = Field(1.0, description="Scale of the control.")
@@ -171,8 +171,6 @@ def _unit_warnings(unit: Unit) -> list[str]:
     # Clients of other versions of the extension send fields that ask for nothing.
     unknown = [name for name, value in unit.unknown.items() if value]
     warnings = [f"'controlnet.{name[:60]}' has no effect: there is no such field." for name in unknown]
-    if unit.mask:
-        warnings.append("'controlnet.mask' has no effect: the control applies to the complete image.")
     if unit.low_vram:
         warnings.append("'controlnet.low_vram' has no effect: the memory mode is a setting of the model.")
     if unit.mode == MODES.index(PROMPT):

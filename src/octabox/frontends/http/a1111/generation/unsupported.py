@@ -12,10 +12,10 @@ _STORED = "images are returned, and not stored on the server"
 
 #: By field: neutral values, and why others have no effect.
 UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
-    "s_min_uncond": ((0,), "the negative prompt is used in all steps"),
+    "s_min_uncond": ((0,), "pipelines of diffusers use the negative prompt in all steps or in none"),
     "save_images": ((False,), _STORED),
-    "comments": (({},), "nothing reads it"),
-    "latent_mask": (("",), "a mask is one of pixels: send 'mask'"),
+    "comments": (({},), "the web UI replaces it by messages of its own, which are in 'warnings'"),
+    "latent_mask": (("",), "the web UI decodes no such image either: send 'mask'"),
 }
 
 #: Unknown fields that clients send for other servers, and that need no warning.
