@@ -8,12 +8,9 @@ from typing import Any
 from octabox.frontends.http.a1111.generation.defaults import infotext_warnings
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, TextToImageBody
 
-_STORED = "images are returned, and not stored on the server"
-
 #: By field: neutral values, and why others have no effect.
 UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "s_min_uncond": ((0,), "pipelines of diffusers use the negative prompt in all steps or in none"),
-    "save_images": ((False,), _STORED),
     "comments": (({},), "the web UI replaces it by messages of its own, which are in 'warnings'"),
     "latent_mask": (("",), "the web UI decodes no such image either: send 'mask'"),
 }
