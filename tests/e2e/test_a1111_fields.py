@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -35,7 +36,7 @@ def http(tmp_path_factory: pytest.TempPathFactory, outputs: Path) -> Iterator[ht
 @pytest.mark.slow
 def test_the_prompt_of_a_second_pass(http: httpx.Client) -> None:
     """A strong second pass shows its own prompt, and a weak one what the first has made."""
-    body = {
+    body: dict[str, Any] = {
         "enable_hr": True,
         "hr_scale": 1.5,
         "hr_upscaler": "Lanczos",
