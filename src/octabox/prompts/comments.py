@@ -6,7 +6,7 @@ import re
 
 from octabox.prompts.wildcards import is_json
 
-#: A comment; a colour such as #ff8800, which some models read, is none.
+#: A comment; not a colour such as #ff8800, which some models read.
 COMMENT = re.compile(r"#(?![0-9a-fA-F]{6}\b).*")
 
 

@@ -44,7 +44,7 @@ STEP_KEYS = {
     "s_noise": "Sigma noise",
 }
 
-#: The value among them that is a call parameter, and its keys in the web UI: for DDIM it has one of its own.
+#: The value among them that is a call parameter, and its keys in the web UI: DDIM has another one.
 ETA, ETA_KEYS = "eta", ("Eta DDIM", STEP_KEYS["eta"])
 
 #: Key of the web UI for the layer of the text encoder that is used, counted from the end, and its name in metadata. How many

@@ -120,7 +120,12 @@ async def test_the_machine_and_the_versions(server: Server) -> None:
 
 async def test_comments_in_prompts(server: Server) -> None:
     """They are removed from all prompts, and from those in the response, unless an option or a request turns that off."""
-    prompts = {"prompt": "a star # bright", "negative_prompt": "# all\nblur", "hr_prompt": "a star#", "enable_hr": True}
+    prompts: dict[str, Any] = {
+        "prompt": "a star # bright",
+        "negative_prompt": "# all\nblur",
+        "hr_prompt": "a star#",
+        "enable_hr": True,
+    }
     request, warnings = await sent(server, **prompts, hr_upscaler="Lanczos")
     answer = (await server.http.post(f"{PREFIX}/txt2img", json=prompts)).json()
     await server.http.post(f"{PREFIX}/options", json={"enable_prompt_comments": False})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from octabox.catalog.conditions.control import ControlInputs, control_inputs
@@ -184,8 +185,9 @@ async def _drawn_lines(ctx: AppContext, unit: Unit) -> Image.Image | None:
         return None
     image = await read_image(ctx, unit.mask, "alwayson_scripts.controlnet.mask")
     lines = image.convert("RGB").getchannel(0)
-    least, most = lines.getextrema()
-    return None if most <= NEARLY_BLACK or least >= NEARLY_WHITE else lines.convert("RGB")
+    values = np.asarray(lines)
+    is_blank = values.max() <= NEARLY_BLACK or values.min() >= NEARLY_WHITE
+    return None if is_blank else lines.convert("RGB")
 
 
 def preprocess(image: Image.Image, module: str, resolution: int, low: float, high: float) -> Image.Image:

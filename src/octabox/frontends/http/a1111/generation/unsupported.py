@@ -11,7 +11,7 @@ from octabox.frontends.http.a1111.generation.schema import GenerationBody, TextT
 #: By field: neutral values, and why others have no effect.
 UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "s_min_uncond": ((0,), "no pipeline takes a smallest sigma for the negative prompt"),
-    "comments": (({},), "the web UI replaces it by messages of its own, which are in 'warnings'"),
+    "comments": (({},), "the web UI replaces it by its messages, which are in 'warnings'"),
     "latent_mask": (("",), "the web UI decodes no such image either: send 'mask'"),
 }
 
