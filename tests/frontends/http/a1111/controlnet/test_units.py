@@ -19,6 +19,7 @@ from octabox.errors import InvalidParameterError, RequestError
 from octabox.frontends.http.a1111.controlnet.units import Pass, Unit, parse_units
 from octabox.frontends.http.a1111.images import CROP, FILL, STRETCH
 from octabox.media.images import encode_png
+from octabox.media.metadata.infotext import split_infotext
 
 SCALE = "controlnet_conditioning_scale"
 
@@ -180,6 +181,24 @@ async def test_two_passes(server: Server, option: str, first: float, second: flo
     assert second == request.workflow["hires"]["params"].get(SCALE)
     assert 0.7 == single.params[SCALE]
     assert [] == warnings
+
+
+async def test_units_in_infotexts(server: Server) -> None:
+    """They are described as the extension does, also with a weight in one pass alone; read back, they are a warning."""
+    unit = {"image": IMAGE, "module": "canny", "model": "edges", "weight": 0.7, "control_mode": 2, "hr_option": 2}
+    body: dict[str, Any] = {"prompt": "x", "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    hires = {"enable_hr": True, "hr_upscaler": "Lanczos"}
+    answer = (await server.http.post("/sdapi/v1/txt2img", json={**body, **hires})).json()
+    info = json.loads(answer["info"])
+    _, warnings = await sent(server, infotext=info["infotexts"][0])
+    expected = (
+        "Module: canny, Model: edges, Weight: 0.7, Resize Mode: Crop and Resize, Guidance Start: 0.0, Guidance End: 1.0, "
+        "Pixel Perfect: False, Control Mode: ControlNet is more important, Hr Option: High res only"
+    )
+
+    assert expected == split_infotext(info["infotexts"][0])[2]["ControlNet 0"]
+    assert expected == info["extra_generation_params"]["ControlNet 0"]
+    assert [each for each in warnings if "'ControlNet 0' has no effect" in each]
 
 
 async def test_control_images_in_the_response(server: Server) -> None:

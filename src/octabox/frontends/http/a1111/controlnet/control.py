@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,11 +60,13 @@ class Control:
         model: Name of the model that has them.
         units: The units in the order of the model's ControlNets; None for one that is not used.
         warnings: Fields without effect.
+        pairs: Descriptions of the units for an infotext, in the order of the request.
     """
 
     model: str = ""
     units: tuple[Unit | None, ...] = ()
     warnings: tuple[str, ...] = ()
+    pairs: Mapping[str, str] = field(default_factory=dict)
 
     def maps(self, files: Sequence[Source]) -> tuple[bytes, ...]:
         """Return those of the control images that are to follow the result."""
@@ -124,7 +126,8 @@ def find_control(models: ModelService, model: str, units: Sequence[Unit], warnin
             notes = (
                 f"The module '{each}' has no effect: '{name}', which has the ControlNet, lacks it." for each in names
             )
-            return Control(name, placed, (*warnings, *notes))
+            pairs = {f"ControlNet {index}": unit.describe() for index, unit in enumerate(units)}
+            return Control(name, placed, (*warnings, *notes), pairs)
     choices = sorted({each for name in same for each in known[name]})
     requested = ", ".join(unit.model for unit in units)
     raise InvalidParameterError(
@@ -232,12 +235,12 @@ def _params(
     neutral = {"weight": 1.0, "guidance_start": 0.0, "guidance_end": 1.0}
     params: dict[str, Any] = {}
     warnings: list[str] = []
-    for field, numbers in values.items():
-        name = names[field]
+    for setting, numbers in values.items():
+        name = names[setting]
         if name is not None:
             params[name] = numbers if len(numbers) > 1 else numbers[0]
-        elif any(number != neutral[field] for number in numbers):
-            warnings.append(f"'controlnet.{field}' has no effect: {entry.name} has no such parameter.")
+        elif any(number != neutral[setting] for number in numbers):
+            warnings.append(f"'controlnet.{setting}' has no effect: {entry.name} has no such parameter.")
     if any(each and each.mode == MODES.index(CONTROL) for each in units):
         if entry.parameter(GUESS_MODE):
             params[GUESS_MODE] = True

@@ -76,6 +76,7 @@ def _response(ctx: AppContext, body: GenerationBody, batches: Batches, output: O
     label, known = parsed.sampling.label if parsed.sampling.choice else "", models.catalog.schedulers
     model_hash = identity(info)[:HASH_DIGITS]
     extra = {"Model hash": model_hash, **({"VAE": vae} if (vae := vae_name(parsed.target.served)) else {})}
+    extra |= parsed.pairs
     hires = parsed.request.workflow.get("hires")
     second = second_target(models, hires.get("model"), parsed.target) if hires else parsed.target
     guidances = Guidances(*((each.guidance, each.distilled_guidance) for each in (parsed.target, second)))
