@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from a1111_bodies import IMAGE
+from a1111_bodies import IMAGE, sent
 from fakes import Server, sample_image
 from octabox.frontends.http.a1111.samplers import LABELS
 
@@ -102,8 +102,41 @@ async def test_the_server_is_not_stopped(server: Server, name: str) -> None:
     """Clients may not, unless the settings allow it."""
     answer = await server.http.post(f"{PREFIX}/{name}")
 
-    assert 403 == answer.status_code
+    assert (403, "forbidden") == (answer.status_code, answer.json()["code"])
     assert "a1111_server_control" in answer.json()["detail"]
+
+
+async def test_the_machine_and_the_versions(server: Server) -> None:
+    """They are as the web UI names them, in a file to store where the client asks for one; no setting is among them."""
+    paths = ("sysinfo", "sysinfo?attachment=true", "sysinfo-download")
+    shown, *files = [await server.http.get(f"/internal/{path}") for path in paths]
+
+    assert {"Platform", "Python", "Version", "CPU", "RAM", "Extensions", "Packages"} == set(shown.json())
+    assert any(each.startswith("diffusers==") for each in shown.json()["Packages"])
+    assert {"free", "used", "total"} == set(shown.json()["RAM"])
+    assert shown.headers["content-disposition"].startswith('inline; filename="sysinfo-')
+    assert ["attachment"] * 2 == [each.headers["content-disposition"].partition(";")[0] for each in files]
+
+
+async def test_comments_in_prompts(server: Server) -> None:
+    """They are removed from all prompts, and from those in the response, unless an option or a request turns that off."""
+    prompts: dict[str, Any] = {
+        "prompt": "a star # bright",
+        "negative_prompt": "# all\nblur",
+        "hr_prompt": "a star#",
+        "enable_hr": True,
+    }
+    request, warnings = await sent(server, **prompts, hr_upscaler="Lanczos")
+    answer = (await server.http.post(f"{PREFIX}/txt2img", json=prompts)).json()
+    await server.http.post(f"{PREFIX}/options", json={"enable_prompt_comments": False})
+    kept, _ = await sent(server, prompt="a # b")
+    again, _ = await sent(server, prompt="a # b", override_settings={"enable_prompt_comments": True})
+
+    assert ("a star ", "blur") == (request.params["prompt"], request.optional_params["negative_prompt"])
+    assert "a star" == request.workflow["hires"]["params"]["prompt"]
+    assert "a star " == json.loads(answer["info"])["prompt"]
+    assert ("a # b", "a ") == (kept.params["prompt"], again.params["prompt"])
+    assert [] == warnings
 
 
 async def test_options_of_one_caller_are_not_those_of_another(server: Server) -> None:
