@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,10 @@ from octabox.service.jobs.errors import (
     WorkerLostError,
 )
 from octabox.service.jobs.output_changes import OutputId, delete_outputs
-from octabox.service.jobs.queue import dispatcher, live_jobs, ordering, recorder
+from octabox.service.jobs.queue import dispatcher, positions, recorder
 from octabox.service.jobs.queue.event_log import EventLog, end_number
 from octabox.service.jobs.queue.job_queue import prune
+from octabox.service.jobs.queue.order.client_turns import ClientTurns
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
@@ -196,7 +197,7 @@ async def test_jobs_that_were_sent_are_moved(house: House, position: Any, other:
     house.runs.automatic = False
     await house.accept(*"abcd")
     await house.runs.started("a")
-    await until(lambda: len(house.queue._live.sent) == 4)
+    await until(lambda: len(house.queue._live.order._sent) == 4)
     target = await house.queue.find(other) if other else None
     await house.queue.controls.change(await house.queue.find("d"), position=position, other=target)
     house.runs.automatic = True
@@ -299,7 +300,7 @@ async def test_nothing_is_read_from_a_closed_store(house: House, monkeypatch: py
     await house.queue.controls.pause()
     await house.accept("a")
     await end_abruptly(house.queue)
-    house.queue._live.paused.clear()
+    house.queue._live.order.paused.clear()
     house.queue._dispatcher.dispatch()
     await until(lambda: not house.queue._dispatcher._tasks)
     await asyncio.sleep(0.05)
@@ -470,14 +471,14 @@ async def test_the_order_of_many_jobs_is_found_once(house: House, monkeypatch: p
     """To accept, list and follow them takes as often as for one: each order of a thousand jobs delays all other clients."""
     house.runs.automatic = False
     orders: list[int] = []
-    find_order = ordering.order_jobs
+    find_order = ClientTurns.ordered
 
-    def counted(waiting: Iterable[StoredJob], *others: Any) -> list[StoredJob]:
-        jobs = [*waiting]
+    def counted(self: ClientTurns, full: Collection[str] = ()) -> Iterator[StoredJob]:
+        jobs = [*find_order(self, full)]
         orders.append(len(jobs))
-        return find_order(jobs, *others)
+        return iter(jobs)
 
-    monkeypatch.setattr(live_jobs, "order_jobs", counted)
+    monkeypatch.setattr(ClientTurns, "ordered", counted)
     await house.queue.open()
     await house.queue.controls.pause()
     requests = [GenerationRequest("demo", id=f"{index}") for index in range(40)]
@@ -497,6 +498,34 @@ async def test_the_order_of_many_jobs_is_found_once(house: House, monkeypatch: p
     assert [*range(1, 40), 0] == [event.progress and event.progress.position for event in moved]
     assert [40] == orders
     await asyncio.gather(*(each.aclose() for each in followed))
+
+
+async def test_positions_are_sent_a_few_times_a_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many jobs end meanwhile; the last one that is sent is the current one, and without followers none is found."""
+    monkeypatch.setattr(positions, "INTERVAL", 0.1)
+    await house.queue.open()
+    await house.queue.controls.pause()
+    await house.accept(*(f"{index}" for index in range(41)))
+    events = await house.queue.follow("40")
+    assert not (await anext(events)).final
+    received: list[int] = []
+
+    async def receive() -> None:
+        async for event in events:
+            received.extend([event.progress.position] if event.progress else [])
+
+    receiving = asyncio.create_task(receive())
+    for index in range(40):
+        await house.queue.cancel(f"{index}")
+    await until(lambda: received and received[-1] == 0)
+    timer = house.queue._dispatcher._positions._timer
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
+    await until(lambda: house.queue._dispatcher._positions._timer is None)
+
+    assert timer is not None
+    assert len(received) < 30
+    assert not house.queue._live._followed
 
 
 async def test_quotas_and_limits(house: House) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 
 from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
@@ -14,7 +14,8 @@ from octabox.security.clients import current_client, current_priority
 from octabox.service.events import result_of
 from octabox.service.jobs.errors import JobLostError, JobStoreError
 from octabox.service.jobs.queue.live_jobs import LiveJobs
-from octabox.service.jobs.queue.ordering import Entries
+from octabox.service.jobs.queue.order.entries import Entries
+from octabox.service.jobs.queue.positions import PositionPublisher
 from octabox.service.jobs.queue.recorder import JobRecorder
 from octabox.service.jobs.record import StoredJob
 from octabox.service.jobs.store.store import JobStore
@@ -46,24 +47,28 @@ class Dispatcher:
         self._ends: dict[str, asyncio.Task[None]] = {}
         self._returning: set[asyncio.Task[None]] = set()
         self._cancelled: set[str] = set()
-        self._entries = Entries()
+        self._entries, self._positions = Entries(), PositionPublisher(live)
         self._full: set[str] = set()
         self._withdrawing: Counter[str] = Counter()
         self._closed = False
 
-    def dispatch(self) -> None:
-        """Send the jobs that are next to the engine."""
+    def dispatch(self, models: Collection[str] | None = None) -> None:
+        """Send the jobs that are next to the engine.
+
+        Args:
+            models: The models whose jobs have changed; None is any.
+        """
         if self._closed:
             return
-        for model in self._live.models() - self._full - set(self._withdrawing):
-            selection = self._live.take_next(model)
+        for model in self._live.order.models(models) - self._full - set(self._withdrawing):
+            selection = self._live.order.take_next(model)
             if selection.outranked:
                 self._take_back(selection.outranked)
             for job in selection.jobs:
                 task = asyncio.create_task(self._run(job, self._entries.add(job)), name=f"job {job.id}")
                 self._tasks[job.id] = task
                 task.add_done_callback(partial(self._forget, job))
-        self._live.publish_positions()
+        self._positions.publish()
 
     async def withdraw(self, jobs: Iterable[StoredJob]) -> None:
         """Take jobs that do not run yet back from the engine, since their order or a pause has changed; send the next ones."""
@@ -82,7 +87,7 @@ class Dispatcher:
             await cancelled
             self._withdrawing -= models
             self._returning.discard(task)
-            self.dispatch()
+            self.dispatch(models)
 
         task = asyncio.create_task(wait(), name="withdrawal of jobs")
         self._returning.add(task)
@@ -105,6 +110,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Stop sending jobs; those that run wait again for the next server."""
         self._closed = True
+        self._positions.close()
         await _cancel_all([*self._tasks.values()])
         if self._ends:
             await asyncio.wait([*self._ends.values()], timeout=CANCEL_TIMEOUT)
@@ -121,11 +127,11 @@ class Dispatcher:
         """Forget the task of a job, and send the next ones; a task that was cancelled early has not run at all."""
         if self._tasks.get(job.id) is task:
             del self._tasks[job.id]
-        self._live.sent.discard(job.id)
+        self._live.order.take_back(job.id)
         self._entries.end(job)
         if not task.cancelled() and (error := task.exception()):
             logger.error("The end of job %s is not stored", job.id, exc_info=error)
-        self.dispatch()
+        self.dispatch([job.request.model])
 
     async def _outcome(self, job: StoredJob, turn: Awaitable[None]) -> Generation | OctaboxError | None:
         """Return the result or the error of a run; None if the job has to wait again."""
@@ -168,12 +174,17 @@ class Dispatcher:
         if not self._live.holds(job):
             return
         if job.id not in self._ends:
-            self._live.ending.add(job.id)
+            self._live.order.begin_end(job)
             task = self._ends[job.id] = asyncio.create_task(
                 self._recorder.end(job, outcome), name=f"end of job {job.id}"
             )
-            task.add_done_callback(lambda _: self._ends.pop(job.id, None))
+            task.add_done_callback(partial(self._forget_end, job))
         await asyncio.shield(self._ends[job.id])
+
+    def _forget_end(self, job: StoredJob, _: asyncio.Task[None]) -> None:
+        """Forget the task that has stored an end; the positions of others have changed, also where the job only waited."""
+        self._ends.pop(job.id, None)
+        self.dispatch([job.request.model])
 
 
 def _hold(held: set[str], model: str, seconds: float, dispatch: Callable[[], None]) -> None:

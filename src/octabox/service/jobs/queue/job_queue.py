@@ -197,7 +197,7 @@ async def _open_store(store: JobStore, live: LiveJobs, times: RunTimes, lease: L
     """Open a store, and read what it contains; where that fails it is closed again, since the next request opens it again."""
     try:
         await store.open()
-        live.place = await store.last_place()
+        live.order.place = await store.last_place()
         times.load(await store.run_times())
         await lease.start()
     except BaseException:
