@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import fake_worker
+from octabox import errors
 from octabox.engine.protocol import Call
 from octabox.errors import (
     GenerationCancelledError,
@@ -305,7 +306,7 @@ async def test_nothing_is_read_from_a_closed_store(house: House, monkeypatch: py
     await until(lambda: not house.queue._dispatcher._tasks)
     await asyncio.sleep(0.05)
 
-    assert not house.queue._dispatcher._full
+    assert not house.queue._dispatcher._holds.models
     assert not house.queue._dispatcher._tasks
     assert house.queue._live.get("a") is not None
     house.queue = house.opened()
@@ -595,6 +596,42 @@ async def test_a_full_queue_of_the_engine_is_no_failure(house: House) -> None:
     await house.accept("a")
 
     assert "completed" == (await house.ended("a"))[0].status
+
+
+class Refusals(Runs):
+    """Refuses requests until a test makes room, with a time that clients are told while many of them are refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room, self.refused = False, list[str]()
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Refuse a request, or run it."""
+        if not self.room:
+            self.refused.append(request.id)
+            raise QueueFullError("Full.", retry_after=640)
+        async for event in super().stream(request):
+            yield event
+
+
+async def test_jobs_run_soon_after_there_is_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever clients are told, one job tries every few seconds, so that these are not told later times for jobs."""
+    monkeypatch.setattr(errors, "MAX_PAUSE", 0.02)
+    house.runs = runs = Refusals()
+    house.queue = house.opened()
+    await house.queue.open()
+    await house.queue.controls.pause()
+    await house.accept(*"abcdef")
+    await house.queue.controls.resume()
+    await until(lambda: len(runs.refused) >= 9)
+    later = {*runs.refused[6:]}
+    runs.room = True
+    jobs = await asyncio.wait_for(house.ended(*"abcdef"), LIMIT)
+
+    assert {*"abcdef"} == {*runs.refused[:6]}
+    assert {"a"} == later
+    assert ["completed"] * 6 == [job.status for job in jobs]
+    assert not house.queue._dispatcher._holds.models
 
 
 async def test_a_server_that_stops_fails_no_job(house: House) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from octabox.errors import OctaboxError
 from octabox.media.formats import suffix_of
@@ -143,3 +144,40 @@ class JobRecorder:
     def _write(self, result: Generation) -> tuple[str, ...]:
         """Write the artifacts of a result, and return the names of their files."""
         return tuple(self._store.files.write(each.content, suffix_of(each.media_type)) for each in result.artifacts)
+
+
+class JobEnds:
+    """The ends that are being stored: the first end of a job counts.
+
+    Args:
+        recorder: Stores them.
+        live: The jobs that wait or run.
+        on_end: Called once the end of a job is stored: the positions of others have changed, also where it only waited.
+    """
+
+    def __init__(self, recorder: JobRecorder, live: LiveJobs, on_end: Callable[[StoredJob], None]) -> None:
+        self._recorder, self._live, self._on_end = recorder, live, on_end
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def end(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
+        """Store the end of a job, then publish it; a caller that leaves does not prevent it."""
+        if not self._live.holds(job):
+            return
+        if job.id not in self._tasks:
+            self._live.order.begin_end(job)
+            task = asyncio.create_task(self._recorder.end(job, outcome), name=f"end of job {job.id}")
+            self._tasks[job.id] = task
+            task.add_done_callback(partial(self._forget, job))
+        await asyncio.shield(self._tasks[job.id])
+
+    async def finish(self, timeout: float) -> None:
+        """Wait until all ends are stored, for some seconds."""
+        if self._tasks:
+            await asyncio.wait([*self._tasks.values()], timeout=timeout)
+
+    def _forget(self, job: StoredJob, _: asyncio.Task[None]) -> None:
+        del self._tasks[job.id]
+        self._on_end(job)

@@ -85,9 +85,15 @@ class JobOrder:
         found = self._queues if models is None else [model for model in models if model in self._queues]
         return [job for model in found for job in self._queues[model].sent]
 
-    def take_next(self, model: str) -> Selection:
-        """Return the jobs to send to the engine now, whose clients have had their turns, or those to take back from it."""
+    def take_next(self, model: str, most: int | None = None) -> Selection:
+        """Return the jobs to send to the engine now, whose clients have had their turns, or those to take back from it.
+
+        Args:
+            model: The model.
+            most: How many are sent at most; None is as many as the engine may have.
+        """
         selection = self._queues[model].select(self._ending)
+        selection = Selection(selection.jobs[:most], selection.outranked)
         self._queues[model].send(selection.jobs)
         self._sent.update(job.id for job in selection.jobs)
         return selection
