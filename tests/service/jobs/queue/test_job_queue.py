@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listens_for
 
 import fake_worker
 from octabox import errors
@@ -165,6 +166,34 @@ async def test_leftovers_are_deleted(house: House) -> None:
 
     assert not orphan.exists()
     assert house.queue.results.find((await house.queue.find("a")).files[0])
+
+
+async def test_a_store_with_many_expired_jobs_is_opened(house: House) -> None:
+    """They are deleted some at a time: no database takes a statement with all of their ids."""
+    await house.accept("a")
+    await house.ended("a")
+    await house.queue.close()
+    with contextlib.closing(sqlite3.connect(house.folder / "jobs" / "jobs.sqlite", isolation_level=None)) as database:
+        columns = [row[1] for row in database.execute("PRAGMA table_info(jobs)") if row[1] not in {"id", "number"}]
+        names = ", ".join(columns)
+        copy = f"INSERT INTO jobs (id, number, {names}) SELECT ? || id, ? + number, {names} FROM jobs WHERE id = 'a'"
+        database.execute("BEGIN")
+        database.executemany(copy, [(index, index) for index in range(1, 1201)])
+        database.execute("COMMIT")
+    house.now += 25 * 3600
+    house.queue, counts = house.opened(), list[int]()
+    await house.queue.store.open()
+    assert house.queue.store._database
+
+    @listens_for(house.queue.store._database.engine, "before_cursor_execute")
+    def _(*details: Any) -> None:
+        counts.append(len(details[3]))
+
+    await house.queue.lease.start()
+
+    assert 400 < max(counts) < 1000
+    assert {} == await house.queue.store.count_by_status()
+    assert not [*(house.folder / "jobs" / "files").iterdir()]
 
 
 async def test_jobs_are_moved(house: House) -> None:

@@ -188,8 +188,7 @@ class JobQueue:
 async def prune(queue: JobQueue, query: JobQuery) -> int:
     """Delete the ended jobs of a query, and return how many there were."""
     ids = [job.id for job in await queue.list(query) if job.ended is not None]
-    for start in range(0, len(ids), 500):
-        await queue.store.remove(ids[start : start + 500])
+    await queue.store.remove(ids)
     return len(ids)
 
 

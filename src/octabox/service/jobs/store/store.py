@@ -15,6 +15,9 @@ from octabox.types import GenerationRequest
 if TYPE_CHECKING:
     from octabox.service.jobs.store.schema.statements import RoomCheck
 
+#: How many jobs a transaction deletes: databases limit the number of values in a statement, PostgreSQL to 65,535.
+MAX_REMOVED = 500
+
 
 class JobStore(StoreMembership):
     """Jobs in a database, and their files in a folder."""
@@ -127,12 +130,14 @@ class JobStore(StoreMembership):
         return counts
 
     async def remove(self, ids: Sequence[str]) -> None:
-        """Delete jobs and their files."""
-        await self.drop_files(await self._run("remove", ids))
+        """Delete jobs and their files, some in each transaction, so that others are written between them."""
+        for start in range(0, len(ids), MAX_REMOVED):
+            await self.drop_files(await self._run("remove", ids[start : start + MAX_REMOVED]))
 
     async def remove_expired(self, now: float) -> None:
-        """Delete expired jobs and their files."""
-        await self.drop_files(await self._run("remove_expired", now))
+        """Delete expired jobs and their files, likewise."""
+        while ids := await self._run("expired", now, MAX_REMOVED):
+            await self.remove(ids)
 
     async def last_place(self) -> int:
         """Return the highest place of all jobs."""
