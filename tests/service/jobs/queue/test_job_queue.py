@@ -323,6 +323,95 @@ async def test_an_end_is_stored_once_the_store_responds(house: House, monkeypatc
     assert 0 == len(house.queue._live)
 
 
+class Pairs(Runs):
+    """Runs whose requests have two outputs."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run one."""
+        self.order.append(request.id)
+        yield Progress("running", 1, 2)
+        artifacts = tuple(Artifact("image", "image/png", b"xx", seed, {}) for seed in range(2))
+        yield Generation(request.id, request.model, "FakePipeline", "text-to-image", artifacts)
+
+
+async def test_a_result_is_kept_until_its_files_can_be_written(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full for a moment, after the first file of the result, costs no run and leaves no file behind."""
+    monkeypatch.setattr(recorder, "DELAYS", (0.001,))
+    house.runs, failures = Pairs(), list[str]()
+    house.queue = house.opened()
+    await house.queue.open()
+    write = house.queue.store.files.write
+    written: list[bytes] = []
+
+    def fill(content: bytes, suffix: str = "") -> str:
+        written.append(content)
+        if 1 < len(written) < 5:
+            failures.append(suffix)
+            raise JobStoreError("No space left on device.")
+        return write(content, suffix)
+
+    monkeypatch.setattr(house.queue.store.files, "write", fill)
+    await house.accept("a")
+    (job,) = await house.ended("a")
+
+    assert (3, "completed", ["a"]) == (len(failures), job.status, house.runs.order)
+    assert {*job.files} == {path.name for path in (house.folder / "jobs" / "files").iterdir()}
+    assert 2 == len(job.files)
+
+
+async def test_a_result_whose_files_cannot_be_written_leaves_none(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the server stops: the job runs again at the next one, and the file that was written is deleted."""
+    monkeypatch.setattr(recorder, "DELAYS", (0.01,))
+    house.runs = Pairs()
+    house.queue = house.opened()
+    await house.queue.open()
+    write, names = house.queue.store.files.write, list[str]()
+
+    def fail(content: bytes, suffix: str = "") -> str:
+        if names:
+            raise JobStoreError("No space left on device.")
+        names.append(write(content, suffix))
+        return names[0]
+
+    monkeypatch.setattr(house.queue.store.files, "write", fail)
+    monkeypatch.setattr(dispatcher, "CANCEL_TIMEOUT", 0.05)
+    await house.accept("a")
+    await until(lambda: names)
+    await house.queue.close()
+    await until(lambda: not house.queue._dispatcher._ends)
+    left = [*(house.folder / "jobs" / "files").iterdir()]
+    house.queue = house.opened()
+    (job,) = await house.ended("a")
+
+    assert [] == left
+    assert ("completed", ["a", "a"]) == (job.status, house.runs.order)
+
+
+async def test_an_end_that_was_stored_though_it_seemed_to_fail(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection may break after the transaction: the files of the result are kept, and its followers learn of its end."""
+    monkeypatch.setattr(recorder, "DELAYS", (0.001,))
+    await house.queue.open()
+    store, answers = house.queue.store.end, list[bool]()
+
+    async def end(*details: Any) -> bool:
+        answers.append(await store(*details))
+        if len(answers) == 1:
+            raise JobStoreError("The connection was lost.")
+        return answers[-1]
+
+    monkeypatch.setattr(house.queue.store, "end", end)
+    await house.accept("a")
+    events = [event async for event in await house.queue.follow("a")]
+    job = await house.queue.find("a")
+
+    assert [True, False] == answers
+    assert end_number(1) == events[-1].id
+    assert "completed" == job.status
+    assert house.queue.results.find(job.files[0])
+
+
 async def test_nothing_is_read_from_a_closed_store(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server whose store is closed sends no more jobs, instead of trying again and again."""
     monkeypatch.setattr(dispatcher, "STORE_PAUSE", 0.01)
