@@ -36,6 +36,7 @@ from octabox.service.jobs.errors import (
     ResultExpiredError,
     WorkerLostError,
 )
+from octabox.service.jobs.leases import keeper
 from octabox.service.jobs.output_changes import OutputId, delete_outputs
 from octabox.service.jobs.queue import dispatcher, positions, recorder
 from octabox.service.jobs.queue.event_log import EventLog, end_number
@@ -1061,6 +1062,26 @@ async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
     assert ["completed", "completed"] == [job.status for job in await one.ended("a", "b")]
     assert [1, 1, "a"] == [len(files), len(dropped), two.runs.order[0]]
     assert 2 == (await one.queue.find("a")).attempts
+
+
+async def test_a_lease_is_renewed_after_an_unexpected_failure(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one of the configuration, or of a process that has too many files open; others take the jobs over otherwise."""
+    monkeypatch.setattr(keeper, "SHARED_INTERVAL", 0.005)
+    monkeypatch.setattr(keeper, "ALONE_INTERVAL", 0.005)
+    await house.queue.open()
+    renew, failures = house.queue.store.renew, [OSError(24, "Too many open files"), RuntimeError("Unexpected.")]
+    renewed: list[float] = []
+
+    async def fail(now: float, until: float) -> Any:
+        if failures:
+            raise failures.pop()
+        renewed.append(until)
+        return await renew(now, until)
+
+    monkeypatch.setattr(house.queue.store, "renew", fail)
+    await until(lambda: renewed)
+
+    assert not failures
 
 
 async def test_an_id_of_another_server_in_a_batch(servers: Servers) -> None:

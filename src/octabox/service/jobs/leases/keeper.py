@@ -110,12 +110,14 @@ class LeaseKeeper:
             logger.warning("The jobs of this server wait for the end of its lease: %s", error)
 
     async def _serve(self) -> None:
-        """Renew the lease until it is cancelled."""
+        """Renew the lease until it is cancelled; whatever fails is tried again, since others take the jobs over otherwise."""
         interval = SHARED_INTERVAL
         while True:
             await asyncio.sleep(interval)
+            interval = SHARED_INTERVAL
             try:
                 interval = ALONE_INTERVAL if await self.renew() else SHARED_INTERVAL
             except JobStoreError as error:
                 logger.warning("The lease of this server cannot be renewed now: %s", error)
-                interval = SHARED_INTERVAL
+            except Exception:
+                logger.exception("The lease of this server cannot be renewed now")
