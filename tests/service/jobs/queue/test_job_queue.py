@@ -1042,26 +1042,113 @@ async def test_limits_hold_for_all_servers(house: House, limits: dict[str, int],
     await two.queue.close()
 
 
+def move_elsewhere(*houses: House) -> None:
+    """Let servers be on another machine, so that the others know of their end only by their leases."""
+    for house in houses:
+        with contextlib.closing(
+            sqlite3.connect(house.folder / "jobs" / "jobs.sqlite", isolation_level=None)
+        ) as database:
+            database.execute("UPDATE servers SET host = 'elsewhere' WHERE id = ?", (house.queue.store.server,))
+
+
+async def is_running(house: House, name: str) -> None:
+    """Wait until it is on disk that a job runs."""
+    while (await house.queue.store.find(name)).status != "in_progress":  # type: ignore[union-attr]  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
+async def pass_time(servers: Servers, seconds: int, *renewing: House) -> None:
+    """Let time pass, in which some servers renew their leases regularly."""
+    for _ in range(0, seconds, 10):
+        servers.one.now += 10
+        for house in renewing:
+            await house.queue.lease.renew()
+
+
 async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
     """A server that does not renew it loses its jobs, whose results it does not record; it goes on with a new lease."""
     one, two = servers.one, servers.two
-    one.runs.automatic = False
+    move_elsewhere(one)
+    one.runs.automatic = two.runs.automatic = False
     await one.accept("a")
-    while (await two.queue.find("a")).status != "in_progress":  # noqa: ASYNC110 (until it is on disk)
-        await asyncio.sleep(0.005)
-    one.now += 31
-    await two.queue.lease.renew()
-    await two.ended("a")
+    await is_running(one, "a")
+    await pass_time(servers, 40, two)
+    await two.runs.started("a")
     one.runs.end_of("a").set()
     await until(lambda: not one.queue._dispatcher._tasks)
+    before = await two.queue.store.find("a")
     assert not await one.queue.lease.renew()
+    two.runs.end_of("a").set()
+    await two.ended("a")
     files = [*(one.folder / "jobs" / "files").iterdir()]
     one.runs.automatic = True
     await one.accept("b")
 
     assert ["completed", "completed"] == [job.status for job in await one.ended("a", "b")]
     assert [1, 1, "a"] == [len(files), len(dropped), two.runs.order[0]]
-    assert 2 == (await one.queue.find("a")).attempts
+    assert before
+    assert (1, 2) == (before.losses, (await one.queue.find("a")).attempts)
+
+
+async def test_a_server_that_lives_loses_no_run(servers: Servers) -> None:
+    """Its lease may end while its machine sleeps or another server is faster; the run that is taken over is no loss then."""
+    one, two = servers.one, servers.two
+    move_elsewhere(one)
+    one.runs.automatic = two.runs.automatic = False
+    await one.accept("a")
+    await is_running(one, "a")
+    await pass_time(servers, 40, two)
+    await two.runs.started("a")
+    counted = await two.queue.store.find("a")
+    assert not await one.queue.lease.renew()
+    forgiven = await two.queue.store.find("a")
+
+    assert counted
+    assert forgiven
+    assert (1, 0) == (counted.losses, forgiven.losses)
+    two.runs.end_of("a").set()
+
+
+async def test_an_outage_of_the_store_ends_no_server(servers: Servers) -> None:
+    """Whoever renews its lease first after it gives the others the time of a lease; one that has ended then is removed."""
+    one, two = servers.one, servers.two
+    move_elsewhere(one, two)
+    two.runs.automatic = False
+    await two.accept("a")
+    await is_running(two, "a")
+    for _ in range(2):
+        one.now += 35
+        assert not await one.queue.lease.renew()  # There is another one.
+        await one.queue.lease.renew()
+        await two.queue.lease.renew()
+    held = await one.queue.store.find("a")
+    await end_abruptly(two.queue)
+    await pass_time(servers, 20, one)
+    kept = await one.queue.store.find("a")
+    await pass_time(servers, 20, one)
+    await one.ended("a")
+
+    assert held
+    assert kept
+    assert (0, 0) == (held.losses, kept.losses)
+    assert [["a"], ["a"]] == [one.runs.order, two.runs.order]
+    two.queue = JobQueue(two.runs, JobStore(None, one.folder), clock=lambda: one.now)
+
+
+async def test_a_server_of_the_same_machine_is_not_removed_while_its_process_runs(servers: Servers) -> None:
+    """However late it renews its lease, such as after a long computation: its lock shows that it has not ended."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("a")
+    await is_running(one, "a")
+    await pass_time(servers, 60, two)
+    found = await two.queue.store.find("a")
+
+    assert await one.queue.lease.renew() is False  # There is another one, as before.
+    assert found
+    assert (one.queue.store.server, 0, []) == (found.server, found.losses, two.runs.order)
+    one.runs.end_of("a").set()
+    await one.ended("a")
 
 
 async def test_a_lease_is_renewed_after_an_unexpected_failure(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
