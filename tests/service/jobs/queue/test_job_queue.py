@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
@@ -162,11 +163,43 @@ async def test_leftovers_are_deleted(house: House) -> None:
     await house.accept("a")
     await house.ended("a")
     orphan = house.folder / "jobs" / "files" / "x.png"
-    orphan.write_bytes(b"half")
+    for path in (orphan, house.folder / "jobs" / "files" / f"{'0' * 32}.png"):
+        path.write_bytes(b"half")
+        os.utime(path, (1e9, 1e9))
     await house.restart()
 
-    assert not orphan.exists()
+    assert 1 == len([*orphan.parent.iterdir()])
     assert house.queue.results.find((await house.queue.find("a")).files[0])
+
+
+async def test_a_server_that_starts_deletes_no_files_of_another_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which has started after it has looked for others, and accepts a job: its files are written before the job is stored."""
+    other = House(house.folder)
+    sweep, accept = house.queue.store.sweep, other.queue.store.accept
+    written, swept = asyncio.Event(), asyncio.Event()
+
+    async def accept_late(*details: Any) -> Any:
+        written.set()
+        await swept.wait()
+        return await accept(*details)
+
+    async def sweep_late(now: float) -> None:
+        await other.queue.open()
+        other.queue.store.accept = accept_late  # type: ignore[method-assign]
+        accepting = asyncio.create_task(other.accept("a", inputs={"image": (b"one",)}))
+        await written.wait()
+        await sweep(now)
+        swept.set()
+        await accepting
+
+    monkeypatch.setattr(house.queue.store, "sweep", sweep_late)
+    await house.queue.open()
+    (job,) = await other.ended("a")
+    await other.queue.close()
+
+    assert "completed" == job.status
 
 
 async def test_a_store_with_many_expired_jobs_is_opened(house: House) -> None:

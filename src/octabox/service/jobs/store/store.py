@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 #: How many jobs a transaction deletes: databases limit the number of values in a statement, PostgreSQL to 65,535.
 MAX_REMOVED = 500
 
+#: Seconds in which a server that has written a file of a job stores the job; a file without one is deleted later.
+MIN_AGE = 600.0
+
 
 class JobStore(StoreMembership):
     """Jobs in a database, and their files in a folder."""
 
     async def sweep(self, now: float) -> None:
-        """Delete expired jobs and files without a job; no other server may use the folder."""
+        """Delete expired jobs, and files without a job but the newest: those may be of a server that has started meanwhile."""
         await self.remove_expired(now)
         known = await self._run("known_files")
-        await asyncio.to_thread(self.files.sweep, known)
+        await asyncio.to_thread(self.files.sweep, known, MIN_AGE)
 
     async def accept(
         self, rows: Sequence[Mapping[str, Any]], visible: str | None, check: RoomCheck | None = None
