@@ -1220,9 +1220,11 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     one, two = servers.one, servers.two
     one.runs.automatic = False
     await one.accept("a", "b")
-    await one.runs.started("a")
-    with pytest.raises(JobStateError, match="'b' is queued"):
+    await is_running(one, "a")
+    with pytest.raises(JobStateError, match="'b' waits at another server"):
         await two.queue.controls.change(await two.queue.find("b"), priority=1)
+    with pytest.raises(JobStateError, match="'a' is in_progress"):
+        await two.queue.controls.change(await two.queue.find("a"), priority=1)
     cancelling = asyncio.create_task(two.queue.cancel("b"))
     await asyncio.sleep(0.05)
     await one.queue.lease.renew()

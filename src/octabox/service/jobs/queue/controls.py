@@ -82,12 +82,11 @@ class QueueControls:
             other: The job that it is to be before or after.
 
         Raises:
-            JobStateError: One of the jobs does not wait.
+            JobStateError: One of the jobs does not wait, or waits at another server.
         """
         for each in (job, other):
-            if each is not None and (each.status != "queued" or each.id not in self._live):
-                message = f"Job '{each.id}' is {each.status}; only jobs that wait have a place in the queue."
-                raise JobStateError(message, parameter="id")
+            if each is not None:
+                self._check_waits(each)
         if priority is not None:
             self._live.order.change(job, priority=priority)
             await self._store.change(job.id, priority=priority)
@@ -119,6 +118,20 @@ class QueueControls:
             raise InvalidParameterError(message, hint="Remove some of its tags.", parameter="add_tags")
         await self._store.mark(job, index, change)
         return marks
+
+    def _check_waits(self, job: StoredJob) -> None:
+        """Check that a job waits here.
+
+        Raises:
+            JobStateError: It does not.
+        """
+        if job.status != "queued":
+            message = f"Job '{job.id}' is {job.status}; only jobs that wait have a place in the queue."
+            raise JobStateError(message, parameter="id")
+        if job.id not in self._live:
+            message = f"Job '{job.id}' waits at another server, which has the order of its jobs."
+            hint = "Change it there, or cancel the job and submit it again here."
+            raise JobStateError(message, hint=hint, parameter="id")
 
     async def _apply(self, paused: set[str]) -> None:
         """Hold the jobs of models that are paused now, and send those of models that no longer are."""
