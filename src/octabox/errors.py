@@ -177,8 +177,7 @@ class CapacityError(OctaboxError):
     """The request is valid, but resources are exhausted."""
 
 
-#: After how many seconds at most a part of the server that waits for room in a queue asks again: it may be free long before
-#: the time that clients are told, of which each has another one.
+#: Seconds after which a part of the server that waits for room in a queue asks again: at most, whatever clients are to wait.
 MAX_PAUSE = 5.0
 
 

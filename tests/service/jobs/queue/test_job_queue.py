@@ -187,7 +187,7 @@ async def test_a_server_that_starts_deletes_no_files_of_another_one(
 
     async def sweep_late(now: float) -> None:
         await other.queue.open()
-        other.queue.store.accept = accept_late  # type: ignore[method-assign]
+        other.queue.store.accept = accept_late  # type: ignore[method-assign, assignment]
         accepting = asyncio.create_task(other.accept("a", inputs={"image": (b"one",)}))
         await written.wait()
         await sweep(now)

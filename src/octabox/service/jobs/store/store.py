@@ -170,8 +170,3 @@ class JobStore(StoreMembership):
     def remove_delivery(self, delivery_id: str) -> asyncio.Future[None]:
         """Delete a webhook."""
         return self._run("remove_delivery", delivery_id)
-
-    async def drop_files(self, names: Sequence[str]) -> None:
-        """Delete files; the store that has them may be elsewhere, for which the event loop does not wait."""
-        if names:
-            await asyncio.to_thread(self.files.drop, names)

@@ -92,7 +92,7 @@ class ClientTurns:
     def shift(self, place: int) -> None:
         """Increase the places of all jobs from this place on, which leaves their order as it is."""
         for client, jobs in self._jobs.items():
-            for job in jobs[bisect_left(jobs, (place,), key=_key) :]:
+            for job in jobs[bisect_left(jobs, (place, -1, ""), key=_key) :]:
                 job.place += 1
             self._first[client] = self._first[client]._replace(place=jobs[0].place)
         self._turns = sorted(self._first.values())

@@ -11,7 +11,7 @@ from octabox.service.jobs.record import StoredJob
 class ModelHolds:
     """Holds the jobs of models. After each pause one job is tried; the others follow once that is accepted.
 
-    All together would be refused again, each with a later time for the clients that are told when to come back.
+    All together would be refused again, and each refusal lets clients come back later.
 
     Args:
         send_one: Sends the next job of a model and returns it; None if none can be sent.

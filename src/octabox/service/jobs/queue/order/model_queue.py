@@ -133,9 +133,9 @@ class ModelQueue:
         clients = max((group.clients for group in self._priorities.values()), default=0)
         if len(found) * (clients + len(self._priorities)) < len(self._waiting):
             return {job.id: self._position(job) for job in found}
-        wanted = {job.id for job in found}
-        ordered = enumerate(self._ordered(), start=len(self._sent)) if wanted else ()
-        return {job.id: position for position, job in ordered if job.id in wanted}
+        requested = {job.id for job in found}
+        ordered = enumerate(self._ordered(), start=len(self._sent)) if requested else ()
+        return {job.id: position for position, job in ordered if job.id in requested}
 
     def shift(self, place: int) -> None:
         """Increase the places of all jobs from this place on, so that it is free."""
