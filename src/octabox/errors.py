@@ -177,12 +177,21 @@ class CapacityError(OctaboxError):
     """The request is valid, but resources are exhausted."""
 
 
+#: Seconds after which a part of the server that waits for room in a queue asks again: at most, whatever clients are to wait.
+MAX_PAUSE = 5.0
+
+
 class QueueFullError(CapacityError):
     """The queue of the model is full; ``retry_after`` is the estimated time until it has room, in seconds."""
 
     def __init__(self, message: str, *, retry_after: float = 1.0, hint: str = "", model: str | None = None) -> None:
         super().__init__(message, hint=hint, model=model)
         self.retry_after = retry_after
+
+    @property
+    def pause(self) -> float:
+        """After how many seconds a part of the server that waits for room asks again."""
+        return min(self.retry_after, MAX_PAUSE)
 
 
 class ServerStoppingError(CapacityError):

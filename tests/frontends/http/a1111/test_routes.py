@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,7 +13,9 @@ import pytest
 
 from a1111_bodies import IMAGE, sent
 from fakes import Server, sample_image
+from octabox import errors
 from octabox.frontends.http.a1111.samplers import LABELS
+from octabox.types import Event, GenerationRequest
 
 PREFIX = "/sdapi/v1"
 
@@ -382,3 +385,30 @@ async def test_info_has_all_keys(server: Server) -> None:
     assert [3, 4] == info["all_seeds"]
     assert {"images", "parameters", "info", "warnings"} == set(answer)
     assert "data:" not in answer["images"][0]
+
+
+async def test_batches_that_wait_for_room_run_soon_after_there_is_some(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that clients are told is a later one for each of them, and the place is free long before."""
+    monkeypatch.setattr(errors, "MAX_PAUSE", 0.01)
+    stream, running, refused = server.generations.stream, list[str](), list[str]()
+
+    async def limited(request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        if running:
+            refused.append(request.id)
+            raise errors.QueueFullError("Full.", retry_after=640)
+        running.append(request.id)
+        try:
+            async for event in stream(request):
+                await asyncio.sleep(0.02)
+                yield event
+        finally:
+            running.clear()
+
+    monkeypatch.setattr(server.generations, "stream", limited)
+    work = server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x", "n_iter": 2})
+    response = await asyncio.wait_for(work, 20)
+
+    assert refused
+    assert 2 == len(response.json()["images"])

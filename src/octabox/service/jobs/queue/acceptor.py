@@ -107,10 +107,10 @@ class Acceptor:
         checked = await asyncio.to_thread(name_models, checked, self._name_of)
         check = self._check_room(client, checked[0].request.model, len(checked))
         # At once, so that requests that come meanwhile find no more room than there is.
-        self._live.reserved[client] += len(checked)
+        self._live.reserve_room(client, len(checked))
         name = f"batch_{uuid.uuid4().hex}" if batch else None
         owner = owner_of(client, self._store.secret)
-        jobs = new_jobs(checked, name, client, owner, self._live.reserve(len(checked)), self._clock())
+        jobs = new_jobs(checked, name, client, owner, self._live.order.reserve(len(checked)), self._clock())
         # A client that leaves must not separate the jobs on disk from those in memory.
         return await asyncio.shield(asyncio.ensure_future(self._insert(jobs, key, request_hash, check)))
 
@@ -126,7 +126,12 @@ class Acceptor:
         check = self._check_room(job.client, job.request.model, 1)
         again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
         again = replace(
-            again, is_running=False, losses=0, place=self._live.reserve(1), started=None, server=self._store.server
+            again,
+            is_running=False,
+            losses=0,
+            place=self._live.order.reserve(1),
+            started=None,
+            server=self._store.server,
         )
         self._live.add(again)  # Before it is stored, so that it is retried once.
         return await asyncio.shield(asyncio.ensure_future(self._queue_again(again, check)))
@@ -185,7 +190,7 @@ class Acceptor:
                 job.request = shown[index]
                 self._live.add(job)
         finally:
-            self._live.reserved[jobs[0].client] -= len(jobs)
+            self._live.reserve_room(jobs[0].client, -len(jobs))
         return Acceptance(tuple(self._live.current(*jobs)))
 
     async def _validated(self, submission: Submission, index: int | None) -> Submission:

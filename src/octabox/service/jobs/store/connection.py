@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,11 @@ class StoreConnection:
             self._presence.abandon()
         if database is not None:
             await asyncio.to_thread(database.close)
+
+    async def drop_files(self, names: Sequence[str]) -> None:
+        """Delete files; the store that has them may be elsewhere, for which the event loop does not wait."""
+        if names:
+            await asyncio.to_thread(self.files.drop, names)
 
     def _open(self) -> None:
         """Import the library and open the database."""

@@ -135,7 +135,7 @@ class Generator:
             except QueueFullError as error:
                 if task.is_current(index):
                     raise
-                await asyncio.sleep(error.retry_after)
+                await asyncio.sleep(error.pause)
 
     def _previews(self, batches: Batches, body: GenerationBody, caller: Caller) -> int:
         """Return the number of previews of a run: those of a caller that reads them, or that the request asks for."""
