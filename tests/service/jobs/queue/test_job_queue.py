@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -43,6 +44,7 @@ from octabox.service.jobs.queue import dispatcher, positions, recorder
 from octabox.service.jobs.queue.event_log import EventLog, end_number
 from octabox.service.jobs.queue.job_queue import prune
 from octabox.service.jobs.queue.order.client_turns import ClientTurns
+from octabox.service.jobs.record import Acceptance
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
@@ -545,6 +547,29 @@ async def test_a_key_is_accepted_once(house: House) -> None:
     assert ["a", "a", "a", "c"] == [each.jobs[0].id for each in (first, again, later, third)]
     await house.ended("a", "c")
     assert ["a", "c"] == sorted(house.runs.order)
+
+
+async def test_requests_with_one_key_come_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All return the jobs of the first one that is stored, whose ids are in use while the others are checked."""
+    requests = [Submission(GenerationRequest("demo", id=name, seed=3)) for name in ("a", "b")]
+    validate, begun, stored = house.runs.validate, itertools.count(), asyncio.Event()
+
+    async def validate_late(request: GenerationRequest) -> GenerationRequest:
+        if request.id == "a" and next(begun):
+            await stored.wait()
+        return await validate(request)
+
+    async def accept() -> Acceptance:
+        accepted = await house.queue.accept(requests, "key", batch=True)
+        stored.set()
+        return accepted
+
+    monkeypatch.setattr(house.runs, "validate", validate_late)
+    found = await asyncio.gather(*(accept() for _ in range(3)))
+
+    assert [False, True, True] == sorted(each.replayed for each in found)
+    assert {("a", "b")} == {tuple(job.id for job in each.jobs) for each in found}
+    await house.ended("a", "b")
 
 
 async def test_a_key_ends_with_its_job(house: House) -> None:

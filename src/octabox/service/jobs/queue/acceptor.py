@@ -96,12 +96,24 @@ class Acceptor:
 
     async def accept(self, submissions: Sequence[Submission], key: str | None, *, batch: bool) -> Acceptance:
         """Check and store submissions; its arguments and errors are those of `JobQueue.accept`."""
-        client, request_hash = current_client.get(), ""
-        if key is not None:
-            request_hash = await asyncio.to_thread(hash_submissions, submissions, batch=batch)
-            former_hash, former = await self._store.find_key(client, key, self._clock())
-            if former:
-                return self._replay(former, former_hash, request_hash)
+        if key is None:
+            return await self._accept_new(submissions, None, "", batch=batch)
+        request_hash = await asyncio.to_thread(hash_submissions, submissions, batch=batch)
+        if former := await self._find_former(key, request_hash):
+            return former
+        try:
+            return await self._accept_new(submissions, key, request_hash, batch=batch)
+        except OctaboxError:
+            # Another request with this key may have been stored meanwhile, and have taken the ids or the last room.
+            if former := await self._find_former(key, request_hash):
+                return former
+            raise
+
+    async def _accept_new(
+        self, submissions: Sequence[Submission], key: str | None, request_hash: str, *, batch: bool
+    ) -> Acceptance:
+        """Check and store submissions whose idempotency key was not used before."""
+        client = current_client.get()
         check_ids(submissions)
         checked = [await self._validated(each, index if batch else None) for index, each in enumerate(submissions)]
         checked = await asyncio.to_thread(name_models, checked, self._name_of)
@@ -165,6 +177,15 @@ class Acceptor:
 
         check(len(self._live), self._live.of_client(client))
         return check
+
+    async def _find_former(self, key: str, request_hash: str) -> Acceptance | None:
+        """Return the jobs that were accepted with the client's idempotency key; None if there are none.
+
+        Raises:
+            IdempotencyError: They are of another request.
+        """
+        former_hash, former = await self._store.find_key(current_client.get(), key, self._clock())
+        return self._replay(former, former_hash, request_hash) if former else None
 
     def _replay(self, former: list[StoredJob], former_hash: str, request_hash: str) -> Acceptance:
         """Return the jobs that were accepted with the same key.
