@@ -189,7 +189,7 @@ class _Search:
         for path in paths:
             if path.suffix.lower() in YAML_SUFFIXES:
                 self.add_configuration(path)
-        mentioned = {os.path.realpath(source) for config in self.models.values() for source in _sources(config)}
+        mentioned = {os.path.realpath(source) for config in self.models.values() for source in sources_of(config)}
         for path in paths:
             if os.path.realpath(path) in mentioned:
                 continue
@@ -276,7 +276,7 @@ def _resolve_source(source: str, folder: Path) -> str:
     return os.path.abspath(folder / os.path.expanduser(source))  # noqa: PTH100, PTH111 (pathlib raises on odd paths)
 
 
-def _sources(config: ModelConfig) -> Iterable[str]:
+def sources_of(config: ModelConfig) -> Iterable[str]:
     """Yield all sources that a configuration refers to."""
     yield config.model
     yield from filter(None, [config.config])

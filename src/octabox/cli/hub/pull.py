@@ -42,10 +42,11 @@ async def _pull(
 ) -> None:
     from octabox.cli.hub.downloads import run_plan, summarize_plan
     from octabox.cli.settings_options import load_settings
-    from octabox.hub.pulls.links import ModelFolders, check_name, check_registration, register_model
+    from octabox.hub.pulls.links import ModelFolders, check_name
     from octabox.hub.pulls.needed import PullRequest
     from octabox.hub.pulls.plan import make_plan
     from octabox.hub.pulls.urls import UrlRequest
+    from octabox.service.hub.registration import check_plan, register_plan
 
     settings = load_settings({"models": models})
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
@@ -62,7 +63,7 @@ async def _pull(
     plan = await asyncio.to_thread(make_plan, PullRequest(repo, revision or None, file, variant))
     for line in summarize_plan(plan, files=True):
         click.echo(line, err=True)
-    check_registration(plan, folders, name)
+    check_plan(plan, folders, name)
     plan.check_space()
     if plan.to_fetch:
         _confirm(yes=yes)
@@ -70,7 +71,7 @@ async def _pull(
     else:
         await run_plan(plan)
         click.echo("All files are in the cache.", err=True)
-    found = register_model(plan, folders, name)
+    found = register_plan(plan, folders, name)
     used = repo if found is None else found.name
     result = {"model": repo, "commit": plan.commit, "kind": found.kind if found else plan.kind, "bytes": plan.size}
     _show(
@@ -82,13 +83,15 @@ async def _pull(
 async def _pull_url(request: Any, settings: Any, folders: Any, name: str | None, *, as_json: bool) -> None:
     """Download a file by its URL, and link it."""
     from octabox.cli.hub.downloads import progress_bar
-    from octabox.hub.pulls.links import register_file
     from octabox.hub.pulls.urls import file_guard, pull_url
+    from octabox.service.hub.registration import check_url, register_download
 
     folder, guard = settings.cache_dir / "files", file_guard(settings.url_hosts)
+    request.check(guard)
+    check_url(request, folder, folders, name)
     with progress_bar(request.name) as show:
         file = await pull_url(request, folder, lambda done, total: show(done, total, ""), guard)
-    found = register_file(file, folders, name)
+    found = register_download(file, folders, name)
     result = {"model": request.shown, "kind": found.kind, "bytes": file.stat().st_size, "folder": str(file.parent)}
     _show({**result, "name": found.name, "path": str(found.path)}, as_json=as_json)
 

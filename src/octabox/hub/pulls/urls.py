@@ -55,6 +55,10 @@ class UrlRequest:
         # Windows splits a name at other characters as well.
         return PureWindowsPath(PurePosixPath(unquote(urlsplit(self.url).path)).name).name
 
+    def place(self, folder: Path) -> Path:
+        """Return the place of the file in the folder of such files: each is in a folder that has its checksum as name."""
+        return folder / (self.sha256 or "").lower() / self.name
+
     @property
     def shown(self) -> str:
         """The URL for messages and responses: without its query, which may have a token."""
@@ -132,8 +136,7 @@ async def _pull(request: UrlRequest, folder: Path, report: Callable[[int, int], 
             raise ForbiddenUrlError(message, hint="Use https.", parameter="url")
         return {}
 
-    digest = (request.sha256 or "").lower()
-    place = folder / digest / request.name
+    digest, place = (request.sha256 or "").lower(), request.place(folder)
     place.parent.mkdir(parents=True, exist_ok=True)
     partial, lock = _hidden(place)
     async with file_lock(lock):
