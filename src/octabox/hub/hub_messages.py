@@ -132,7 +132,7 @@ def checksum_error(repo: str, file: str) -> OctaboxError:
 
 def user_name() -> str:
     """Return the name of the user of the token, for messages."""
-    with suppress(*HUB_ERRORS):
+    with suppress(*RESPONSE_ERRORS):
         return f"user {hub_api().whoami()['name']}"
     return "your account"
 

@@ -73,3 +73,22 @@ def test_a_file_with_scales_that_are_not_supported_is_not_served(
     found = inspect_model(str(file), Machine(2**34, accelerator=False, host=2**34), lambda _: True, lambda _: ())
 
     assert served == found.served
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: mit\ntags:\n- x\n---\n# Text\nlicense: other\n", "mit"),
+        ("---\nlicense: [mit, apache-2.0]\n---\n", "mit, apache-2.0"),
+        ("---\nlicense:\n- mit\n- apache-2.0\n---\n", "mit, apache-2.0"),
+        ("---\nlicense: {a: [\n---\n", None),
+        ("# Text", None),
+    ],
+)
+def test_the_licences_in_a_card(tmp_path: Path, card: str, licence: str | None) -> None:
+    """A card may have several, in each of the ways of YAML."""
+    (tmp_path / "model_index.json").write_text('{"_class_name": "X"}')
+    (tmp_path / "README.md").write_text(card)
+    machine = Machine(2**34, accelerator=False, host=2**34)
+
+    assert licence == inspect_model(str(tmp_path), machine, lambda _: True, lambda _: ()).licence

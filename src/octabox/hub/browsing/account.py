@@ -12,7 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 from octabox.errors import ForbiddenPathError, GatedModelError, InvalidParameterError
 from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import HUB_ERRORS, hub_api, invalid_token, is_token
+from octabox.hub.hub_fields import mapping_of, text_of
+from octabox.hub.hub_messages import RESPONSE_ERRORS, hub_api, invalid_token, is_token, not_a_hub
 
 #: Variables with a token, which take precedence over that of `octabox login`.
 VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
@@ -63,10 +64,13 @@ def find_account(token: str | None = None) -> Account:
         if error.response.status_code in {401, 403}:
             raise (invalid_token() if token is None else _refused_token()) from None
         raise hub_error(error, _ACCOUNT) from error
-    except HUB_ERRORS as error:
+    except RESPONSE_ERRORS as error:
         raise hub_error(error, _ACCOUNT) from error
-    access = (about.get("auth") or {}).get("accessToken") or {}
-    return Account(about["name"], access.get("role"), access.get("displayName"), token_source(), constants.ENDPOINT)
+    if (name := text_of(mapping_of(about).get("name"))) is None:
+        raise not_a_hub(_ACCOUNT)
+    access = mapping_of(mapping_of(about.get("auth")).get("accessToken"))
+    role, token_name = text_of(access.get("role")), text_of(access.get("displayName"))
+    return Account(name, role, token_name, token_source(), constants.ENDPOINT)
 
 
 def token_source() -> str:

@@ -12,6 +12,7 @@ from huggingface_hub import ModelInfo, constants
 from octabox.errors import DownloadError
 from octabox.hub.cache_layout import CachedRepo, RemoteFile, is_commit, stays_inside
 from octabox.hub.hub_errors import hub_error, no_revision
+from octabox.hub.hub_fields import mapping_of, texts_of
 from octabox.hub.hub_messages import (
     HUB_ERRORS,
     RESPONSE_ERRORS,
@@ -174,6 +175,7 @@ def read_info(repo: str, revision: str | None = None) -> ModelInfo:
         raise hub_error(error, repo, revision) from error
     if info.sha is not None and not is_commit(info.sha):
         raise not_a_hub(repo)
+    info.tags, info.config = texts_of(info.tags), dict(mapping_of(info.config))
     return info
 
 
