@@ -11,7 +11,7 @@ from typing import Any
 from octabox.catalog.pipelines import load_catalog
 from octabox.cli.hub.downloads import summarize_plan
 from octabox.cli.requests import parameters, workflows
-from octabox.cli.requests.events import DownloadProgress, Message, Prepared, RunEvent
+from octabox.cli.requests.events import Checked, DownloadProgress, Message, Prepared, RunEvent
 from octabox.cli.requests.options import (
     apply_profile,
     check_count,
@@ -81,12 +81,11 @@ async def execute(
     check_count(options.num_outputs, settings.max_outputs)
     # Reading the models folder and a model's files takes time, in which a server serves other clients.
     parts = await asyncio.to_thread(open_parts, _scale_limit(settings, len(options.prompts)), model)
+    plans: list[PullPlan] = []
     if not options.dry_run:
         sources = parts.models.sources(parts.name)
         plans = await asyncio.to_thread(lambda: [plan for each in sources for plan in plan_downloads(each)])
-        async with contextlib.aclosing(_download(plans)) as downloading:
-            async for event in downloading:
-                yield event
+    # The index of a model is enough to check a request, so that an invalid one downloads nothing else.
     request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
     check_inputs(metadata, request.inputs.keys() | request.params.keys())
     with rename_error_params(names):
@@ -101,7 +100,10 @@ async def execute(
         yield Prepared(len(call.runs), names, _describe_call(call) | workflow)
         return
     found = await asyncio.to_thread(lambda: [*map(plan_request, adapter_requests(run.adapters for run in call.runs))])
-    async with contextlib.aclosing(_download([each for each in found if each is not None])) as downloading:
+    plans += [each for each in found if each is not None]
+    if plans:
+        yield Checked(len(call.runs))
+    async with contextlib.aclosing(_download(plans)) as downloading:
         async for event in downloading:
             yield event
     yield Prepared(len(call.runs), names)
