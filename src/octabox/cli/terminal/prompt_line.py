@@ -13,6 +13,7 @@ import click
 
 from octabox.cli.errors import show_error
 from octabox.cli.requests.parameters import SHORT_OPTIONS
+from octabox.cli.requests.run_options import check_texts
 from octabox.errors import InvalidParameterError, OctaboxError, UnknownParameterError
 from octabox.frontends.naming.parameters import ALIASES, REQUEST_ALIASES
 
@@ -55,6 +56,7 @@ class PromptLine:
             OctaboxError: The command is not known, or the request has failed.
         """
         line = line.strip()
+        check_texts({"line": line})
         if not line.startswith("/"):
             if line:
                 self._run(**{**self.options, "prompts": (line,)})
