@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 
 from local_hub import LocalHub
-from octabox.errors import GatedModelError, InvalidParameterError, OctaboxError
-from octabox.hub.browsing.account import find_account, log_in
+from octabox.errors import ForbiddenPathError, GatedModelError, InvalidParameterError, OctaboxError
+from octabox.hub.browsing.account import find_account, log_in, log_out
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import make_plan
 from octabox.hub.repository import model_index
@@ -89,3 +90,21 @@ def test_odd_fields_of_a_token_are_left_out(local_hub: LocalHub, monkeypatch: py
     account = find_account()
 
     assert ("al\ufffdice", "read", None) == (account.name, account.role, account.token_name)
+
+
+def test_a_token_that_cannot_be_read_or_deleted(
+    local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A folder in its place, which every user is refused: each command names the file."""
+    place = tmp_path / "token"
+    place.mkdir()
+    local_hub.add("org/shapes", {"model_index.json": b"{}"})
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(place))
+    for action in (find_account, log_out, lambda: make_plan(PullRequest("org/shapes"))):
+        error = refusal(action)
+        assert isinstance(error, ForbiddenPathError)
+        assert str(place) in error.message
+    monkeypatch.setenv("HF_TOKEN", "hf_alice")
+    error = refusal(log_out)
+    assert isinstance(error, ForbiddenPathError)
+    assert f"{place} cannot be deleted" in error.message

@@ -12,7 +12,6 @@ from octabox.cli.requests import parameters, workflows
 from octabox.cli.requests.options import read_prompts
 from octabox.errors import InvalidParameterError, MediaError
 
-
 #: Options that are paths of files, whose names may have any bytes, or whose content is checked.
 _PATHS = frozenset({"inputs", "source", "prompt_file", *parameters.FILE_OPTIONS})
 

@@ -15,7 +15,7 @@ from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.checkpoints.families import match_family
 from octabox.hub.hub_errors import hub_error
 from octabox.hub.hub_fields import count_of, mapping_of, printable, text_of
-from octabox.hub.hub_messages import RESPONSE_ERRORS, hub_api
+from octabox.hub.hub_messages import MODEL_LIST, RESPONSE_ERRORS, hub_api
 from octabox.hub.pulls.plan import read_info, remote_file
 from octabox.hub.selection import RepoKind, kind_of_repository, select_files, weight_names
 
@@ -125,7 +125,7 @@ def search_models(query: Query, machine: Machine, is_served: IsServed) -> list[F
             )
         )
     except RESPONSE_ERRORS as error:
-        raise hub_error(error, "the list of models") from error
+        raise hub_error(error, MODEL_LIST) from error
 
     def describe(info: ModelInfo) -> FoundModel | None:
         try:

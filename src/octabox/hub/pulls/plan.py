@@ -100,6 +100,13 @@ class PullPlan:
         return sum(each.size for each in self.all_files) - sum(each.size for each in self.files)
 
     @property
+    def is_done(self) -> bool:
+        """Whether all is in the cache: the files in the folder of the commit, their list, and the name of the revision."""
+        is_named = self.repo.commit(self.request.revision) == self.commit
+        is_listed = set(self.repo.tree(self.commit) or ()) == set(self.all_files)
+        return is_named and is_listed and all((self.folder / each.path).exists() for each in self.files)
+
+    @property
     def folder(self) -> Path:
         """Folder of the model in the cache."""
         return self.repo.snapshot(self.commit)
@@ -140,6 +147,8 @@ def make_plan(request: PullRequest) -> PullPlan:
         if error.code in UNAVAILABLE and (plan := _plan_offline(request, reason)) is not None:
             return plan
         raise
+    except OSError as error:  # A cache that cannot be read.
+        raise hub_error(error, request.repo) from error
 
 
 def _plan_online(request: PullRequest) -> PullPlan:

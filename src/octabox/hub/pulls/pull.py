@@ -52,6 +52,10 @@ async def pull(plan: PullPlan, report: Callable[[PullProgress], None] = lambda _
     """
     if plan.note:
         return plan.folder
+    if plan.is_done:  # Also in a cache that cannot be written.
+        count = len({each.digest for each in plan.files})
+        report(PullProgress(plan.size, plan.size, count, count))
+        return plan.folder
     plan.check_space()
     with plan.repo.in_use():
         try:
