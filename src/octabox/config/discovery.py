@@ -123,13 +123,6 @@ def describe_emptiness(folder: Path) -> str:
     return f"There is no model in '{folder}'" if folder.is_dir() else f"The models folder '{folder}' does not exist"
 
 
-def model_of_source(source: str) -> ModelConfig | None:
-    """Return a default configuration for a Hub id, a folder or a file; None for any other text."""
-    if path := existing_path(source):
-        return ModelConfig(name=path.stem if path.is_file() else path.name, model=str(path))
-    return ModelConfig(name=source, model=source) if is_hub_id(source) else None
-
-
 def resolve_sources(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
     """Make the sources of a configuration absolute; a path in the models folder takes precedence over a Hub id."""
     config, problems = entry.config, []

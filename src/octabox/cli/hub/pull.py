@@ -1,13 +1,14 @@
 """Download a model of the Hub, or a file by its URL, into the cache.
 
-SOURCE is a Hub id such as ORG/REPO, with @REVISION if it is not the default branch, or an https URL. Only the needed files are
-downloaded. An interrupted download is continued.
+SOURCE is a Hub id such as ORG/REPO, with @REVISION if it is not the default branch, the address of its page or of a file there,
+or an https URL. Only the needed files are downloaded. An interrupted download is continued.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ async def _pull(
 ) -> None:
     from octabox.cli.hub.downloads import run_plan, summarize_plan
     from octabox.cli.settings_options import load_settings
+    from octabox.hub.pulls.addresses import parse_address, request_of
     from octabox.hub.pulls.links import ModelFolders, check_name
     from octabox.hub.pulls.needed import PullRequest
     from octabox.hub.pulls.plan import make_plan
@@ -51,7 +53,8 @@ async def _pull(
     settings = load_settings({"models": models})
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
     check_name(name)
-    if "://" in source:
+    address = parse_address(source)
+    if "://" in source and (address is None or sha256):
         unused = next((key for key, value in (("--file", file), ("--variant", variant)) if value), None)
         if unused:
             raise click.UsageError(f"{unused} has no effect with a URL.")
@@ -59,8 +62,9 @@ async def _pull(
         return
     if sha256:
         raise click.UsageError("--sha256 has no effect with a Hub id: the Hub states the checksums of its files.")
-    repo, _, revision = source.partition("@")
-    plan = await asyncio.to_thread(make_plan, PullRequest(repo, revision or None, file, variant))
+    repo, _, revision = (address.source if address else source).partition("@")
+    request = request_of(source, None, file, variant) if address else PullRequest(repo, revision or None, file, variant)
+    plan = await asyncio.to_thread(make_plan, request)
     for line in summarize_plan(plan, files=True):
         click.echo(line, err=True)
     check_plan(plan, folders, name)
@@ -111,14 +115,19 @@ def _confirm(*, yes: bool) -> None:
 
 def _show(result: dict[str, Any], *, as_json: bool) -> None:
     """Print where the model is, and the next command."""
+    from octabox.cli.requests.parameters import parse_lora
+
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
     click.echo(result["path"] or result["folder"])
+    name = str(result["name"])
+    # What follows the last colon would be the weight.
+    lora = f"{name}:1" if parse_lora(name).lora != name else name
     uses = {
-        "lora": f'octabox run MODEL "a prompt" --lora {result["name"]}',
+        "lora": f'octabox run MODEL "a prompt" --lora {shlex.quote(lora)}',
         "embedding": f'octabox run MODEL "a prompt with {result["name"]}"',
         "component": f"set `components: {{NAME: {{model: {result['model']}}}}}` in the configuration of a model",
     }
-    use = uses.get(result["kind"], f'octabox run {result["name"]} "a prompt"')
+    use = uses.get(result["kind"], f'octabox run {shlex.quote(name)} "a prompt"')
     click.echo(f"Use it: {use}", err=True)

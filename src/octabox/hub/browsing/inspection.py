@@ -18,6 +18,7 @@ from octabox.hub.checkpoints.families import match_family
 from octabox.hub.checkpoints.weight_scales import unsupported_scale
 from octabox.hub.folder import folder_index, index_file, is_hub_id
 from octabox.hub.hub_fields import mapping_of, text_of
+from octabox.hub.pulls.addresses import source_of
 from octabox.hub.pulls.links import kind_of_file
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import UNAVAILABLE, make_plan
@@ -102,7 +103,7 @@ def inspect_repository(source: str, machine: Machine, is_served: IsServed, tasks
     Raises:
         OctaboxError: There is no such model, or it cannot be read.
     """
-    repo, _, revision = source.partition("@")
+    repo, _, revision = source_of(source).partition("@")
     if not is_hub_id(repo):
         hint = "Specify a Hub id such as ORG/REPO, a folder or a file."
         raise ModelNotFoundError(f"There is no model {source!r}.", hint=hint, model=source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,7 @@ def _only_file(request: PullRequest, kind: RepoKind, files: Mapping[str, RemoteF
     more = f" and {len(found) - 12} more" if len(found) > 12 else ""  # noqa: PLR2004 (as listed)
     raise InvalidParameterError(
         f"{request.repo} has no {INDEX_FILES[0]}, but several single files: {sizes}{more}.",
-        hint=f"Choose one: `octabox pull {request.repo} --file {found[0]}`.",
+        hint=f"Choose one: `octabox pull {request.repo} --file {shlex.quote(found[0])}`.",
         model=request.repo,
         parameter="file",
         choices=found,
