@@ -34,7 +34,7 @@ def test_an_address_of_the_hub_is_its_model() -> None:
 
     assert found is not None
     assert ("owner/name", "owner/name", "v1.0") == (found.name, found.model, found.revision)
-    with pytest.raises(InvalidParameterError, match="octabox pull https://hf.co/o/n/blob/main/x.gguf"):
+    with pytest.raises(InvalidParameterError, match="is a file of o/n"):
         model_of_source("https://hf.co/o/n/blob/main/x.gguf")
     with pytest.raises(ModelNotFoundError, match="not the address of a model"):
         model_of_source("https://huggingface.co/datasets/o/n")
@@ -52,9 +52,13 @@ def test_a_configuration_is_the_model_that_it_configures(tmp_path: Path) -> None
     assert found is not None
     assert ("fast", str(folder), 4) == (found.name, found.model, found.defaults["num_inference_steps"])
     file.write_text("- {name: a, model: own}\n- {name: b, model: own}\n")
-    with pytest.raises(ConfigError, match="has 2 models. Name one of them, with --models .*: a, b"):
+    with pytest.raises(ConfigError, match=r"has 2 models\. Name one of them, with --models .*: a, b"):
         model_of_source(str(file))
-    for text, message in (("modle: own\n", "modle"), ("model: nowhere.safetensors\n", "nowhere"), ("", "has no model")):
+    for text, message in (
+        ("modle: own\n", "is not the configuration of a model"),
+        ("model: nowhere.safetensors\n", "nowhere"),
+        ("", "has no model"),
+    ):
         file.write_text(text)
         with pytest.raises(ConfigError, match=message):
             model_of_source(str(file))

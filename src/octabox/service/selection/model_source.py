@@ -46,9 +46,7 @@ def _configured(file: Path) -> ModelConfig:
     problems += [problem for _, found in resolved for problem in found]
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or (problems and not resolved):
-        raise ConfigError(
-            f"{file} is not valid: {(errors or problems)[0]}", hint=f"`octabox check {file}` lists all problems."
-        )
+        raise ConfigError(str((errors or problems)[0]), hint=f"`octabox check {file}` lists all problems.")
     names = [entry.config.name for entry, _ in resolved]
     if len(names) != 1:
         message = f"{file} has {len(names)} models." if names else f"{file} has no model."
