@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+
+#: Control characters, and those that change the direction of the text after them.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def text_of(value: object) -> str | None:
@@ -31,5 +35,5 @@ def texts_of(value: object) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Return a text with a replacement for each control character, which a terminal could execute."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    """Return a text with a replacement for each control character, which a terminal could execute, except ends of lines."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -57,7 +57,7 @@ def test_a_configuration_is_the_model_that_it_configures(tmp_path: Path) -> None
     for text, message in (
         ("modle: own\n", "is not the configuration of a model"),
         ("model: nowhere.safetensors\n", "nowhere"),
-        ("", "has no model"),
+        ("name: x\nalias: demo\n", "has no model"),
     ):
         file.write_text(text)
         with pytest.raises(ConfigError, match=message):

@@ -7,12 +7,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from octabox.cli.tables import format_size
+from octabox.hub.hub_fields import printable
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from octabox.hub.pulls.plan import PullPlan
 
 #: Maximum number of files to list in a plan.
 MAX_FILES = 25
+
+#: Widths of a terminal from which a progress bar shows bytes, and everything.
+NARROW, WIDE = 60, 120
 
 
 async def run_plan(plan: PullPlan) -> None:
@@ -38,17 +44,10 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         A function that shows the received bytes, the total, and a note.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*_columns(console.width), console=console, transient=True) as bar:
         task = bar.add_task(title, total=None, note="")
 
         def show(done: int, total: int, note: str = "") -> None:
@@ -58,6 +57,30 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
             bar.update(task, completed=done, note=note)
 
         yield show
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """Return the parts of a progress bar that fit into one line of a terminal."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.table import Column
+
+    amounts = [DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
+    if width < NARROW:
+        room, others = 14, [TaskProgressColumn(), TimeRemainingColumn()]
+    elif width < WIDE:
+        room, others = 36, amounts
+    else:
+        room, others = 100, [BarColumn(), *amounts, TextColumn("{task.fields[note]}")]
+    # The title has what the others leave.
+    column = Column(no_wrap=True, overflow="ellipsis", max_width=max(1, width - room))
+    return [TextColumn("{task.description}", table_column=column), *others]
 
 
 def summarize_plan(plan: PullPlan, *, files: bool = False) -> Iterator[str]:
@@ -71,7 +94,8 @@ def summarize_plan(plan: PullPlan, *, files: bool = False) -> Iterator[str]:
     if files:
         missing = {each.digest for each in plan.missing}
         for each in sorted(plan.files, key=lambda each: -each.size)[:MAX_FILES]:
-            yield f"  {format_size(each.size):>10}  {each.path}{'' if each.digest in missing else '  (in the cache)'}"
+            where = "" if each.digest in missing else "  (in the cache)"
+            yield f"  {format_size(each.size):>10}  {printable(each.path)}{where}"
         if len(plan.files) > MAX_FILES:
             yield f"  and {len(plan.files) - MAX_FILES} more"
     present = f", {format_size(plan.present)} are in the cache" if plan.present else ""
