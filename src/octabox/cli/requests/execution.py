@@ -88,7 +88,7 @@ async def execute(
     # The index of a model is enough to check a request, so that an invalid one downloads nothing else.
     request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
     check_inputs(metadata, request.inputs.keys() | request.params.keys())
-    with rename_error_params(names):
+    with parameters.hinting_files(options.params), rename_error_params(names):
         call = await parts.generation.prepare(request)
     for warning in find_changed_inputs(metadata, call):
         yield Message(f"Warning: {warning}", is_warning=True)
