@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from local_hub import LocalHub
-from octabox.cli.hub.downloads import _columns, summarize_plan
+from local_hub import LocalHub, folder_files
+from octabox import demo
+from octabox.cli.hub.downloads import _columns, download_model, summarize_plan
+from octabox.config.settings import Settings
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import make_plan
+from octabox.hub.snapshots import find_snapshot
+from octabox.server import build
 
 
 @pytest.mark.parametrize("width", [40, 80, 130])
@@ -36,3 +41,18 @@ def test_names_of_files_are_shown_without_control_characters(local_hub: LocalHub
 
     assert "a\ufffd]0;title\ufffd.gguf" in lines[1]
     assert not any("\x1b" in line for line in lines)
+
+
+async def test_a_model_is_downloaded_with_its_plan(
+    local_hub: LocalHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As for `octabox convert` and `bench`, which need all of it; a complete model shows nothing."""
+    local_hub.add("org/shapes", folder_files(demo.FOLDER))
+    parts = build(Settings.load({"models": tmp_path, "allow_hub": True, "log_level": "error"}), model="org/shapes")
+    await download_model(parts)
+    first = capsys.readouterr().err
+    await download_model(parts)
+
+    assert "To download: 13" in first
+    assert find_snapshot("org/shapes") is not None
+    assert "" == capsys.readouterr().err

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import click
 
 from octabox.cli.tables import format_size
 from octabox.hub.hub_fields import printable
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
     from octabox.hub.pulls.plan import PullPlan
+    from octabox.server import Parts
 
 #: Maximum number of files to list in a plan.
 MAX_FILES = 25
@@ -31,6 +35,25 @@ async def run_plan(plan: PullPlan) -> None:
             show(progress.done, progress.total, f"{progress.files_done} of {progress.files} files")
 
         await pull(plan, report)
+
+
+async def download_model(parts: Parts) -> None:
+    """Show the plan of what a model needs of the Hub, and download it with a progress bar; nothing if it is complete.
+
+    Args:
+        parts: The parts of a server that was built for the model.
+
+    Raises:
+        OctaboxError: Something cannot be downloaded.
+    """
+    from octabox.engine.sources.requests import plan_downloads
+
+    sources = parts.models.sources(parts.name)
+    plans = await asyncio.to_thread(lambda: [plan for each in sources for plan in plan_downloads(each)])
+    for plan in plans:
+        for line in summarize_plan(plan):
+            click.echo(line, err=True)
+        await run_plan(plan)
 
 
 @contextmanager

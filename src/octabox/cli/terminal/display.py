@@ -47,9 +47,11 @@ async def show_events(
         prepared = await _show_preparation(events, destination)
         if prepared.description is not None:
             click.echo(json.dumps(prepared.description, indent=2, default=str))
-            return
-        destination.check(prepared.count)
-        await _show_results(events, destination, prepared, view or View())
+        else:
+            destination.check(prepared.count)
+            await _show_results(events, destination, prepared, view or View())
+        async for _ in events:  # A server would take an early end for a cancellation.
+            pass
 
 
 async def _show_preparation(events: AsyncIterator[RunEvent], destination: Destination) -> Prepared:
