@@ -59,10 +59,10 @@ def stop(*arguments: str) -> Result:
 
 def test_a_model_of_the_background_is_unloaded(background: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its server stays. Only a server without the model leads there, and no address that the user has named."""
-    assert ["demo"] == [each["id"] for each in list_background()]
+    assert ["demo"] == [each["id"] for each in list_background() or ()]
     assert isinstance(stop("demo", "--url", "http://127.0.0.1:8080").exception, NotFoundError)
     assert isinstance(stop("nosuch").exception, NotFoundError)
-    assert ["demo"] == [each["id"] for each in list_background()]
+    assert ["demo"] == [each["id"] for each in list_background() or ()]
 
     monkeypatch.setattr(httpx, "request", lambda *_, **__: httpx.Response(200, json={"unloaded": False}))
     assert "demo is unloaded.\n" == stop("demo").output

@@ -92,7 +92,7 @@ def read_file(path: Path, limit: int = -1) -> bytes:
 def check_writable(folder: Path) -> None:
     """Check that a file can be created in a folder, or the folder itself, by a file without a name, which leaves no trace.
 
-    Permissions alone do not tell: a file system may be mounted for reading only.
+    Permissions alone are not enough: a file system may be mounted for reading only.
 
     Raises:
         OSError: It cannot.

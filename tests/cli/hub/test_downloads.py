@@ -24,7 +24,9 @@ def test_a_progress_bar_takes_one_line(width: int) -> None:
     """A narrow terminal has less of it, and a long name is cut."""
     console = Console(file=io.StringIO(), width=width)
     bar = Progress(*_columns(width), console=console)
-    bar.add_task("stabilityai/stable-diffusion-xl-base-1.0", total=13e9, completed=4e9, note="3 of 19 files")
+    bar.add_task(
+        "stabilityai/stable-diffusion-xl-base-1.0", total=13 * 10**9, completed=4 * 10**9, note="3 of 19 files"
+    )
     console.print(bar.get_renderable())
     shown = console.file.getvalue()  # type: ignore[attr-defined] # a StringIO
 

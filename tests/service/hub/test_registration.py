@@ -118,8 +118,11 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_download(folders:
 
 async def _ended(pulls: Pulls, job: PullJob) -> PullJob:
     """Return a download at its end."""
-    async with asyncio.timeout(20):
+
+    async def wait() -> None:
         async for each in pulls.follow(job):
             if each.ended is not None:
                 break
+
+    await asyncio.wait_for(wait(), 20)
     return job

@@ -55,7 +55,7 @@ def test_a_configuration_is_the_model_that_it_configures(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=r"has 2 models\. Name one of them, with --models .*: a, b"):
         model_of_source(str(file))
     for text, message in (
-        ("modle: own\n", "is not the configuration of a model"),
+        ("mdl: own\n", "is not the configuration of a model"),
         ("model: nowhere.safetensors\n", "nowhere"),
         ("name: x\nalias: demo\n", "has no model"),
     ):

@@ -10,6 +10,7 @@ import asyncio
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,7 @@ async def _pull(
     check_name(name)
     address = parse_address(source)
     if "://" in source and (address is None or sha256):
-        unused = next((key for key, value in (("--file", file), ("--variant", variant)) if value), None)
-        if unused:
-            raise click.UsageError(f"{unused} has no effect with a URL.")
+        _check_unused({"--file": file, "--variant": variant})
         await _pull_url(UrlRequest(source, sha256), settings, folders, name, as_json=as_json)
         return
     if sha256:
@@ -71,10 +70,9 @@ async def _pull(
     plan.check_space()
     if plan.to_fetch:
         _confirm(yes=yes)
-        await run_plan(plan)
     else:
-        await run_plan(plan)
         click.echo("All files are in the cache.", err=True)
+    await run_plan(plan)
     found = register_plan(plan, folders, name)
     used = repo if found is None else found.name
     result = {"model": repo, "commit": plan.commit, "kind": found.kind if found else plan.kind, "bytes": plan.size}
@@ -82,6 +80,17 @@ async def _pull(
         {**result, "folder": str(plan.folder), "name": used, "path": str(found.path) if found else None},
         as_json=as_json,
     )
+
+
+def _check_unused(options: Mapping[str, str | None]) -> None:
+    """Refuse options that have no effect with a URL.
+
+    Raises:
+        click.UsageError: One is set.
+    """
+    unused = next((name for name, value in options.items() if value), None)
+    if unused:
+        raise click.UsageError(f"{unused} has no effect with a URL.")
 
 
 async def _pull_url(request: Any, settings: Any, folders: Any, name: str | None, *, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from octabox.cli.requests.options import (
 from octabox.cli.requests.run_options import RunOptions
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
+from octabox.engine.protocol import Call
 from octabox.engine.sources.requests import adapter_requests, plan_downloads, plan_request
 from octabox.errors import InvalidParameterError
 from octabox.frontends.naming.renaming import rename_error_params
@@ -90,11 +91,8 @@ async def execute(
     check_inputs(metadata, request.inputs.keys() | request.params.keys())
     with parameters.hinting_files(options.params), rename_error_params(names):
         call = await parts.generation.prepare(request)
-    for warning in find_changed_inputs(metadata, call):
+    for warning in _find_differences(metadata, call, parts):
         yield Message(f"Warning: {warning}", is_warning=True)
-    if (metadata.get("workflow") or {}).get("stages") and not parts.models.config(parts.name).stages:
-        text = f"Warning: the settings of stages in the file have no effect: '{parts.name}' is not a cascade."
-        yield Message(text, is_warning=True)
     if options.dry_run:
         workflow = {"workflow": request.workflow} if request.workflow else {}
         yield Prepared(len(call.runs), names, _describe_call(call) | workflow)
@@ -112,6 +110,13 @@ async def execute(
         with rename_error_params(names):
             async for event in events:
                 yield event
+
+
+def _find_differences(metadata: dict[str, Any], call: Call, parts: Parts) -> Iterator[str]:
+    """Yield a warning for each part of the file to reproduce that a call does not have."""
+    yield from find_changed_inputs(metadata, call)
+    if (metadata.get("workflow") or {}).get("stages") and not parts.models.config(parts.name).stages:
+        yield f"the settings of stages in the file have no effect: '{parts.name}' is not a cascade."
 
 
 def _scale_limit(settings: Settings, prompts: int) -> Settings:
