@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octabox.catalog.pipelines import use_folder
-from octabox.config.discovery import ModelRegistry, model_of_source
+from octabox.config.discovery import ModelRegistry
 from octabox.config.memory.durations import NEVER
 from octabox.config.performance import COMPILED_CODE_VARIABLE
 from octabox.config.sections.conditions import find_ineffective
@@ -37,6 +37,7 @@ from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.hub.pulls import Pulls
 from octabox.service.models import ModelService
 from octabox.service.prompting import PromptWriter
+from octabox.service.selection.model_source import model_of_source
 from octabox.service.workflows.execution import WorkflowService
 from octabox.service.workflows.planner import WorkflowPlanner
 from octabox.storage import open_store

@@ -85,3 +85,16 @@ def test_every_error_has_an_exit_code(kind: type[errors.OctaboxError]) -> None:
     error = kind.__new__(kind)
 
     assert 1 <= exit_code(error) <= 130
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "--json"), ("pipelines", "--json")])
+def test_a_full_disk_behind_standard_output_is_a_sentence(words: tuple[str, ...]) -> None:
+    """There is no traceback, also not at the end of Python."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123 (a device)
+        command = [sys.executable, "-m", "octabox", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert exit_code(errors.GenerationError("")) == done.returncode
+    assert "Error: Standard output could not be written: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr

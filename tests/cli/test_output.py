@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
-from octabox.cli.output import Destination, describe_result
+from octabox.cli import output
+from octabox.cli.output import Destination, describe_result, show_status
 from octabox.cli.terminal.display import show_progress
 from octabox.errors import ForbiddenPathError, GenerationError, InvalidParameterError
 from octabox.types import Artifact, Event, Generation, Progress
@@ -251,3 +253,17 @@ def test_a_name_that_no_file_can_have_is_told(out: str) -> None:
     """Before the work, and also in the prompt line, where it is set."""
     with pytest.raises(ForbiddenPathError, match="cannot be a file"):
         Destination(out).check()
+
+
+def test_one_status_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One within another changes its text meanwhile, since two spinners would overwrite each other."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    texts = []
+    with show_status("preparing"):
+        (status,) = output._shown
+        with show_status("starting"):
+            texts.append((status.status, len(output._shown)))
+        texts.append((status.status, len(output._shown)))
+
+    assert [("starting", 1), ("preparing", 1)] == texts
+    assert [] == output._shown

@@ -113,3 +113,25 @@ def test_the_list_needs_no_torch() -> None:
     )
 
     assert set() == {"torch", "diffusers", "transformers", "pydantic", "rich"} & set(done.stderr.split())
+
+
+@pytest.mark.parametrize("command", ["pipelines", "schedulers", "inspect"])
+def test_the_folder_of_the_settings_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """As by a server with the same file of settings; `inspect` states then that such a model is served."""
+    monkeypatch.setenv(FOLDER_VARIABLE, "")
+    monkeypatch.delenv("OCTABOX_MODELS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kept" / "pipelines").mkdir(parents=True)
+    (tmp_path / "kept" / "pipelines" / "tiny.py").write_text(
+        "from diffusers import DDPMPipeline\nclass TinyDreamPipeline(DDPMPipeline): pass\n"
+    )
+    (tmp_path / "octabox.yaml").write_text("models: kept\n")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "model_index.json").write_text('{"_class_name": "TinyDreamPipeline"}')
+    words = [command, "own", "--json"] if command == "inspect" else [command, "--json"]
+    result = CliRunner().invoke(cli, words, catch_exceptions=False)
+    names = {*load_catalog().pipelines}
+    load_catalog.cache_clear()
+
+    assert "TinyDreamPipeline" in names
+    assert command != "inspect" or json.loads(result.output)["served"]

@@ -226,6 +226,23 @@ async def test_results_are_written_as_they_are_made(elsewhere: Path, capsys: pyt
     assert ("star-1.png  (seed 5)\n", True) == (written.out, "Warning: Odd." in written.err)
 
 
+async def test_events_are_read_to_their_end(elsewhere: Path) -> None:
+    """A server in the background would take an early end for a client that has left."""
+    ends: list[bool] = []
+
+    async def events(count: int, description: dict[str, str] | None = None) -> AsyncGenerator[RunEvent, None]:
+        yield Prepared(count, description=description)
+        for number in range(0 if description else count):
+            yield Generation("id", "demo", "", "", (Artifact("image", "image/png", b"1", number),))
+        ends.append(True)
+
+    await show_events(events(1), Destination("star.png"))
+    await show_events(events(2), Destination("heart.png"))
+    await show_events(events(1, {"model": "demo"}), Destination("dry.png"))
+
+    assert [True, True, True] == ends
+
+
 def test_wildcards_and_styles_of_the_folder(elsewhere: Path) -> None:
     """They are read from the working directory, and the metadata have the original and the final prompt."""
     (elsewhere / "wildcards").mkdir()

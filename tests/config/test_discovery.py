@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from octabox import demo
-from octabox.config.discovery import ModelRegistry, demo_model, discover, model_of_source
+from octabox.config.discovery import ModelRegistry, demo_model, discover
 from octabox.errors import ModelNotFoundError
 
 INDEX = json.dumps({"_class_name": "StableDiffusionPipeline"})
@@ -248,13 +248,3 @@ def test_another_default_may_be_given(tmp_path: Path) -> None:
     other = demo_model().model_copy(update={"name": "other"})
 
     assert ["other"] == list(ModelRegistry(tmp_path, other).current().models)
-
-
-def test_a_source_is_a_model_without_a_configuration(tmp_path: Path) -> None:
-    """A Hub id, a folder or a file is a source; other text is not."""
-    file = save(tmp_path / "a.b.safetensors")
-    found = [model_of_source(source) for source in ("owner/name", str(file), str(tmp_path), "nonsense", "a\0b")]
-
-    assert [("owner/name", "owner/name"), ("a.b", str(file)), (tmp_path.name, str(tmp_path)), None, None] == [
-        model and (model.name, model.model) for model in found
-    ]

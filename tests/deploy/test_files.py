@@ -130,7 +130,13 @@ def test_the_composition_is_valid() -> None:
 
     assert DOCKERFILE == (DEPLOY / octabox["build"]["context"] / octabox["build"]["dockerfile"]).resolve()
     assert set(octabox["build"]["args"]) <= arguments
-    assert set(octabox["environment"]) <= VARIABLES
+    assert set(octabox["environment"]) - {"HF_TOKEN"} <= VARIABLES
+    # Those without a value are passed on from the shell.
+    assert {"HF_TOKEN", "OCTABOX_ADMIN_KEYS"} == {
+        name for name, value in octabox["environment"].items() if value is None
+    }
+    # Names of downloads are written there.
+    assert "../models:/models" in octabox["volumes"]
     assert {name for name in volumes if not name.startswith(".")} == set(composition["volumes"])
     assert "http://octabox:8080/v1" == webui["environment"]["IMAGES_OPENAI_API_BASE_URL"]
     assert {"octabox": {"condition": "service_healthy"}} == webui["depends_on"]

@@ -23,9 +23,10 @@ def command(
     """List the LoRAs and embeddings: base model, rank, trigger words and size."""
     from octabox.cli.settings_options import load_settings
     from octabox.cli.tables import show_table
-    from octabox.config.discovery import discover, model_of_source
+    from octabox.config.discovery import discover
     from octabox.hub.adapters.registry import AdapterRegistry
     from octabox.hub.adapters.serialization import adapter_to_json
+    from octabox.service.selection.model_source import model_of_source
 
     settings = load_settings({"models": models, "loras": loras, "embeddings": embeddings})
     folder = None

@@ -64,15 +64,17 @@ async def _run(
     from rich.console import Console
 
     from octabox.cli.benchmark.measuring import Benchmark, parse_batches
+    from octabox.cli.hub.downloads import download_model
     from octabox.cli.requests.options import check_single
     from octabox.cli.settings_options import load_settings
     from octabox.server import build
 
     sizes, modes, device = parse_batches(batches), _check_modes(modes), ""
     results: list[ModeResult] = []
+    parts = build(load_settings({"models": models, "log_level": "error", "allow_hub": True}), model=model)
+    check_single(parts.models.config(parts.name), "measured")
+    await download_model(parts)
     with Console(stderr=True).status("preparing") as status:
-        parts = build(load_settings({"models": models, "log_level": "error", "allow_hub": True}), model=model)
-        check_single(parts.models.config(parts.name), "measured")
         call = await _prepare(parts, prompt, options)
 
         def report(mode: str, batch: int) -> None:

@@ -18,7 +18,7 @@ import click
 
 from octabox.cli.settings_options import load_settings
 from octabox.config.aliases import Alias, resolve_aliases
-from octabox.config.discovery import describe_emptiness, discover, model_of_source, resolve_sources
+from octabox.config.discovery import describe_emptiness, discover, resolve_sources
 from octabox.config.file_problems import find_file_problems
 from octabox.config.parsing import Entry, read_models
 from octabox.config.problems import Problem, file_problem
@@ -27,6 +27,7 @@ from octabox.errors import ConfigError, IncompatibleWeightsError
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, YAML_SUFFIXES, folder_index, index_file
 from octabox.security.filesystem import find_fault
+from octabox.service.selection.model_source import model_of_source
 
 
 @dataclass

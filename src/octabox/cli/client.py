@@ -8,7 +8,7 @@ import click
 import httpx
 
 from octabox.cli.errors import EXIT_CODES
-from octabox.errors import NotFoundError, OctaboxError
+from octabox.errors import InvalidParameterError, NotFoundError, OctaboxError
 
 #: Option for the URL of the server.
 url_option = click.option(
@@ -23,12 +23,19 @@ def send_request(method: str, url: str, path: str, api_key: str | None = None) -
     """Send a request to a server and return its JSON response.
 
     Raises:
+        InvalidParameterError: The URL or the key is not valid.
         NotFoundError: No server responds at the URL, or one that is not Octabox.
         OctaboxError: The response is an error; the class is that of the server's.
     """
+    if not (api_key or "").isascii():
+        message = "The API key has characters that no key has, such as a special dash."
+        raise InvalidParameterError(message, hint="Set it with --api-key or OCTABOX_API_KEY.", parameter="api_key")
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     try:
         response = httpx.request(method, url.rstrip("/") + path, headers=headers, timeout=600, trust_env=False)
+    except (httpx.InvalidURL, ValueError) as error:
+        message = f"'{url}' is not a valid URL: {error}."
+        raise InvalidParameterError(message, hint="Such as --url http://127.0.0.1:8080.", parameter="url") from error
     except httpx.HTTPError as error:
         hint = "Start one with `octabox serve`, or set its URL with --url."
         raise NotFoundError(f"No server responds at {url}: {error}.", hint=hint) from error
@@ -36,8 +43,11 @@ def send_request(method: str, url: str, path: str, api_key: str | None = None) -
         body = response.json()
         if response.is_success:
             return body
-        message, hint = body["error"]["message"], body["error"].get("hint") or ""
-        kind = _class_of(body["error"].get("code"))
+        message, hint, code = body["error"]["message"], body["error"].get("hint") or "", body["error"]["code"]
+        # Servers of language models have the same format of errors, with the status as the code.
+        if not isinstance(code, str):
+            raise foreign_server(url, f"it responded with {response.status_code}: {message}")
+        kind = _class_of(code)
     except (ValueError, KeyError, TypeError) as error:
         raise foreign_server(url, f"it responded with {response.status_code} and {_media_type(response)}") from error
     raise kind(f"The server responded with {response.status_code}: {message}", hint=hint)

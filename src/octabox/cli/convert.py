@@ -47,6 +47,7 @@ def command(
     """Convert a model."""
     import asyncio
 
+    from octabox.cli.hub.downloads import download_model
     from octabox.cli.output import show_status
     from octabox.cli.requests.options import check_single
     from octabox.cli.settings_options import load_settings
@@ -56,9 +57,11 @@ def command(
     from octabox.server import build
 
     level = "debug" if verbose else "error"
-    with show_status("converting"):
+    with show_status("preparing"):
         parts = build(load_settings({"models": models, "allow_hub": True, "log_level": level}), model=model)
         check_single(parts.models.config(parts.name), "converted")
+    asyncio.run(download_model(parts))
+    with show_status("converting"):
         served = asyncio.run(parts.models.served(parts.name))
         config = served.config.model_copy(update={"dtype": dtype} if dtype else {})
         options = WorkerOptions(threads=parts.settings.threads, log_level=level)

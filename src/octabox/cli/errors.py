@@ -15,6 +15,7 @@ from octabox.errors import (
     RequestError,
     SecurityError,
 )
+from octabox.hub.responses.fields import printable
 
 #: Exit codes by class; the most specific class applies. 2 is also click's code for usage errors.
 EXIT_CODES: dict[type[OctaboxError], int] = {
@@ -42,9 +43,9 @@ def exit_code(error: OctaboxError) -> int:
 def show_error(error: OctaboxError) -> None:
     """Write an error to standard error: the message, the choices and the hint."""
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(error.message, err=True)
+    click.echo(printable(error.message), err=True)
     if 0 < len(error.choices) <= MAX_CHOICES and not all(choice in str(error) for choice in error.choices):
-        click.echo(f"Choices: {', '.join(error.choices)}", err=True)
+        click.echo(printable(f"Choices: {', '.join(error.choices)}"), err=True)
     if error.hint:
         click.secho("Hint: ", fg="cyan", nl=False, err=True)
-        click.echo(error.hint, err=True)
+        click.echo(printable(error.hint), err=True)

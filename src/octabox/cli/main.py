@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib
 import os
 import sys
@@ -13,11 +14,14 @@ import click
 
 from octabox.cli import interruption
 from octabox.cli.errors import exit_code, show_error
-from octabox.errors import OctaboxError
+from octabox.errors import GenerationError, OctaboxError
 
 #: Packages with a module for each command, and their folders.
 FOLDERS = {"octabox.cli": "", "octabox.cli.hub": "hub", "octabox.cli.cluster": "cluster"}
 PACKAGES = {name: Path(__file__).parent / folder for name, folder in FOLDERS.items()}
+
+#: Numbers of errors of a file that takes no more bytes.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class LazyGroup(click.Group):
@@ -104,3 +108,13 @@ def _run(*, color: bool | None) -> NoReturn:
     except OctaboxError as error:
         show_error(error)
         sys.exit(exit_code(error))
+    except OSError as error:
+        # An error of a file has its path; that of standard output has none.
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        # Python would try again at the end, and show a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        show_error(
+            GenerationError(f"Standard output could not be written: {error.strerror}.", hint="Is the disk full?")
+        )
+        sys.exit(exit_code(GenerationError("")))

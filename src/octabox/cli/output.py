@@ -10,15 +10,21 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octabox.errors import ForbiddenPathError, GenerationError, InvalidParameterError
 from octabox.media.formats import format_of_suffix, suffix_of
 from octabox.security.filesystem import write_file
 from octabox.types import Artifact, Generation, OutputFormat
 
+if TYPE_CHECKING:
+    from rich.status import Status
+
 #: The name of standard output.
 STDOUT = "-"
+
+#: The status line that is shown, if any.
+_shown: list[Status] = []
 
 
 class Destination:
@@ -205,11 +211,23 @@ def _unused_path(folder: Path, stem: str, suffix: str) -> Path:
 
 @contextlib.contextmanager
 def show_status(text: str) -> Iterator[None]:
-    """Show a status line with a spinner on a terminal within the context."""
+    """Show a status line with a spinner on a terminal within the context; within another one, it has the text meanwhile."""
     if not sys.stderr.isatty():
         yield
         return
+    if _shown:  # Two spinners would overwrite each other.
+        status, before = _shown[-1], _shown[-1].status
+        status.update(text)
+        try:
+            yield
+        finally:
+            status.update(before)
+        return
     from rich.console import Console
 
-    with Console(stderr=True).status(text):
-        yield
+    with Console(stderr=True).status(text) as status:
+        _shown.append(status)
+        try:
+            yield
+        finally:
+            _shown.pop()

@@ -6,6 +6,7 @@ They are read from the source of the installed diffusers; nothing is imported, a
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -23,16 +24,13 @@ from octabox.cli.tables import show_fields, show_table, show_title
 @click.option(
     "--models",
     type=click.Path(path_type=Path),
-    default="models",
-    envvar="OCTABOX_MODELS",
     metavar="DIR",
     help="Folder of models, with additional pipelines in its folder `pipelines`.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def command(name: str | None, task: str | None, models: Path, as_json: bool) -> None:
+def command(name: str | None, task: str | None, models: Path | None, as_json: bool) -> None:
     """List the available pipelines, or describe one: its tasks, components and parameters."""
-    use_folder(models / "pipelines")
-    catalog = load_catalog()
+    catalog = configured_catalog(models)
     if name is not None:
         entry = catalog.pipeline(name)
         if as_json:
@@ -45,6 +43,25 @@ def command(name: str | None, task: str | None, models: Path, as_json: bool) -> 
         click.echo(json.dumps([entry_to_json(entry) for entry in entries]))
     else:
         _show_all(entries)
+
+
+def configured_catalog(models: Path | None = None) -> Catalog:
+    """Return the catalog with the pipelines in the models folder, as a server with the same settings has it.
+
+    Args:
+        models: The models folder; by default that of the settings.
+
+    Raises:
+        ConfigError: The file of settings is invalid.
+    """
+    if os.environ.get("OCTABOX_CONFIG") or Path("octabox.yaml").exists():
+        from octabox.cli.settings_options import load_settings
+
+        folder = load_settings({"models": models}).pipeline_folder
+    else:
+        folder = (models or Path(os.environ.get("OCTABOX_MODELS") or "models")) / "pipelines"
+    use_folder(folder)
+    return load_catalog()
 
 
 def _show_all(entries: list[PipelineEntry]) -> None:

@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 import click
+import httpx
 from click.core import ParameterSource
 
 from octabox.cli.client import foreign_server, key_option, send_request, url_option
 from octabox.config.memory.durations import format_duration
-from octabox.errors import NotFoundError
+from octabox.errors import OctaboxError
 
 #: Owner of all models of Octabox in the list of models.
 OWNER = "octabox"
@@ -25,15 +26,21 @@ def command(url: str, api_key: str | None, *, as_json: bool) -> None:
     """Print the models in memory as a table."""
     from octabox.cli.tables import show_table
 
+    is_default = click.get_current_context().get_parameter_source("url") is ParameterSource.DEFAULT
+    background = list_background() if is_default else None
     try:
-        listed = _list_models(url, api_key)
-    except NotFoundError:
-        source = click.get_current_context().get_parameter_source("url")
-        listed = list_background() if source is ParameterSource.DEFAULT else []
-        if not listed:
+        models = _in_memory(_list_models(url, api_key))
+    except OctaboxError as error:
+        if background is None:
             raise
-    loaded = [model for model in listed if model.get("status") and not model.get("alias_of")]
-    models = [_with_aliases(model, listed) for model in loaded if _is_first_name(model, loaded)]
+        models = []
+        if not isinstance(
+            error.__cause__, httpx.TransportError
+        ):  # One responds, which may be another than was expected.
+            click.secho(f"Warning: {error.message}", fg="yellow", err=True)
+    # A server in a terminal responds at both of its addresses.
+    known = {pid for model in models for pid in _processes(model)}
+    models += [model for model in _in_memory(background or []) if not known & _processes(model)]
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
@@ -64,14 +71,27 @@ def _list_models(url: str, api_key: str | None) -> list[dict[str, Any]]:
     return models
 
 
-def list_background() -> list[dict[str, Any]]:
-    """Return the models in memory of the servers that `octabox run` keeps in the background."""
+def list_background() -> list[dict[str, Any]] | None:
+    """Return the models in memory of the servers that `octabox run` keeps in the background; None if there is no server."""
     from octabox.cli.resident.connection import ask
     from octabox.cli.resident.runtime import other_sockets, runtime_folder
 
     folder = runtime_folder()
     answers = [ask(each, "GET", "/v1/models") for each in other_sockets(folder, None)] if folder else []
-    return [model for answer in answers if answer for model in answer["data"]]
+    answers = [answer for answer in answers if answer]
+    return [model for answer in answers for model in answer["data"]] if answers else None
+
+
+def _in_memory(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the models of a list that are in memory, each once with all its names."""
+    loaded = [model for model in listed if model.get("status") and not model.get("alias_of")]
+    return [_with_aliases(model, listed) for model in loaded if _is_first_name(model, loaded)]
+
+
+def _processes(model: dict[str, Any]) -> set[int]:
+    """Return the ids of the processes that hold a model."""
+    replicas = model["status"].get("replicas") or [model["status"]]
+    return {each["pid"] for each in replicas if each.get("pid")}
 
 
 def _is_first_name(model: dict[str, Any], models: list[dict[str, Any]]) -> bool:

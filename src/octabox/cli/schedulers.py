@@ -13,7 +13,7 @@ import click
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.serialization import entry_to_json
-from octabox.cli.pipelines import package, parameter_row
+from octabox.cli.pipelines import configured_catalog, package, parameter_row
 from octabox.cli.tables import show_fields, show_table, show_title
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def command(name: str | None, model: str | None, models: Path | None, *, as_json
 def _load_models(model: str | None, models: Path | None) -> tuple[ModelService | None, str]:
     """Return the models and the name of the requested one; None if none was requested."""
     if model is None:
+        configured_catalog(models)
         return None, ""
     from octabox.cli.settings_options import load_settings
     from octabox.server import build

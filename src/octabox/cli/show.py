@@ -87,7 +87,7 @@ def _attention(parts: Parts) -> str:
     from octabox.cli.ps import list_background
 
     config = parts.models.config(parts.name)
-    loaded = (each.get("status") or {} for each in list_background() if each["id"] == config.name)
+    loaded = (each.get("status") or {} for each in list_background() or () if each["id"] == config.name)
     for status in loaded:
         if found := (status.get("performance") or {}).get("attention"):
             return ", ".join(f"{denoiser}: {text}" for denoiser, text in found.items())

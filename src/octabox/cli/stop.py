@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from octabox.cli.client import key_option, send_request, url_option
-from octabox.errors import NotFoundError
+from octabox.errors import OctaboxError
 
 
 @click.command(help=__doc__)
@@ -27,7 +27,7 @@ def command(model: str | None, url: str, api_key: str | None) -> None:
     try:
         response = send_request("POST", url, f"/v1/models/{quote(model)}/unload", api_key)
         unloaded = response.get("unloaded", True) or (is_default and _unload_background(model))
-    except NotFoundError:
+    except OctaboxError:  # Any server may be at the default address, such as one with other keys.
         unloaded = is_default and _unload_background(model)
         if not unloaded:
             raise

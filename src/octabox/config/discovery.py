@@ -124,13 +124,6 @@ def describe_emptiness(folder: Path) -> str:
     return f"There is no model in '{folder}'" if folder.is_dir() else f"The models folder '{folder}' does not exist"
 
 
-def model_of_source(source: str) -> ModelConfig | None:
-    """Return a default configuration for a Hub id, a folder or a file; None for any other text."""
-    if path := existing_path(source):
-        return ModelConfig(name=path.stem if path.is_file() else path.name, model=str(path))
-    return ModelConfig(name=source, model=source) if is_hub_id(source) else None
-
-
 def resolve_sources(entry: Entry, folder: Path) -> tuple[Entry, list[Problem]]:
     """Make the sources of a configuration absolute; a path in the models folder takes precedence over a Hub id."""
     config, problems = entry.config, []
@@ -190,7 +183,7 @@ class _Search:
         for path in paths:
             if path.suffix.lower() in YAML_SUFFIXES:
                 self.add_configuration(path)
-        mentioned = {os.path.realpath(source) for config in self.models.values() for source in _sources(config)}
+        mentioned = {os.path.realpath(source) for config in self.models.values() for source in sources_of(config)}
         for path in paths:
             if os.path.realpath(path) in mentioned:
                 continue
@@ -277,7 +270,7 @@ def _resolve_source(source: str, folder: Path) -> str:
     return os.path.abspath(folder / os.path.expanduser(source))  # noqa: PTH100, PTH111 (pathlib raises on odd paths)
 
 
-def _sources(config: ModelConfig) -> Iterable[str]:
+def sources_of(config: ModelConfig) -> Iterable[str]:
     """Yield all sources that a configuration refers to."""
     yield config.model
     yield from filter(None, [config.config])

@@ -10,8 +10,8 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from octabox.errors import IncompatibleWeightsError
 from octabox.hub.folder import INDEX_FILES, folder_index, is_hub_id, read_index
-from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import HUB_ERRORS, check_token, hub_api
+from octabox.hub.responses.errors import hub_error
+from octabox.hub.responses.messages import HUB_ERRORS, check_proxies, check_token, hub_api
 from octabox.hub.snapshots import find_snapshot
 from octabox.security.json_files import MAX_BYTES, read_json
 
@@ -84,10 +84,11 @@ def pipeline_tag(repo: str) -> str | None:
 
 def _fetch(repo: str, name: str, revision: str | None) -> Path | None:
     """Return a file of a repository: from a complete model in the cache, else by a download; None if it does not exist."""
-    if (snapshot := find_snapshot(repo, revision)) is not None:
-        return snapshot / name if (snapshot / name).exists() else None
-    check_token()
     try:
+        if (snapshot := find_snapshot(repo, revision)) is not None:
+            return snapshot / name if (snapshot / name).exists() else None
+        check_token()
+        check_proxies()
         found = hf_hub_download(repo, name, revision=revision, dry_run=True)
         if (place := Path(found.local_path)).exists() and not found.will_download:
             return place

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,20 @@ def read_file(path: Path, limit: int = -1) -> bytes:
     """
     with open_file(path) as stream:
         return stream.read(limit)
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a file can be created in a folder, or the folder itself, by a file without a name, which leaves no trace.
+
+    Permissions alone are not enough: a file system may be mounted for reading only.
+
+    Raises:
+        OSError: It cannot.
+    """
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.cli import run
+from octabox.cli.main import cli
 from octabox.cli.requests.parameters import (
     SHORT_OPTIONS,
     parameter_options,
@@ -125,3 +126,14 @@ def test_options_of_a_request_have_the_names_of_http(alias: str, name: str) -> N
     (option,) = (each for each in run.command.params if f"--{alias}" in each.opts)
 
     assert (name, True) == (option.name, f"--{name.replace('_', '-')}" in option.opts)
+
+
+def test_a_medium_that_is_set_as_a_text_has_a_hint() -> None:
+    """It names the option for files, since the text is neither a URL nor base64."""
+    error = (
+        CliRunner().invoke(cli, ["run", "demo", "a star", "-p", "image=photo.png", "--dry-run", "--local"]).exception
+    )
+
+    assert isinstance(error, MediaError), error
+    assert "-i image=FILE" in error.hint
+    assert "/input image FILE" in error.hint

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
+from octabox.cli.terminal import prompt_line
 from octabox.cli.terminal.prompt_line import PromptLine
-from octabox.errors import InvalidParameterError, UnknownParameterError
+from octabox.errors import InvalidParameterError, MediaError, UnknownParameterError
 
 OPTIONS = {"model": None, "params": (), "loras": (), "seed": None, "num_outputs": 1, "out": None}
 
@@ -84,3 +89,57 @@ def test_a_mistake_is_an_error(line: PromptLine) -> None:
     with pytest.raises(InvalidParameterError, match="'num_outputs' must be a number"):
         line.handle("/set count x")
     assert (None, (), 1) == tuple(line.options[name] for name in ("seed", "loras", "num_outputs"))
+
+
+@pytest.mark.parametrize(
+    ("text", "param"),
+    [
+        ("/set negative score=4, a=b", "negative=score=4, a=b"),
+        ("/set negative=a=b c", "negative=a=b c"),
+        ("/set negative = a  b", "negative=a  b"),
+        ("/set  negative\ta", "negative=a"),
+    ],
+)
+def test_a_value_may_have_equals_signs(line: PromptLine, text: str, param: str) -> None:
+    """Only the first separator after the name is one."""
+    line.handle(text)
+
+    assert (param,) == line.options["params"]
+
+
+def test_inputs_are_files(line: PromptLine, runs: list[dict[str, Any]], tmp_path: Path) -> None:
+    """By their option, by their parameter, or any other; a missing one is an error before it is kept."""
+    file = tmp_path / "a b=c.png"
+    file.write_bytes(b"x")
+    for text in (f"/set image {file}", f"/input mask {file}", f"/input control_image {file}", f"/input video={file}"):
+        line.handle(text)
+    line.handle("/input video")
+    line.handle("a star")
+
+    assert ((), (f"image={file}", f"mask_image={file}", f"control_image={file}")) == (
+        runs[0]["params"],
+        runs[0]["inputs"],
+    )
+    with pytest.raises(MediaError, match=r"'nowhere\.png' cannot be read"):
+        line.handle("/set image nowhere.png")
+    assert 3 == len(line.options["inputs"])
+
+
+def test_a_history_that_cannot_be_read_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prompts are read all the same, with a warning at the start; what cannot be added later is left out."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "octabox" / "history").mkdir(parents=True)
+    with create_pipe_input() as typed, create_app_session(input=typed, output=DummyOutput()):
+        for _ in range(2):
+            typed.send_text("a star\n")
+            assert "a star" == prompt_line._session().prompt("> ")
+    assert f"the history of prompts is not kept: {tmp_path}/octabox/history: Is a directory" in capsys.readouterr().err
+
+    (tmp_path / "octabox" / "history").rmdir()
+    with create_pipe_input() as typed, create_app_session(input=typed, output=DummyOutput()):
+        history = prompt_line._session().history
+    (tmp_path / "octabox" / "history").unlink()
+    (tmp_path / "octabox" / "history").mkdir()
+    history.store_string("a heart")

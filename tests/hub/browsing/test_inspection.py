@@ -100,3 +100,22 @@ def test_float8_takes_the_memory_of_what_it_is_loaded_as(
 
     assert found.memory is not None
     assert 100_001 * width == pytest.approx(found.memory / OVERHEAD, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: mit\ntags:\n- x\n---\n# Text\nlicense: other\n", "mit"),
+        ("---\nlicense: [mit, apache-2.0]\n---\n", "mit, apache-2.0"),
+        ("---\nlicense:\n- mit\n- apache-2.0\n---\n", "mit, apache-2.0"),
+        ("---\nlicense: {a: [\n---\n", None),
+        ("# Text", None),
+    ],
+)
+def test_the_licences_in_a_card(tmp_path: Path, card: str, licence: str | None) -> None:
+    """A card may have several, in each of the ways of YAML."""
+    (tmp_path / "model_index.json").write_text('{"_class_name": "X"}')
+    (tmp_path / "README.md").write_text(card)
+    machine = Machine(2**34, accelerator=False, host=2**34)
+
+    assert licence == inspect_model(str(tmp_path), machine, lambda _: True, lambda _: ()).licence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -10,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from huggingface_hub import constants
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # imported lazily there
 from safetensors.numpy import save
 
+from local_hub import LocalHub
+from octabox.cli.main import cli
 from octabox.errors import ForbiddenPathError, InvalidParameterError, ModelNotFoundError
+from octabox.hub.browsing import library
 from octabox.hub.browsing.removal import plan_any_removal, plan_removals, remove
 from octabox.hub.cache_layout import CachedRepo, RemoteFile
 from octabox.hub.pulls.links import ModelFolders, register_file
@@ -246,3 +251,19 @@ def test_what_cannot_be_deleted(machine: Machine, monkeypatch: pytest.MonkeyPatc
             machine.remove(name)
     machine.remove("org/inks")
     assert not CachedRepo("org/inks").folder.exists()
+
+
+@pytest.mark.parametrize("words", [("models",), ("rm", "org/model", "--yes")])
+def test_a_cache_that_cannot_be_read_is_named(
+    local_hub: LocalHub, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """By the commands that list what is there."""
+
+    def refuse(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/closed/hub")
+
+    monkeypatch.setattr(library, "scan_cache_dir", refuse)
+    error = CliRunner().invoke(cli, [*words]).exception
+
+    assert isinstance(error, ForbiddenPathError), error
+    assert "The cache cannot be read: /closed/hub: Permission denied." == error.message

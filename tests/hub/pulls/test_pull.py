@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import subprocess
@@ -278,3 +279,25 @@ async def test_a_redirect_to_what_is_no_url(local_hub: LocalHub, place: str) -> 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         with pytest.raises(httpx.RemoteProtocolError):
             await transfer.Transfer(client, hub_headers).open(f"{local_hub.url}/file")
+
+
+async def test_a_complete_model_in_a_cache_that_cannot_be_written(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is to be done, so nothing is written; a new commit cannot be stored, which is the error."""
+    folder = await pull(make_plan(PullRequest("org/model")))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "/cache")
+
+    for name in ("prepare", "write_tree", "set_revision"):
+        monkeypatch.setattr(CachedRepo, name, refuse)
+    shown: list[PullProgress] = []
+
+    assert folder == await pull(make_plan(PullRequest("org/model")), shown.append)
+    assert [(each.done, each.files_done) for each in shown] == [(each.total, each.files) for each in shown]
+    assert 1 == len(shown)
+    hub.repos["org/model"].files["README.md"] = b"new"
+    with pytest.raises(DownloadError, match="Read-only file system") as caught:
+        await pull(make_plan(PullRequest("org/model")))
+    assert "cache_not_usable" == caught.value.code

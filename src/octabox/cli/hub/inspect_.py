@@ -16,14 +16,14 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(source: str, *, as_json: bool) -> None:
     """Print what is known about a model."""
-    from octabox.catalog.pipelines import load_catalog
     from octabox.cli.output import show_status
+    from octabox.cli.pipelines import configured_catalog
     from octabox.cli.tables import format_lines, show_fields
     from octabox.hub.browsing.inspection import inspect_model
     from octabox.hub.browsing.memory import machine_memory
 
     with show_status("reading"):
-        pipelines = load_catalog().pipelines
+        pipelines = configured_catalog().pipelines
 
         def tasks_of(name: str) -> tuple[str, ...]:
             return tuple(pipelines[name].tasks)

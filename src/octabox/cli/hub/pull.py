@@ -1,14 +1,16 @@
 """Download a model of the Hub, or a file by its URL, into the cache.
 
-SOURCE is a Hub id such as ORG/REPO, with @REVISION if it is not the default branch, or an https URL. Only the needed files are
-downloaded. An interrupted download is continued.
+SOURCE is a Hub id such as ORG/REPO, with @REVISION if it is not the default branch, the address of its page or of a file there,
+or an https URL. Only the needed files are downloaded. An interrupted download is continued.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,37 +42,39 @@ async def _pull(
     models: Path | None,
     as_json: bool,
 ) -> None:
-    from octabox.cli.hub.downloads import run_plan, summarize_plan
+    from octabox.cli.hub.downloads import run_plan
+    from octabox.cli.requests.pull_plans import summarize_plan
     from octabox.cli.settings_options import load_settings
-    from octabox.hub.pulls.links import ModelFolders, check_name, check_registration, register_model
+    from octabox.hub.pulls.addresses import parse_address, request_of
+    from octabox.hub.pulls.links import ModelFolders, check_name
     from octabox.hub.pulls.needed import PullRequest
     from octabox.hub.pulls.plan import make_plan
     from octabox.hub.pulls.urls import UrlRequest
+    from octabox.service.hub.registration import check_plan, register_plan
 
     settings = load_settings({"models": models})
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
     check_name(name)
-    if "://" in source:
-        unused = next((key for key, value in (("--file", file), ("--variant", variant)) if value), None)
-        if unused:
-            raise click.UsageError(f"{unused} has no effect with a URL.")
+    address = parse_address(source)
+    if "://" in source and (address is None or sha256):
+        _check_unused({"--file": file, "--variant": variant})
         await _pull_url(UrlRequest(source, sha256), settings, folders, name, as_json=as_json)
         return
     if sha256:
         raise click.UsageError("--sha256 has no effect with a Hub id: the Hub states the checksums of its files.")
-    repo, _, revision = source.partition("@")
-    plan = await asyncio.to_thread(make_plan, PullRequest(repo, revision or None, file, variant))
+    repo, _, revision = (address.source if address else source).partition("@")
+    request = request_of(source, None, file, variant) if address else PullRequest(repo, revision or None, file, variant)
+    plan = await asyncio.to_thread(make_plan, request)
     for line in summarize_plan(plan, files=True):
         click.echo(line, err=True)
-    check_registration(plan, folders, name)
+    check_plan(plan, folders, name)
     plan.check_space()
     if plan.to_fetch:
         _confirm(yes=yes)
-        await run_plan(plan)
     else:
-        await run_plan(plan)
         click.echo("All files are in the cache.", err=True)
-    found = register_model(plan, folders, name)
+    await run_plan(plan)
+    found = register_plan(plan, folders, name)
     used = repo if found is None else found.name
     result = {"model": repo, "commit": plan.commit, "kind": found.kind if found else plan.kind, "bytes": plan.size}
     _show(
@@ -79,16 +83,29 @@ async def _pull(
     )
 
 
+def _check_unused(options: Mapping[str, str | None]) -> None:
+    """Refuse options that have no effect with a URL.
+
+    Raises:
+        click.UsageError: One is set.
+    """
+    unused = next((name for name, value in options.items() if value), None)
+    if unused:
+        raise click.UsageError(f"{unused} has no effect with a URL.")
+
+
 async def _pull_url(request: Any, settings: Any, folders: Any, name: str | None, *, as_json: bool) -> None:
     """Download a file by its URL, and link it."""
     from octabox.cli.hub.downloads import progress_bar
-    from octabox.hub.pulls.links import register_file
     from octabox.hub.pulls.urls import file_guard, pull_url
+    from octabox.service.hub.registration import check_url, register_download
 
     folder, guard = settings.cache_dir / "files", file_guard(settings.url_hosts)
+    request.check(guard)
+    check_url(request, folder, folders, name)
     with progress_bar(request.name) as show:
         file = await pull_url(request, folder, lambda done, total: show(done, total, ""), guard)
-    found = register_file(file, folders, name)
+    found = register_download(file, folders, name)
     result = {"model": request.shown, "kind": found.kind, "bytes": file.stat().st_size, "folder": str(file.parent)}
     _show({**result, "name": found.name, "path": str(found.path)}, as_json=as_json)
 
@@ -108,14 +125,19 @@ def _confirm(*, yes: bool) -> None:
 
 def _show(result: dict[str, Any], *, as_json: bool) -> None:
     """Print where the model is, and the next command."""
+    from octabox.cli.requests.parameters import parse_lora
+
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
     click.echo(result["path"] or result["folder"])
+    name = str(result["name"])
+    # What follows the last colon would be the weight.
+    lora = f"{name}:1" if parse_lora(name).lora != name else name
     uses = {
-        "lora": f'octabox run MODEL "a prompt" --lora {result["name"]}',
+        "lora": f'octabox run MODEL "a prompt" --lora {shlex.quote(lora)}',
         "embedding": f'octabox run MODEL "a prompt with {result["name"]}"',
         "component": f"set `components: {{NAME: {{model: {result['model']}}}}}` in the configuration of a model",
     }
-    use = uses.get(result["kind"], f'octabox run {result["name"]} "a prompt"')
+    use = uses.get(result["kind"], f'octabox run {shlex.quote(name)} "a prompt"')
     click.echo(f"Use it: {use}", err=True)

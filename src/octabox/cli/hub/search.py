@@ -28,14 +28,14 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(words: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     """Print the models that are found."""
-    from octabox.catalog.pipelines import load_catalog
     from octabox.cli.output import show_status
+    from octabox.cli.pipelines import configured_catalog
     from octabox.cli.tables import show_table
     from octabox.hub.browsing.memory import machine_memory
     from octabox.hub.browsing.search import Query, search_models
 
     with show_status("searching"):
-        pipelines = load_catalog().pipelines
+        pipelines = configured_catalog().pipelines
         found = search_models(Query(" ".join(words), **options), machine_memory(), lambda name: name in pipelines)
     if as_json:
         click.echo(json.dumps([each.to_json() for each in found], indent=2, ensure_ascii=False))

@@ -40,6 +40,17 @@ class DownloadProgress:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """The request is valid, and downloads follow before it is prepared.
+
+    Args:
+        count: Number of results.
+    """
+
+    count: int
+
+
+@dataclass(frozen=True)
 class Prepared:
     """The request is valid, and its call follows.
 
@@ -54,5 +65,5 @@ class Prepared:
     description: Mapping[str, Any] | None = None
 
 
-#: Event of a request of `octabox run`: messages and downloads, then `Prepared`, then progress and results.
-RunEvent = Message | DownloadProgress | Prepared | Progress | Generation
+#: Event of a request of `octabox run`: messages, `Checked` before downloads, then `Prepared`, then progress and results.
+RunEvent = Message | Checked | DownloadProgress | Prepared | Progress | Generation

@@ -9,9 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.cli.hub.downloads import summarize_plan
 from octabox.cli.requests import parameters, workflows
-from octabox.cli.requests.events import DownloadProgress, Message, Prepared, RunEvent
+from octabox.cli.requests.events import Checked, DownloadProgress, Message, Prepared, RunEvent
 from octabox.cli.requests.options import (
     apply_profile,
     check_count,
@@ -21,9 +20,11 @@ from octabox.cli.requests.options import (
     require_model,
     skipped_layers,
 )
+from octabox.cli.requests.pull_plans import summarize_plan
 from octabox.cli.requests.run_options import RunOptions
 from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
+from octabox.engine.protocol import Call
 from octabox.engine.sources.requests import adapter_requests, plan_downloads, plan_request
 from octabox.errors import InvalidParameterError
 from octabox.frontends.naming.renaming import rename_error_params
@@ -81,27 +82,26 @@ async def execute(
     check_count(options.num_outputs, settings.max_outputs)
     # Reading the models folder and a model's files takes time, in which a server serves other clients.
     parts = await asyncio.to_thread(open_parts, _scale_limit(settings, len(options.prompts)), model)
+    plans: list[PullPlan] = []
     if not options.dry_run:
         sources = parts.models.sources(parts.name)
         plans = await asyncio.to_thread(lambda: [plan for each in sources for plan in plan_downloads(each)])
-        async with contextlib.aclosing(_download(plans)) as downloading:
-            async for event in downloading:
-                yield event
+    # The index of a model is enough to check a request, so that an invalid one downloads nothing else.
     request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
     check_inputs(metadata, request.inputs.keys() | request.params.keys())
-    with rename_error_params(names):
+    with parameters.hinting_files(options.params), rename_error_params(names):
         call = await parts.generation.prepare(request)
-    for warning in find_changed_inputs(metadata, call):
+    for warning in _find_differences(metadata, call, parts):
         yield Message(f"Warning: {warning}", is_warning=True)
-    if (metadata.get("workflow") or {}).get("stages") and not parts.models.config(parts.name).stages:
-        text = f"Warning: the settings of stages in the file have no effect: '{parts.name}' is not a cascade."
-        yield Message(text, is_warning=True)
     if options.dry_run:
         workflow = {"workflow": request.workflow} if request.workflow else {}
         yield Prepared(len(call.runs), names, _describe_call(call) | workflow)
         return
     found = await asyncio.to_thread(lambda: [*map(plan_request, adapter_requests(run.adapters for run in call.runs))])
-    async with contextlib.aclosing(_download([each for each in found if each is not None])) as downloading:
+    plans += [each for each in found if each is not None]
+    if plans:
+        yield Checked(len(call.runs))
+    async with contextlib.aclosing(_download(plans)) as downloading:
         async for event in downloading:
             yield event
     yield Prepared(len(call.runs), names)
@@ -110,6 +110,13 @@ async def execute(
         with rename_error_params(names):
             async for event in events:
                 yield event
+
+
+def _find_differences(metadata: dict[str, Any], call: Call, parts: Parts) -> Iterator[str]:
+    """Yield a warning for each part of the file to reproduce that a call does not have."""
+    yield from find_changed_inputs(metadata, call)
+    if (metadata.get("workflow") or {}).get("stages") and not parts.models.config(parts.name).stages:
+        yield f"the settings of stages in the file have no effect: '{parts.name}' is not a cascade."
 
 
 def _scale_limit(settings: Settings, prompts: int) -> Settings:

@@ -37,8 +37,12 @@ def read_prompts(model: str | None, prompts: tuple[str, ...], file: Path | None)
         return list(prompts)
     try:
         lines = (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidParameterError(f"'{file}' cannot be read: {error}.", parameter="prompt") from error
+    except OSError as error:
+        raise InvalidParameterError(f"'{file}' cannot be read: {error.strerror}.", parameter="prompt") from error
+    except UnicodeDecodeError as error:
+        message = f"'{file}' is not text in UTF-8: it has the byte {error.object[error.start]:#x} at {error.start}."
+        hint = f"Convert it: iconv -f latin1 -t utf-8 {shlex.quote(str(file))}"
+        raise InvalidParameterError(message, hint=hint, parameter="prompt") from error
     from_file = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not from_file:
         raise InvalidParameterError(f"'{file}' has no prompts.", hint="Write one in each line.", parameter="prompt")

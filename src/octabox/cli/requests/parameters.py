@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,21 @@ def read_inputs(texts: Iterable[tuple[str, str]]) -> dict[str, tuple[bytes | str
             raise MediaError(f"'{source}' cannot be read: {error.strerror}.", parameter=name) from error
         inputs[name] = (*inputs.get(name, ()), content)
     return inputs
+
+
+@contextlib.contextmanager
+def hinting_files(texts: Iterable[tuple[str, str]]) -> Iterator[None]:
+    """Add to an error about a medium within the context how a file is named, if the medium was set as a text.
+
+    Args:
+        texts: Names and texts of call parameters.
+    """
+    try:
+        yield
+    except MediaError as error:
+        if (name := error.parameter) in {name for name, _ in texts}:
+            error.hint = f"A file is named by -i {name}=FILE, in the prompt line by /input {name} FILE. {error.hint}"
+        raise
 
 
 def parse_scheduler(text: str | dict[str, Any] | None) -> SchedulerChoice | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,13 @@ from typing import Any
 
 from octabox.cli.requests import parameters, workflows
 from octabox.cli.requests.options import read_prompts
-from octabox.errors import MediaError
+from octabox.errors import InvalidParameterError, MediaError
+
+#: Options that are paths of files, whose names may have any bytes, or whose content is checked.
+_PATHS = frozenset({"inputs", "source", "prompt_file", *parameters.FILE_OPTIONS})
+
+#: Half of a surrogate pair.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,10 @@ def read_options(model: str | None, output_format: str | None, **options: Any) -
     Raises:
         RequestError: A file cannot be read, or an option is invalid.
     """
+    check_texts({name: value for name, value in options.items() if name not in _PATHS})
     params, inputs = parameters.pop_parameters(options)
     prompts = read_prompts(model, options.pop("prompts"), options.pop("prompt_file"))
+    check_texts({"prompts": tuple(prompts)})
     source = options.pop("source")
     return RunOptions(
         model=model,
@@ -82,6 +91,25 @@ def read_options(model: str | None, output_format: str | None, **options: Any) -
         format=output_format,
         **options,
     )
+
+
+def check_texts(options: Mapping[str, Any]) -> None:
+    """Check that texts are UTF-8: Python keeps each other byte of a command line as half of a surrogate pair.
+
+    Args:
+        options: Texts, or tuples of texts, by the names of the options; other values are not checked.
+
+    Raises:
+        InvalidParameterError: A text has a byte that is not of UTF-8, which no tokenizer and no file could take.
+    """
+    for name, value in options.items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and (byte := _SURROGATE.search(text)) is not None:
+                shown = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text[max(0, byte.start() - 20) : byte.end() + 20])
+                option = {"prompts": "prompt", "params": "param", "styles": "style", "loras": "lora"}.get(name, name)
+                message = f"'{option}' is not text in UTF-8: it has the byte {ord(byte[0]) & 0xFF:#x} in '{shown}'."
+                hint = "Use a terminal with a UTF-8 locale; a file is converted by `iconv -f latin1 -t utf-8 FILE`."
+                raise InvalidParameterError(message, hint=hint, parameter=option)
 
 
 def read_source(file: Path) -> bytes:

@@ -56,7 +56,7 @@ def pop_workflow(options: dict[str, Any]) -> dict[str, Any]:
 
 def add_models(workflow: Mapping[str, Any], models: ModelService) -> dict[str, Any]:
     """Add the models that a workflow refers to by path, and return the workflow with their names."""
-    from octabox.config.discovery import model_of_source
+    from octabox.service.selection.model_source import model_of_source
 
     resolved = {name: dict(step) if isinstance(step, Mapping) else step for name, step in workflow.items()}
     for step in filter(lambda each: isinstance(each, dict), resolved.values()):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from octabox import errors
-from octabox.cli.requests.events import DownloadProgress, Message, Prepared, RunEvent
+from octabox.cli.requests.events import Checked, DownloadProgress, Message, Prepared, RunEvent
 from octabox.cli.requests.run_options import RunOptions
 from octabox.errors import OctaboxError
 from octabox.types import AdapterReport, Artifact, Generation, Progress
@@ -19,7 +19,7 @@ from octabox.types import AdapterReport, Artifact, Generation, Progress
 _BYTES = "base64"
 
 _EVENTS: dict[str, type[RunEvent]] = {
-    each.__name__: each for each in (Message, DownloadProgress, Prepared, Progress, Generation)
+    each.__name__: each for each in (Message, Checked, DownloadProgress, Prepared, Progress, Generation)
 }
 
 

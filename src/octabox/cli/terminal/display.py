@@ -13,7 +13,7 @@ import click
 
 from octabox.cli import interruption
 from octabox.cli.output import Destination, describe_result, show_status
-from octabox.cli.requests.events import DownloadProgress, Message, Prepared, RunEvent
+from octabox.cli.requests.events import Checked, DownloadProgress, Message, Prepared, RunEvent
 from octabox.cli.terminal.preview import show_image
 from octabox.errors import GenerationError
 from octabox.telemetry.request_line import speed
@@ -44,16 +44,18 @@ async def show_events(
         view: How they are shown.
     """
     async with contextlib.aclosing(events):
-        prepared = await _show_preparation(events)
+        prepared = await _show_preparation(events, destination)
         if prepared.description is not None:
             click.echo(json.dumps(prepared.description, indent=2, default=str))
-            return
-        destination.check(prepared.count)
-        await _show_results(events, destination, prepared, view or View())
+        else:
+            destination.check(prepared.count)
+            await _show_results(events, destination, prepared, view or View())
+        async for _ in events:  # A server would take an early end for a cancellation.
+            pass
 
 
-async def _show_preparation(events: AsyncIterator[RunEvent]) -> Prepared:
-    """Show messages and downloads until the request is prepared."""
+async def _show_preparation(events: AsyncIterator[RunEvent], destination: Destination) -> Prepared:
+    """Show messages and downloads until the request is prepared; before a download, check that results can be written."""
     event: RunEvent | None = None
     while True:
         with contextlib.nullcontext() if isinstance(event, DownloadProgress) else show_status("preparing"):
@@ -62,6 +64,8 @@ async def _show_preparation(events: AsyncIterator[RunEvent]) -> Prepared:
             event = await _show_download(events, event)
         if isinstance(event, Message):
             click.secho(event.text, fg="yellow" if event.is_warning else None, err=True)
+        elif isinstance(event, Checked):
+            destination.check(event.count)
         elif isinstance(event, Prepared):
             return event
         elif event is None:

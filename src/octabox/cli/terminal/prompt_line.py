@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import signal
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from octabox.cli.errors import show_error
-from octabox.cli.requests.parameters import SHORT_OPTIONS
+from octabox.cli.requests.parameters import FILE_OPTIONS, SHORT_OPTIONS, read_inputs
+from octabox.cli.requests.run_options import check_texts
 from octabox.errors import InvalidParameterError, OctaboxError, UnknownParameterError
 from octabox.frontends.naming.parameters import ALIASES, REQUEST_ALIASES
 
@@ -30,6 +32,12 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "out": str,
 }
 
+#: Inputs that have an option.
+FILE_INPUTS = frozenset(name for name, _ in FILE_OPTIONS.values())
+
+#: A name, and a value after a space or an equals sign.
+_SETTING = re.compile(r"\s*([^\s=]+)(?:\s*=|\s|$)(.*)", re.DOTALL)
+
 #: Runs the options of a command line, and shows the results.
 RunCommand = Callable[..., None]
 
@@ -45,6 +53,7 @@ class PromptLine:
     def __init__(self, options: dict[str, Any], run: RunCommand) -> None:
         short = [f"{name}={options[name]}" for name in SHORT_OPTIONS if options.get(name) is not None]
         self.options = {**options, **dict.fromkeys(SHORT_OPTIONS), "params": (*options["params"], *short)}
+        self.options.setdefault("inputs", ())
         self.options["model"] = options["model"] or "demo"
         self._run = run
 
@@ -55,6 +64,7 @@ class PromptLine:
             OctaboxError: The command is not known, or the request has failed.
         """
         line = line.strip()
+        check_texts({"line": line})
         if not line.startswith("/"):
             if line:
                 self._run(**{**self.options, "prompts": (line,)})
@@ -89,8 +99,11 @@ class PromptLine:
 
     def do_set(self, text: str) -> None:
         """Set a parameter for the prompts that follow: /set steps 4; without a value, remove it; alone, show all."""
-        name, _, value = text.replace("=", " ", 1).partition(" ")
-        name, value = REQUEST_ALIASES.get(name, name), value.strip()
+        name, value = _parse_setting(text)
+        name = REQUEST_ALIASES.get(name, name)
+        if name in {*FILE_OPTIONS, *FILE_INPUTS}:
+            self.do_input(f"{name} {value}")
+            return
         if name in OPTIONS:
             try:
                 self.options[name] = OPTIONS[name](value) if value else (1 if name == "num_outputs" else None)
@@ -101,6 +114,18 @@ class PromptLine:
             names = ((text.partition("=")[0], text) for text in self.options["params"])
             kept = [text for each, text in names if ALIASES.get(each, each) != same]
             self.options["params"] = (*kept, *([f"{name}={value}"] if value else ()))
+        for shown in self._settings():
+            click.echo(shown)
+
+    def do_input(self, text: str) -> None:
+        """Set an input file: /input image photo.png; without a file, remove it; alone, show all."""
+        name, file = _parse_setting(text)
+        name = FILE_OPTIONS[name][0] if name in FILE_OPTIONS else name
+        if name:
+            inputs = [(name, file)] if file else []
+            read_inputs(inputs)  # It may be missing.
+            kept = [each for each in self.options["inputs"] if each.partition("=")[0] != name]
+            self.options["inputs"] = (*kept, *(f"{name}={file}" for name, file in inputs))
         for shown in self._settings():
             click.echo(shown)
 
@@ -129,10 +154,16 @@ class PromptLine:
 
     def _settings(self) -> Iterator[str]:
         """Yield each setting that is not the default."""
-        yield from (text.replace("=", ": ", 1) for text in self.options["params"])
+        yield from (text.replace("=", ": ", 1) for text in (*self.options["params"], *self.options["inputs"]))
         for name in OPTIONS:
             if (value := self.options.get(name)) not in (None, 1):
                 yield f"{name}: {value}"
+
+
+def _parse_setting(text: str) -> tuple[str, str]:
+    """Return the name and the value of a setting, which a space or an equals sign separates."""
+    match = _SETTING.fullmatch(text)
+    return (match[1], match[2].strip()) if match else ("", "")
 
 
 def read_lines(line: PromptLine) -> None:
@@ -167,9 +198,21 @@ def _session() -> PromptSession[str]:
     from prompt_toolkit.completion import WordCompleter
     from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
+    class QuietHistory(FileHistory):
+        """A history that is not kept while its file cannot be written, such as on a full disk."""
+
+        def store_string(self, string: str) -> None:
+            """Add a line."""
+            with contextlib.suppress(OSError):
+                super().store_string(string)
+
     history: History = InMemoryHistory()
-    with contextlib.suppress(OSError):
-        folder = user_state_path("octabox")
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        history = FileHistory(str(folder / "history"))
+    file = user_state_path("octabox") / "history"
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file.open("a+b"):
+            history = QuietHistory(str(file))
+    except OSError as error:
+        warning = f"Warning: the history of prompts is not kept: {file}: {error.strerror or error}."
+        click.secho(warning, fg="yellow", err=True)
     return PromptSession(history=history, completer=WordCompleter(PromptLine.commands(), sentence=True))

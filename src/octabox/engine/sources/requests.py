@@ -20,11 +20,11 @@ from octabox.hub.folder import (
     index_file,
     is_hub_id,
 )
-from octabox.hub.hub_errors import hub_error
 from octabox.hub.pulls.copies import find_copy
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import PullPlan, make_plan
 from octabox.hub.repository import model_index
+from octabox.hub.responses.errors import hub_error
 from octabox.types import AdapterChoice
 
 #: The component that encodes the images of IP-Adapters.

@@ -7,18 +7,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 from octabox.errors import ForbiddenPathError, GatedModelError, InvalidParameterError
-from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import HUB_ERRORS, hub_api, invalid_token, is_token
+from octabox.hub.responses.errors import hub_error
+from octabox.hub.responses.fields import mapping_of, text_of
+from octabox.hub.responses.messages import (
+    ACCOUNT,
+    RESPONSE_ERRORS,
+    check_proxies,
+    hub_api,
+    invalid_token,
+    is_token,
+    not_a_hub,
+    token_in_use,
+)
 
 #: Variables with a token, which take precedence over that of `octabox login`.
 VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-
-#: What is requested of the Hub, for errors.
-_ACCOUNT = "the account"
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ def find_account(token: str | None = None) -> Account:
         DownloadError: The Hub cannot be reached.
     """
     try:
+        check_proxies()
         # The token in use is of no account here if another one is given.
         api = hub_api() if token is None else HfApi(endpoint=constants.ENDPOINT, library_name="octabox")
         about = api.whoami(token=token)
@@ -62,11 +70,14 @@ def find_account(token: str | None = None) -> Account:
     except HfHubHTTPError as error:
         if error.response.status_code in {401, 403}:
             raise (invalid_token() if token is None else _refused_token()) from None
-        raise hub_error(error, _ACCOUNT) from error
-    except HUB_ERRORS as error:
-        raise hub_error(error, _ACCOUNT) from error
-    access = (about.get("auth") or {}).get("accessToken") or {}
-    return Account(about["name"], access.get("role"), access.get("displayName"), token_source(), constants.ENDPOINT)
+        raise hub_error(error, ACCOUNT) from error
+    except RESPONSE_ERRORS as error:
+        raise hub_error(error, ACCOUNT) from error
+    if (name := text_of(mapping_of(about).get("name"))) is None:
+        raise not_a_hub(ACCOUNT)
+    access = mapping_of(mapping_of(about.get("auth")).get("accessToken"))
+    role, token_name = text_of(access.get("role")), text_of(access.get("displayName"))
+    return Account(name, role, token_name, token_source(), constants.ENDPOINT)
 
 
 def token_source() -> str:
@@ -120,12 +131,16 @@ def log_out() -> str | None:
 
     Raises:
         GatedModelError: There is no token.
+        ForbiddenPathError: Its file cannot be read or deleted.
     """
-    if get_token() is None:
+    if token_in_use() is None:
         raise GatedModelError("This machine is not logged in to the Hub.", hint="Log in: `octabox login`.")
     for place in (constants.HF_TOKEN_PATH, constants.HF_STORED_TOKENS_PATH):
         try:
             os.unlink(place)  # noqa: PTH108 (the constants are texts)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            message = f"{place} cannot be deleted: {error.strerror or error}."
+            raise ForbiddenPathError(message, hint="Check the permissions of its folder, and log out again.") from error
     return next((name for name in VARIABLES if os.environ.get(name)), None)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from octabox.errors import DownloadError, ModelNotFoundError, OctaboxError
 from octabox.hub.browsing.library import component_names, state_of
 from octabox.hub.browsing.memory import Machine, Weights, fits, local_weights
@@ -14,13 +16,18 @@ from octabox.hub.browsing.search import IsServed, describe_model
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.checkpoints.families import match_family
 from octabox.hub.folder import folder_index, index_file, is_hub_id
+from octabox.hub.pulls.addresses import source_of
 from octabox.hub.pulls.links import kind_of_file
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import UNAVAILABLE, make_plan
+from octabox.hub.responses.fields import mapping_of, text_of
 from octabox.hub.selection import kind_of_repository, select_files
 from octabox.hub.snapshots import missing_by_index
-from octabox.security.filesystem import existing_path
+from octabox.security.filesystem import existing_path, read_file
 from octabox.security.json_files import read_json
+
+#: Maximum number of bytes that are read of the card of a model.
+MAX_CARD = 1_000_000
 
 #: Returns the tasks of a pipeline class.
 TasksOf = Callable[[str], tuple[str, ...]]
@@ -95,7 +102,7 @@ def inspect_repository(source: str, machine: Machine, is_served: IsServed, tasks
     Raises:
         OctaboxError: There is no such model, or it cannot be read.
     """
-    repo, _, revision = source.partition("@")
+    repo, _, revision = source_of(source).partition("@")
     if not is_hub_id(repo):
         hint = "Specify a Hub id such as ORG/REPO, a folder or a file."
         raise ModelNotFoundError(f"There is no model {source!r}.", hint=hint, model=source)
@@ -231,8 +238,8 @@ def _prediction_type(folder: Path) -> str | None:
 def _licence_of(folder: Path) -> str | None:
     """Return the licence in the card of a model."""
     try:
-        text = (folder / "README.md").read_text("utf-8", errors="replace")
-    except OSError:
+        text = read_file(folder / "README.md", MAX_CARD).decode(errors="replace")
+        card = yaml.safe_load(text.removeprefix("---").split("\n---")[0])
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
-    lines = (line.partition(":") for line in text.split("\n---")[0].splitlines())
-    return next((value.strip() for key, _, value in lines if key.strip() == "license"), None)
+    return text_of(mapping_of(card).get("license"))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from huggingface_hub import CachedRepoInfo, CachedRevisionInfo, HFCacheInfo, constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
-from octabox.errors import ModelNotFoundError, nearest
+from octabox.errors import ForbiddenPathError, ModelNotFoundError, nearest
 from octabox.hub.browsing.deletion import carry_out, deleting, in_use_error
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.folder import index_file, is_hub_id, read_index
@@ -86,8 +87,13 @@ class Removal:
 
 
 def cached_models() -> list[StoredModel]:
-    """Return the models in the cache, sorted by name."""
-    models = {repo.repo_id: _describe(repo) for repo in _scan().repos if repo.repo_type == "model"}
+    """Return the models in the cache, sorted by name.
+
+    Raises:
+        ForbiddenPathError: The cache cannot be read.
+    """
+    with reading_cache():
+        models = {repo.repo_id: _describe(repo) for repo in _scan().repos if repo.repo_type == "model"}
     return [models[name] for name in sorted(models, key=str.lower)]
 
 
@@ -180,11 +186,27 @@ def remove_model(removal: Removal) -> None:
 
 
 def _scan() -> HFCacheInfo:
-    """Return what is in the cache."""
+    """Return what is in the cache.
+
+    Raises:
+        ForbiddenPathError: It cannot be read.
+    """
     try:
-        return scan_cache_dir(constants.HF_HUB_CACHE)
+        with reading_cache():
+            return scan_cache_dir(constants.HF_HUB_CACHE)
     except (CacheNotFound, ValueError):
         return HFCacheInfo(0, frozenset(), frozenset(), [])
+
+
+@contextlib.contextmanager
+def reading_cache() -> Iterator[None]:
+    """Turn an error of the file system within the context into one with the path."""
+    try:
+        yield
+    except OSError as error:
+        message = f"The cache cannot be read: {error.filename or constants.HF_HUB_CACHE}: {error.strerror or error}."
+        hint = "Check the permissions, or set HF_HOME to a folder that this user can read."
+        raise ForbiddenPathError(message, hint=hint) from error
 
 
 def _of_one(cache: HFCacheInfo, repo: CachedRepoInfo) -> HFCacheInfo:

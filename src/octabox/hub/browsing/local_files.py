@@ -6,6 +6,7 @@ Only what Octabox has downloaded is removed: links into the Hub's cache and to f
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def plan_local_removal(
     if place.is_symlink() and target.parent.parent == Path(os.path.realpath(url_folder)):
         return _url_removal(name, place, target, folders, removed)
     message = f"{place} was not downloaded by Octabox, so it is not removed."
-    raise InvalidParameterError(message, hint=f"Delete it: rm -r {place}", model=name)
+    raise InvalidParameterError(message, hint=f"Delete it: rm -r {shlex.quote(str(place))}", model=name)
 
 
 def remove_local(removal: Removal) -> None:

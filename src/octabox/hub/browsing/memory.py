@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.checkpoints.tensors import Shapes
 from octabox.hub.checkpoints.weight_scales import unsupported_weight
-from octabox.hub.hub_messages import HUB_ERRORS, hub_api
+from octabox.hub.responses.messages import HUB_ERRORS, hub_api
 from octabox.hub.weights import is_float
 
 #: Memory that a pipeline needs in addition to its weights, as a factor.

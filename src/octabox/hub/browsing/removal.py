@@ -11,6 +11,7 @@ from octabox.hub.browsing.library import Removal, plan_removal, remove_model
 from octabox.hub.browsing.local_files import plan_local_removal, remove_local
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.folder import is_hub_id
+from octabox.hub.pulls.addresses import source_of
 from octabox.hub.pulls.links import ModelFolders
 
 
@@ -52,6 +53,7 @@ def plan_any_removal(
         ModelNotFoundError: There is no such model.
         InvalidParameterError: It was not downloaded by Octabox.
     """
+    name = source_of(name)
     found = None if is_hub_id(name.partition("@")[0]) else plan_local_removal(name, folders, url_folder, removed)
     if found is not None:
         return found

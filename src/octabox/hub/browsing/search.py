@@ -13,9 +13,10 @@ from octabox.errors import GatedModelError, ModelNotFoundError, OctaboxError
 from octabox.hub.browsing.memory import Machine, Weights, fits, remote_weights
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.checkpoints.families import match_family
-from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import RESPONSE_ERRORS, hub_api
 from octabox.hub.pulls.plan import read_info, remote_file
+from octabox.hub.responses.errors import hub_error
+from octabox.hub.responses.fields import count_of, mapping_of, printable, text_of
+from octabox.hub.responses.messages import MODEL_LIST, RESPONSE_ERRORS, hub_api
 from octabox.hub.selection import RepoKind, kind_of_repository, select_files, weight_names
 
 #: Orders of results, and the Hub's names of them; sizes are compared here.
@@ -124,7 +125,7 @@ def search_models(query: Query, machine: Machine, is_served: IsServed) -> list[F
             )
         )
     except RESPONSE_ERRORS as error:
-        raise hub_error(error, "the list of models") from error
+        raise hub_error(error, MODEL_LIST) from error
 
     def describe(info: ModelInfo) -> FoundModel | None:
         try:
@@ -157,16 +158,16 @@ def describe_model(repo: str, machine: Machine, is_served: IsServed, revision: s
     return FoundModel(
         name=repo,
         kind=kind,
-        task=info.pipeline_tag,
+        task=text_of(info.pipeline_tag),
         pipeline=pipeline,
         size=sum(each.size for each in needed),
         files=len(needed),
         parameters=weights.count if weights else None,
         dtype=weights.dtype if weights else None,
-        licence=getattr(card, "license", None) or _tagged(info.tags or (), "license:"),
+        licence=text_of(getattr(card, "license", None)) or _tagged(info.tags or (), "license:"),
         gated=bool(info.gated),
-        downloads=info.downloads or 0,
-        likes=info.likes or 0,
+        downloads=count_of(info.downloads),
+        likes=count_of(info.likes),
         updated=info.last_modified.date().isoformat() if info.last_modified else None,
         served=_is_usable(kind, pipeline, weights, is_served),
         fits=fits(weights, machine),
@@ -190,10 +191,9 @@ def _needed_files(kind: RepoKind, files: dict[str, RemoteFile]) -> tuple[list[st
 
 def _pipeline_of(info: ModelInfo, weights: Weights | None) -> str | None:
     """Return the pipeline class of a model: as the Hub read it from the index, or by the tensors of a single file."""
-    config = info.config or {}
-    name = (config.get("diffusers") or {}).get("_class_name")
+    name = mapping_of(mapping_of(info.config).get("diffusers")).get("_class_name")
     if isinstance(name, str):
-        return name
+        return printable(name)
     family = match_family(weights.shapes) if weights and weights.shapes else None
     return family.pipeline or None if family else None
 
@@ -211,4 +211,4 @@ def _is_usable(kind: RepoKind, pipeline: str | None, weights: Weights | None, is
 
 def _tagged(tags: Sequence[str], prefix: str) -> str | None:
     """Return the value of the first tag with a prefix."""
-    return next((tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)), None)
+    return next((printable(tag.removeprefix(prefix)) for tag in tags if tag.startswith(prefix)), None)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import yaml
 
@@ -81,9 +82,7 @@ def check_registration(plan: PullPlan, folders: ModelFolders, name: str | None =
     if plan.request.is_part or (name is None and not _is_file(plan)):
         return
     if _is_file(plan):
-        file = plan.folder / plan.files[0].path
-        kind: RepoKind = "gguf" if file.suffix.lower() == ".gguf" else plan.kind
-        _check_file(file, _place_of(file, folders, name, kind, plan.request.repo))
+        check_file(plan.folder / plan.files[0].path, cast("Path", planned_place(plan, folders, name)))
         return
     if plan.kind == "component":
         message = f"{plan.request.repo} is a component, which is used by its Hub id, not by a name."
@@ -94,6 +93,40 @@ def check_registration(plan: PullPlan, folders: ModelFolders, name: str | None =
         _check_free(place)
     elif _read(place) != _configuration(plan, str(name)):
         raise _in_use(place)
+
+
+def planned_place(plan: PullPlan, folders: ModelFolders, name: str | None = None) -> Path | None:
+    """Return the place of the link or the configuration that gives a name to a model; None if it gets none.
+
+    Args:
+        plan: The plan of the download.
+        folders: The folders.
+        name: Its name; by default that of the file.
+    """
+    if plan.request.is_part or (name is None and not _is_file(plan)):
+        return None
+    if not _is_file(plan):
+        return folders.models / f"{name}.yaml"
+    file = plan.folder / plan.files[0].path
+    kind: RepoKind = "gguf" if file.suffix.lower() == ".gguf" else plan.kind
+    if file.exists():
+        kind = kind_of_file(file, kind)
+    return _place_of(file, folders, name, kind, plan.request.repo)
+
+
+def possible_places(file: Path, folders: ModelFolders, name: str | None = None) -> list[Path]:
+    """Return the places that the link to a file may have: the content decides, which is not known before its download.
+
+    Args:
+        file: The file; if it exists, it has one place.
+        folders: The folders.
+        name: Its name; by default that of the file.
+    """
+    suffix = file.suffix.lower()
+    kinds: tuple[RepoKind, ...] = ("checkpoint", "lora", "embedding") if suffix in SUFFIXES else ("checkpoint",)
+    if file.exists():
+        kinds = (kind_of_file(file),)
+    return [_place_of(file, folders, name, kind, "") for kind in kinds]
 
 
 def register_model(plan: PullPlan, folders: ModelFolders, name: str | None = None) -> Registered | None:
@@ -114,10 +147,11 @@ def register_model(plan: PullPlan, folders: ModelFolders, name: str | None = Non
     check_registration(plan, folders, name)
     if plan.request.is_part or name is None:
         return None  # It is found by its id.
-    place = folders.models / f"{name}.yaml"
-    with _writing(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(_configuration(plan, name), encoding="utf-8")
+    place, text = folders.models / f"{name}.yaml", _configuration(plan, name)
+    if _read(place) != text:
+        with _writing(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, encoding="utf-8")
     return Registered(name, plan.kind, place)
 
 
@@ -139,7 +173,9 @@ def register_file(
     """
     kind = kind_of_file(file, kind)
     place = _place_of(file, folders, name, kind, repo)
-    _check_file(file, place)
+    check_file(file, place)
+    if place.is_symlink() and place.readlink() == file.absolute():
+        return Registered(place.name.removesuffix(file.suffix), kind, place)
     with _writing(place):
         place.unlink(missing_ok=True)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +203,7 @@ def _place_of(file: Path, folders: ModelFolders, name: str | None, kind: RepoKin
     return folder / f"{name}{file.suffix}"
 
 
-def _check_file(file: Path, place: Path) -> None:
+def check_file(file: Path, place: Path) -> None:
     """Check that a place is free for the link to a file, or has a link to the same file, also of another commit.
 
     Raises:
@@ -241,8 +277,12 @@ def _writing(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"{place} cannot be written: {error.strerror or error}."
-        raise DownloadError(message, hint="Check the folder: what was downloaded is kept.") from error
+        raise not_writable(place, error, "Check the folder: what was downloaded is kept.") from error
+
+
+def not_writable(place: Path, error: OSError, hint: str) -> DownloadError:
+    """Return the error for a link or a configuration that cannot be written."""
+    return DownloadError(f"{place} cannot be written: {error.strerror or error}.", hint=hint)
 
 
 def _in_use(place: Path) -> InvalidParameterError:

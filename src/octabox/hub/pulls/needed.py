@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.hub.adapters.selection import AdapterKind, select_adapter
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.folder import INDEX_FILES
-from octabox.hub.hub_messages import no_file
+from octabox.hub.responses.messages import no_file
 from octabox.hub.selection import (
     SINGLE_FILE_KINDS,
     RepoKind,
@@ -76,6 +77,7 @@ def needed_files(
         LoadError: The same of an IP-Adapter.
     """
     kind = kind_of_repository(files, tags)
+    _check_variant(request, kind)
     if request.adapter is not None:
         return _adapter_files(request, [*files]), "lora" if request.adapter == "lora" else "other"
     if request.folders:
@@ -85,6 +87,21 @@ def needed_files(
     if kind in ("diffusers", "component"):
         return _model_files(request, [*files], read_index() if kind == "diffusers" else None), kind
     return [_only_file(request, kind, files)], kind
+
+
+def _check_variant(request: PullRequest, kind: RepoKind) -> None:
+    """Refuse a variant where the file is selected by its name.
+
+    Raises:
+        InvalidParameterError: It has no effect.
+    """
+    is_folder = request.is_part or (request.file is None and kind in ("diffusers", "component"))
+    if request.variant is None or is_folder:
+        return
+    reason = "a file is selected by its name" if request.file else "it is a repository of single files"
+    message = f"The variant {request.variant!r} has no effect for {request.repo}: {reason}."
+    hint = "Leave the variant out, and name the file: `octabox inspect` lists those of a repository."
+    raise InvalidParameterError(message, hint=hint, model=request.repo, parameter="variant")
 
 
 def _adapter_files(request: PullRequest, names: list[str]) -> list[str]:
@@ -151,7 +168,7 @@ def _only_file(request: PullRequest, kind: RepoKind, files: Mapping[str, RemoteF
     more = f" and {len(found) - 12} more" if len(found) > 12 else ""  # noqa: PLR2004 (as listed)
     raise InvalidParameterError(
         f"{request.repo} has no {INDEX_FILES[0]}, but several single files: {sizes}{more}.",
-        hint=f"Choose one: `octabox pull {request.repo} --file {found[0]}`.",
+        hint=f"Choose one: `octabox pull {request.repo} --file {shlex.quote(found[0])}`.",
         model=request.repo,
         parameter="file",
         choices=found,

@@ -11,8 +11,13 @@ from huggingface_hub import ModelInfo, constants
 
 from octabox.errors import DownloadError
 from octabox.hub.cache_layout import CachedRepo, RemoteFile, is_commit, stays_inside
-from octabox.hub.hub_errors import hub_error, no_revision
-from octabox.hub.hub_messages import (
+from octabox.hub.limits import check_size
+from octabox.hub.pulls.copies import actual_request, find_copy, missing_of, present_files
+from octabox.hub.pulls.needed import PullRequest, match_files, needed_files
+from octabox.hub.repository import repository_index
+from octabox.hub.responses.errors import hub_error, no_revision
+from octabox.hub.responses.fields import mapping_of, texts_of
+from octabox.hub.responses.messages import (
     HUB_ERRORS,
     RESPONSE_ERRORS,
     Target,
@@ -22,10 +27,6 @@ from octabox.hub.hub_messages import (
     offline_error,
     unsafe_file,
 )
-from octabox.hub.limits import check_size
-from octabox.hub.pulls.copies import actual_request, find_copy, missing_of, present_files
-from octabox.hub.pulls.needed import PullRequest, match_files, needed_files
-from octabox.hub.repository import repository_index
 from octabox.hub.selection import SINGLE_FILE_KINDS, RepoKind, kind_of_repository, weight_names
 
 #: Bytes that are left free on the disk.
@@ -99,6 +100,13 @@ class PullPlan:
         return sum(each.size for each in self.all_files) - sum(each.size for each in self.files)
 
     @property
+    def is_done(self) -> bool:
+        """Whether all is in the cache: the files in the folder of the commit, their list, and the name of the revision."""
+        is_named = self.repo.commit(self.request.revision) == self.commit
+        is_listed = set(self.repo.tree(self.commit) or ()) == set(self.all_files)
+        return is_named and is_listed and all((self.folder / each.path).exists() for each in self.files)
+
+    @property
     def folder(self) -> Path:
         """Folder of the model in the cache."""
         return self.repo.snapshot(self.commit)
@@ -139,6 +147,8 @@ def make_plan(request: PullRequest) -> PullPlan:
         if error.code in UNAVAILABLE and (plan := _plan_offline(request, reason)) is not None:
             return plan
         raise
+    except OSError as error:  # A cache that cannot be read.
+        raise hub_error(error, request.repo) from error
 
 
 def _plan_online(request: PullRequest) -> PullPlan:
@@ -174,6 +184,7 @@ def read_info(repo: str, revision: str | None = None) -> ModelInfo:
         raise hub_error(error, repo, revision) from error
     if info.sha is not None and not is_commit(info.sha):
         raise not_a_hub(repo)
+    info.tags, info.config = texts_of(info.tags), dict(mapping_of(info.config))
     return info
 
 

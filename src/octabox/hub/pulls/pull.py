@@ -13,11 +13,11 @@ from huggingface_hub import constants, get_token, hf_hub_url
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # imported lazily there
 
 from octabox.hub.cache_layout import RemoteFile
-from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import Target
 from octabox.hub.pulls.locks import file_lock
 from octabox.hub.pulls.plan import PullPlan, partial_size
 from octabox.hub.pulls.transfer import Transfer, same_origin
+from octabox.hub.responses.errors import hub_error
+from octabox.hub.responses.messages import Target
 
 #: Files that are downloaded at the same time.
 PARALLEL = 4
@@ -51,6 +51,10 @@ async def pull(plan: PullPlan, report: Callable[[PullProgress], None] = lambda _
         OctaboxError: A file cannot be downloaded, or the disk is full.
     """
     if plan.note:
+        return plan.folder
+    if plan.is_done:  # Also in a cache that cannot be written.
+        count = len({each.digest for each in plan.files})
+        report(PullProgress(plan.size, plan.size, count, count))
         return plan.folder
     plan.check_space()
     with plan.repo.in_use():

@@ -14,8 +14,8 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from octabox.hub.cache_layout import RemoteFile
-from octabox.hub.hub_errors import Refusal, hub_error, refusal_error, wait_seconds
-from octabox.hub.hub_messages import Target, checksum_error
+from octabox.hub.responses.errors import Refusal, hub_error, refusal_error, wait_seconds
+from octabox.hub.responses.messages import Target, checksum_error
 
 #: Bytes that are read and written together.
 CHUNK = 256 * 1024

@@ -15,11 +15,11 @@ import httpx
 from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterError, OctaboxError
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.folder import MAX_NAME_BYTES, is_short_name
-from octabox.hub.hub_errors import hub_error
-from octabox.hub.hub_messages import Target, disk_full
 from octabox.hub.pulls.locks import delete_unless_locked, file_lock
 from octabox.hub.pulls.plan import RESERVE
 from octabox.hub.pulls.transfer import Transfer
+from octabox.hub.responses.errors import hub_error
+from octabox.hub.responses.messages import Target, disk_full
 from octabox.hub.selection import weight_names
 from octabox.security.urls import UrlGuard
 
@@ -54,6 +54,10 @@ class UrlRequest:
         """Name of the file."""
         # Windows splits a name at other characters as well.
         return PureWindowsPath(PurePosixPath(unquote(urlsplit(self.url).path)).name).name
+
+    def place(self, folder: Path) -> Path:
+        """Return the place of the file in the folder of such files: each is in a folder that has its checksum as name."""
+        return folder / (self.sha256 or "").lower() / self.name
 
     @property
     def shown(self) -> str:
@@ -132,8 +136,7 @@ async def _pull(request: UrlRequest, folder: Path, report: Callable[[int, int], 
             raise ForbiddenUrlError(message, hint="Use https.", parameter="url")
         return {}
 
-    digest = (request.sha256 or "").lower()
-    place = folder / digest / request.name
+    digest, place = (request.sha256 or "").lower(), request.place(folder)
     place.parent.mkdir(parents=True, exist_ok=True)
     partial, lock = _hidden(place)
     async with file_lock(lock):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from octabox.errors import DownloadError, GenerationNotFoundError, OctaboxError
-from octabox.hub.pulls.links import ModelFolders, check_name, check_registration, register_file, register_model
+from octabox.hub.pulls.links import ModelFolders, check_name
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import PullPlan, make_plan
 from octabox.hub.pulls.pull import PullProgress, pull
@@ -20,6 +20,7 @@ from octabox.hub.pulls.threads import run_in_own_loop
 from octabox.hub.pulls.urls import UrlRequest, file_guard, pull_url
 from octabox.hub.selection import RepoKind
 from octabox.security.urls import UrlGuard
+from octabox.service.hub.registration import check_plan, check_url, register_download, register_plan
 
 logger = logging.getLogger("octabox.hub")
 
@@ -194,18 +195,19 @@ class Pulls:
     async def _pull(self, job: PullJob, request: PullRequest) -> None:
         """Download from the Hub, and make the model available under its name."""
         plan = job.plan = await asyncio.to_thread(make_plan, request)
-        await asyncio.to_thread(check_registration, plan, self._folders, job.name)
+        await asyncio.to_thread(check_plan, plan, self._folders, job.name)
         job.status = "in_progress"
         job.publish()
         report = _reporter(job)
         job.path = await run_in_own_loop(lambda: pull(plan, report))
-        found = await asyncio.to_thread(register_model, plan, self._folders, job.name)
+        found = await asyncio.to_thread(register_plan, plan, self._folders, job.name)
         job.path = found.path if found else job.path
 
     async def _pull_url(self, job: PullJob, request: UrlRequest) -> None:
         """Download a file by its URL, and link it into the folder of its kind."""
         if self._url_folder is None:
             raise DownloadError("This server has no folder for files that are downloaded by URL.")
+        await asyncio.to_thread(check_url, request, self._url_folder, self._folders, job.name)
         job.status = "in_progress"
         job.publish()
         folder, report = self._url_folder, _reporter(job)
@@ -216,7 +218,7 @@ class Pulls:
         file = await run_in_own_loop(lambda: pull_url(request, folder, show, self._guard))
         size = file.stat().st_size
         job.progress = PullProgress(size, size, 1, 1)
-        found = await asyncio.to_thread(register_file, file, self._folders, job.name)
+        found = await asyncio.to_thread(register_download, file, self._folders, job.name)
         job.kind, job.path = found.kind, found.path
 
     def _end(self, job: PullJob, status: PullStatus, error: OctaboxError | None = None) -> None:

@@ -15,6 +15,7 @@ from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.hub.responses import pull_to_json
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.sse import EventStream, encode_event
+from octabox.hub.pulls.addresses import request_of
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.urls import UrlRequest
 from octabox.service.hub.pulls import PullJob
@@ -28,7 +29,9 @@ class PullBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str | None = Field(default=None, description="Hub id; or `url`.", min_length=1, max_length=200)
+    model: str | None = Field(
+        default=None, description="Hub id, or the address of its page; or `url`.", min_length=1, max_length=2000
+    )
     url: str | None = Field(default=None, description="https URL of a file.", min_length=1, max_length=2000)
     sha256: str | None = Field(default=None, description="SHA-256 of the file at `url`.", max_length=64)
     revision: str | None = Field(default=None, description="Branch, tag or commit.", max_length=200)
@@ -53,7 +56,7 @@ class PullBody(BaseModel):
         if self.model is None:
             hint = "Set `model` to a Hub id, or `url` and `sha256`."
             raise InvalidParameterError("The request does not state what to download.", hint=hint, parameter="model")
-        return PullRequest(self.model, self.revision, self.file, self.variant)
+        return request_of(self.model, self.revision, self.file, self.variant)
 
 
 def routes(ctx: AppContext) -> APIRouter:

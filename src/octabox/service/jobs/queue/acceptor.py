@@ -99,13 +99,13 @@ class Acceptor:
         if key is None:
             return await self._accept_new(submissions, None, "", batch=batch)
         request_hash = await asyncio.to_thread(hash_submissions, submissions, batch=batch)
-        if former := await self._find_former(key, request_hash):
+        if former := await _find_former(self._store, self._live, key, request_hash, self._clock()):
             return former
         try:
             return await self._accept_new(submissions, key, request_hash, batch=batch)
         except OctaboxError:
             # Another request with this key may have been stored meanwhile, and have taken the ids or the last room.
-            if former := await self._find_former(key, request_hash):
+            if former := await _find_former(self._store, self._live, key, request_hash, self._clock()):
                 return former
             raise
 
@@ -178,24 +178,6 @@ class Acceptor:
         check(len(self._live), self._live.of_client(client))
         return check
 
-    async def _find_former(self, key: str, request_hash: str) -> Acceptance | None:
-        """Return the jobs that were accepted with the client's idempotency key; None if there are none.
-
-        Raises:
-            IdempotencyError: They are of another request.
-        """
-        former_hash, former = await self._store.find_key(current_client.get(), key, self._clock())
-        return self._replay(former, former_hash, request_hash) if former else None
-
-    def _replay(self, former: list[StoredJob], former_hash: str, request_hash: str) -> Acceptance:
-        """Return the jobs that were accepted with the same key.
-
-        Raises:
-            IdempotencyError: They are of another request.
-        """
-        check_hash(former_hash, request_hash)
-        return Acceptance(tuple(self._live.current(*former)), replayed=True)
-
     async def _insert(
         self, jobs: Sequence[StoredJob], key: str | None, request_hash: str, check: Callable[[int, int], None]
     ) -> Acceptance:
@@ -204,7 +186,7 @@ class Acceptor:
             shown = await asyncio.to_thread(lambda: [without_content(job.request) for job in jobs])
             former_hash, former, number = await _store_jobs(self._store, jobs, key, request_hash, check)
             if former:
-                return self._replay(former, former_hash, request_hash)
+                return _replay(self._live, former, former_hash, request_hash)
             for index, job in enumerate(jobs):
                 job.number, job.server = number + index, self._store.server
                 # The media of a request may be many times larger than what is kept of it.
@@ -215,12 +197,7 @@ class Acceptor:
         return Acceptance(tuple(self._live.current(*jobs)))
 
     async def _validated(self, submission: Submission, index: int | None) -> Submission:
-        """Return a submission whose request is checked completely and has a seed.
-
-        Args:
-            submission: The submission.
-            index: Its index in its batch, for errors.
-        """
+        """Return a submission whose request is checked; errors name its index in its batch, if it has one."""
         try:
             return await self._checked(submission)
         except OctaboxError as error:
@@ -236,6 +213,26 @@ class Acceptor:
             message = f"A request '{submission.request.id}' is waiting or running."
             raise InvalidParameterError(message, hint="Give another id, or none.", parameter="id")
         return replace(submission, request=await self._generation.validate(submission.request))
+
+
+async def _find_former(store: JobStore, live: LiveJobs, key: str, request_hash: str, now: float) -> Acceptance | None:
+    """Return the jobs that were accepted with the client's idempotency key; None if there are none.
+
+    Raises:
+        IdempotencyError: They are of another request.
+    """
+    former_hash, former = await store.find_key(current_client.get(), key, now)
+    return _replay(live, former, former_hash, request_hash) if former else None
+
+
+def _replay(live: LiveJobs, former: Sequence[StoredJob], former_hash: str, request_hash: str) -> Acceptance:
+    """Return the jobs that were accepted with the same key.
+
+    Raises:
+        IdempotencyError: They are of another request.
+    """
+    check_hash(former_hash, request_hash)
+    return Acceptance(tuple(live.current(*former)), replayed=True)
 
 
 async def _store_jobs(

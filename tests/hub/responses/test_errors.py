@@ -8,14 +8,18 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from huggingface_hub import constants
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from local_hub import LocalHub
+from octabox.cli.main import cli
 from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, ModelNotFoundError, OctaboxError
-from octabox.hub.hub_errors import hub_error
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import make_plan
 from octabox.hub.repository import model_index
+from octabox.hub.responses.errors import Refusal, hub_error, refusal_error
+from octabox.hub.responses.messages import Target
 
 FILES = {"model_index.json": b'{"_class_name": "X", "unet": ["diffusers", "Y"]}', "unet/config.json": b"{}"}
 
@@ -119,6 +123,8 @@ def test_no_network(hub: LocalHub) -> None:
 @pytest.mark.parametrize(("make", "code"), [
     (lambda: OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
     (lambda: ConnectionResetError(errno.ECONNRESET, "reset"), "connection_reset"),
+    (lambda: PermissionError(errno.EACCES, "Permission denied", "/cache/blobs"), "cache_not_usable"),
+    (lambda: OSError(errno.EROFS, "Read-only file system", "/cache/blobs"), "cache_not_usable"),
     (lambda: OSError(errno.EIO, "input/output error"), "download_failed"),
 ])  # fmt: skip
 def test_errors_of_the_system(make: Callable[[], OSError], code: str) -> None:
@@ -168,3 +174,46 @@ def test_an_error_of_a_header_does_not_show_it(hub: LocalHub) -> None:
 
     for each in (error, wrapped):
         assert "hf_secret" not in str(hub_error(each, "org/open"))
+
+
+def test_a_cache_that_cannot_be_used_is_named() -> None:
+    """With its path, and without a word on the disk."""
+    error = hub_error(OSError(errno.EROFS, "Read-only file system", "/cache/trees/x"), "org/open")
+
+    assert "The cache cannot be used for org/open: /cache/trees/x: Read-only file system." == error.message
+    assert "HF_HOME" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: OfflineModeIsEnabled("off"), "only the Hub has the list of models. Unset HF_HUB_OFFLINE."),
+        (lambda: ConnectionResetError(errno.ECONNRESET, "reset"), "while the list of models was read. Repeat"),
+        (lambda: KeyError("id"), "does not respond as a Hub, so the list of models cannot be read."),
+        (lambda: OSError(errno.EIO, "odd"), "the list of models could not be read: [Errno 5] odd Try again later."),
+    ],
+)
+def test_what_is_not_a_repository_is_not_downloaded(make: Callable[[], Exception], words: str) -> None:
+    """No message tells to pull it, or that it is not in the cache, and no model is named."""
+    error = hub_error(make(), "the list of models")
+
+    assert words in str(error)
+    assert "pull" not in str(error)
+    assert error.model is None
+
+
+def test_a_search_offline_names_the_variable(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the command line, for the list of models and for the account."""
+    monkeypatch.setenv("HF_TOKEN", "hf_alice")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for words in (("search", "x"), ("whoami",)):
+        error = CliRunner().invoke(cli, [*words]).exception
+
+        assert isinstance(error, DownloadError), error
+        assert "HF_HUB_OFFLINE" in str(error)
+        assert "pull" not in str(error)
+
+
+def test_a_page_that_does_not_exist_is_not_of_a_hub() -> None:
+    """Such as the list of models at an address of something else."""
+    assert "not_a_hub" == refusal_error(Refusal(404, {}, authenticated=False), Target("the list of models")).code

@@ -26,7 +26,7 @@ from octabox.errors import (
     nearest,
 )
 from octabox.hub.folder import INDEX_FILES, is_hub_id
-from octabox.hub.hub_messages import (
+from octabox.hub.responses.messages import (
     HUB_ERRORS,
     LOGIN,
     Target,
@@ -36,6 +36,7 @@ from octabox.hub.hub_messages import (
     make_error,
     no_file,
     not_a_hub,
+    not_usable,
     offline_error,
     user_name,
 )
@@ -43,6 +44,9 @@ from octabox.hub.hub_messages import (
 #: Exceptions of HTTP libraries before a connection, and on a connection, by name: huggingface_hub has its own library.
 _NOT_CONNECTED = frozenset({"ConnectError", "ConnectTimeout", "ProxyError", "UnsupportedProtocol"})
 _INTERRUPTED = frozenset({"ReadError", "WriteError", "CloseError", "RemoteProtocolError", "TimeoutException"})
+
+#: Numbers of errors of a cache that cannot be read or written.
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,8 @@ def _system_error(error: BaseException, target: Target) -> OctaboxError | None:
         message = f"{target.repo!r} is not a valid Hub repository id."
         hint = "A repository id is an owner, a slash and a name."
         return make_error(ModelNotFoundError, "model_not_found", message, hint, target)
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return disk_full(target.repo)
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, *_DENIED}:
+        return not_usable(target.repo, error) if error.errno in _DENIED else disk_full(target.repo)
     if names & _NOT_CONNECTED or isinstance(error, ConnectionRefusedError):
         subject = f"{target.repo} is not in the cache, and" if is_hub_id(target.repo) else "The Hub at"
         message = f"{subject} {constants.ENDPOINT} cannot be reached."
@@ -129,6 +133,8 @@ def _system_error(error: BaseException, target: Target) -> OctaboxError | None:
     if names & _INTERRUPTED or isinstance(error, ConnectionError):
         message = f"The connection was interrupted while {target.repo} was downloaded."
         hint = f"Continue where it stopped: `octabox pull {target.repo}`."
+        if not target.is_download:
+            message, hint = f"The connection was interrupted while {target.repo} was read.", "Repeat the command."
         return make_error(DownloadError, "connection_reset", message, hint, target)
     return None
 
@@ -146,10 +152,10 @@ def _other_error(error: Exception, target: Target) -> OctaboxError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if any(cls.__name__ == "LocalProtocolError" for each in _chain(error) for cls in type(each).__mro__):
         reason = "the request is not valid"  # Its message shows the header, which may be that of the token.
-    hint = "Try again later, and check the free disk space."
-    return make_error(
-        DownloadError, "download_failed", f"{target.repo} could not be downloaded: {reason}", hint, target
-    )
+    done, hint = "downloaded", "Try again later, and check the free disk space."
+    if not target.is_download:
+        done, hint = "read", "Try again later."
+    return make_error(DownloadError, "download_failed", f"{target.repo} could not be {done}: {reason}", hint, target)
 
 
 def refusal_error(refusal: Refusal, target: Target) -> OctaboxError:
@@ -223,6 +229,8 @@ def _gated(refusal: Refusal, target: Target) -> OctaboxError:
 
 def _no_repository(refusal: Refusal, target: Target) -> OctaboxError:
     """Return the error for a repository that does not exist or is private, which the Hub does not distinguish."""
+    if not target.is_download:
+        return not_a_hub(target.repo)
     if refusal.authenticated:
         message = f"There is no model {target.repo} on the Hub that {user_name()} may read."
         hint = "Check the spelling; if it is private, ask its owner for access."

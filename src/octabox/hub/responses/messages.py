@@ -6,11 +6,13 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.request import getproxies
 
+import httpx
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from octabox.errors import DownloadError, GatedModelError, ModelNotFoundError, OctaboxError, nearest
+from octabox.errors import DownloadError, ForbiddenPathError, GatedModelError, ModelNotFoundError, OctaboxError, nearest
 
 #: What functions of huggingface_hub raise: errors of its HTTP library, of the system, and of their arguments.
 HUB_ERRORS: tuple[type[Exception], ...] = (HfHubHTTPError.__bases__[0], OSError, ValueError)
@@ -20,6 +22,9 @@ RESPONSE_ERRORS: tuple[type[Exception], ...] = (*HUB_ERRORS, KeyError, TypeError
 
 #: A class of errors.
 Failure = TypeVar("Failure", bound=OctaboxError)
+
+#: What is requested of the Hub that is not a repository.
+MODEL_LIST, ACCOUNT = "the list of models", "the account"
 
 #: What to do without a token, at the end of a hint.
 LOGIN = "log in: `octabox login`"
@@ -38,6 +43,11 @@ class Target:
     repo: str
     revision: str | None = None
     file: str | None = None
+
+    @property
+    def is_download(self) -> bool:
+        """Whether it is a repository or a file; the Hub has other things as well, such as the list of models."""
+        return self.repo not in (MODEL_LIST, ACCOUNT)
 
     @property
     def page(self) -> str:
@@ -67,7 +77,7 @@ def invalid_token(repo: str | None = None) -> OctaboxError:
     so = f", so that {repo} cannot be read, even if it is public" if repo else ""
     message = f"The Hub token {place} is invalid or expired{so}."
     hint = f"Log in with a new token: `octabox login`. Public models need none: {remove}."
-    return make_error(GatedModelError, "token_invalid", message, hint, Target(repo or "the account"))
+    return make_error(GatedModelError, "token_invalid", message, hint, Target(repo or ACCOUNT))
 
 
 def check_token() -> None:
@@ -75,13 +85,50 @@ def check_token() -> None:
 
     Raises:
         GatedModelError: It has characters that no request can send.
+        ForbiddenPathError: Its file cannot be read.
     """
-    token = get_token()
+    token = token_in_use()
     if token is not None and not is_token(token):
         place, remove = _token_place()
         message = f"The Hub token {place} has characters that no token has, such as a space or a special dash."
         hint = f"Log in with a new token: `octabox login`. Public models need none: {remove}."
-        raise make_error(GatedModelError, "token_invalid", message, hint, Target("the account"))
+        raise make_error(GatedModelError, "token_invalid", message, hint, Target(ACCOUNT))
+
+
+def check_proxies() -> None:
+    """Check the proxies of the environment, which the HTTP libraries refuse with exceptions of several classes.
+
+    Raises:
+        DownloadError: The URL of a proxy is not valid, or has another scheme than http, https, socks5 and socks5h.
+    """
+    proxies = getproxies()
+    if "*" in proxies.get("no", "").split(","):
+        return
+    for kind in ("http", "https", "all"):
+        url = proxies.get(kind)
+        try:
+            httpx.Proxy(url if not url or "://" in url else f"http://{url}") if url else None
+        except (ValueError, httpx.InvalidURL) as error:
+            name = next((each for each in os.environ if each.lower() == f"{kind}_proxy"), f"{kind}_proxy")
+            # The rest of the URL may have a password.
+            message = f"The proxy in {name} cannot be used: '{str(url).partition(':')[0]}:...' is not a URL of a proxy."
+            hint = f"Set {name} to a URL with http, https, socks5 or socks5h, such as socks5://127.0.0.1:1080; or unset it."
+            raise make_error(DownloadError, "proxy_not_usable", message, hint, Target(MODEL_LIST)) from error
+
+
+def token_in_use() -> str | None:
+    """Return the token in use; None if there is none.
+
+    Raises:
+        ForbiddenPathError: Its file cannot be read.
+    """
+    try:
+        return get_token()
+    except OSError as error:
+        message = f"The file of the Hub token cannot be read: {constants.HF_TOKEN_PATH}: {error.strerror or error}."
+        raise ForbiddenPathError(
+            message, hint="Check its permissions, or set HF_TOKEN_PATH to another file."
+        ) from error
 
 
 def is_token(text: str) -> bool:
@@ -97,6 +144,9 @@ def _token_place() -> tuple[str, str]:
 
 def offline_error(repo: str, missing: tuple[str, ...] = ()) -> OctaboxError:
     """Return the error for a model that is not complete in the cache while the Hub is disabled."""
+    if not Target(repo).is_download:
+        message, hint = f"The Hub is disabled by HF_HUB_OFFLINE, and only the Hub has {repo}.", "Unset HF_HUB_OFFLINE."
+        return make_error(DownloadError, "offline", message, hint, Target(repo))
     hint = f"Unset HF_HUB_OFFLINE, or download it on another machine: `octabox pull {repo}`."
     if missing:
         names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")  # noqa: PLR2004
@@ -109,7 +159,8 @@ def offline_error(repo: str, missing: tuple[str, ...] = ()) -> OctaboxError:
 
 def not_a_hub(repo: str) -> OctaboxError:
     """Return the error for a server that does not respond as a Hub, such as the page of a proxy."""
-    message = f"{constants.ENDPOINT} does not respond as a Hub, so {repo} cannot be downloaded."
+    done = "downloaded" if Target(repo).is_download else "read"
+    message = f"{constants.ENDPOINT} does not respond as a Hub, so {repo} cannot be {done}."
     hint = "Check HF_ENDPOINT, and whether the network has a login page or a proxy."
     return make_error(DownloadError, "not_a_hub", message, hint, Target(repo))
 
@@ -123,6 +174,14 @@ def disk_full(repo: str, needed: int = 0, free: int = 0, place: str = "") -> Oct
     return make_error(DownloadError, "disk_full", message, hint, Target(repo))
 
 
+def not_usable(repo: str, error: OSError) -> OctaboxError:
+    """Return the error for a file or folder of the cache that cannot be read or written."""
+    place = error.filename or constants.HF_HUB_CACHE
+    message = f"The cache cannot be used for {repo}: {place}: {error.strerror or error}."
+    hint = "Check the permissions, or set HF_HOME to a folder that this user can read and write."
+    return make_error(DownloadError, "cache_not_usable", message, hint, Target(repo))
+
+
 def checksum_error(repo: str, file: str) -> OctaboxError:
     """Return the error for a file whose content is not that of its checksum."""
     message = f"The checksum of {file} of {repo} is wrong, so the download was deleted."
@@ -132,7 +191,7 @@ def checksum_error(repo: str, file: str) -> OctaboxError:
 
 def user_name() -> str:
     """Return the name of the user of the token, for messages."""
-    with suppress(*HUB_ERRORS):
+    with suppress(*RESPONSE_ERRORS):
         return f"user {hub_api().whoami()['name']}"
     return "your account"
 
@@ -142,8 +201,10 @@ def hub_api() -> HfApi:
 
     Raises:
         GatedModelError: The token in use has characters that no request can send.
+        DownloadError: A proxy in the environment cannot be used.
     """
     check_token()
+    check_proxies()
     return HfApi(endpoint=constants.ENDPOINT, library_name="octabox")
 
 
@@ -151,6 +212,6 @@ def make_error(
     error_type: type[Failure], code: str, message: str, hint: str, target: Target, choices: Any = ()
 ) -> Failure:
     """Return an error about a repository, with its code."""
-    error = error_type(message, hint=hint, model=target.repo, choices=choices)
+    error = error_type(message, hint=hint, model=target.repo if target.is_download else None, choices=choices)
     error.code = code
     return error
