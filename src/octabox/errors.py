@@ -174,11 +174,19 @@ class InvalidRequestError(RequestError):
 
 
 class CapacityError(OctaboxError):
-    """The request is valid, but resources are exhausted."""
+    """The request is valid, but resources are exhausted.
+
+    Attributes:
+        retry_after: Seconds after which it may succeed if it is repeated; None where that is not to be expected.
+    """
+
+    retry_after: float | None = None
 
 
 class QueueFullError(CapacityError):
     """The queue of the model is full; ``retry_after`` is the estimated time until it has room, in seconds."""
+
+    retry_after: float
 
     def __init__(self, message: str, *, retry_after: float = 1.0, hint: str = "", model: str | None = None) -> None:
         super().__init__(message, hint=hint, model=model)

@@ -17,6 +17,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.placement import Placement
+from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.replicas.local_replica import LocalReplica
@@ -51,6 +52,17 @@ class FakeModel:
         self.memory: dict[str, int] = {}
         self.asleep = False
         self.busy_seconds = 0.0 if idle else 1.0
+        self.claim: Claim | None = None
+        self.turn: Turn | None = None
+        self.yields_to, self.has_yielded = "", False
+
+    def yield_to(self, name: str) -> None:
+        """Give its place to another one."""
+        self.yields_to = name
+
+    def resume(self, name: str) -> None:
+        """Keep its place."""
+        self.yields_to = "" if self.yields_to == name else self.yields_to
 
     async def sleep(self) -> bool:
         """Move the weights to the host."""
@@ -481,6 +493,26 @@ async def test_a_load_waits_for_the_bytes_of_a_busy_model(monkeypatch: pytest.Mo
     residency.notify_freed()
     await asyncio.wait_for(load, LIMIT)
     assert ["new"] == resident(loads)
+
+
+async def test_a_model_in_use_gives_its_bytes_to_one_that_has_waited_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked to where its turn ends, which nothing else announces, and leaves once its calls are done."""
+    busy, now = holding("one", 10, 10, idle=False), time.perf_counter()
+    busy.turn = Turn(now + 0.1, 0.0, Claim(now))
+    residency, loads = budgeted({"cuda:0": 10}, {"cuda:0": 10}, monkeypatch, busy, timeout=LIMIT)
+    loads.models["new"].claim = Claim(now - 1)
+    load = asyncio.create_task(residency.load("new", configuration("new", device="cuda:0"), loads))
+    await asyncio.sleep(0.02)
+    assert not busy.yields_to
+    await asyncio.sleep(0.2)
+    assert "new" == busy.yields_to
+    assert [] == loads.made
+
+    busy.has_yielded = True
+    residency.notify_freed()
+    await asyncio.wait_for(load, LIMIT)
+    assert ["new"] == resident(loads)
+    assert not busy.yields_to
 
 
 async def test_a_load_waits_for_the_bytes_of_a_model_that_is_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

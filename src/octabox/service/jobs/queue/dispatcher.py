@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
+from octabox.errors import CapacityError, GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
 from octabox.security.clients import current_client, current_priority
 from octabox.service.events import result_of
 from octabox.service.jobs.errors import JobLostError, JobStoreError
@@ -148,7 +148,9 @@ class Dispatcher:
         """Return whether a job waits again after an error, since it does not concern the job, and hold those of its model."""
         if isinstance(error, ServerStoppingError) or not self._store.is_open:
             self._closed = True
-        elif isinstance(error, QueueFullError):
+        elif isinstance(error, CapacityError) and error.retry_after is not None:
+            if not isinstance(error, QueueFullError):
+                logger.info("Job %s waits, since its model cannot be loaded now: %s", job.id, error)
             _hold(self._full, job.request.model, error.retry_after, self.dispatch)
         elif isinstance(error, JobStoreError) and not isinstance(error, JobLostError):
             logger.warning("Job %s waits, since its request cannot be read now: %s", job.id, error)
@@ -177,7 +179,7 @@ class Dispatcher:
 
 
 def _hold(held: set[str], model: str, seconds: float, dispatch: Callable[[], None]) -> None:
-    """Send no jobs of a model for some time: its queue is full of what clients wait for, or the store does not respond."""
+    """Send no jobs of a model for some time: its queue is full, others keep its place, or the store does not respond."""
     held.add(model)
 
     def release() -> None:
