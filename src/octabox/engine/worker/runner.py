@@ -70,6 +70,8 @@ class Runner:
         self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
         self.in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
         self._progress: ProgressReporter | None = None
+        #: What the pipeline has taken for the runs of the last call.
+        self.pipeline_seconds = 0.0
         self._solver_check = _SolverCheck()
         self.state = ModelState([model.pipeline])
 
@@ -100,7 +102,7 @@ class Runner:
             check: Called between steps; raises if the call is to end.
         """
         progress = self._progress = ProgressReporter(call, self._placement, check)
-        began = time.perf_counter()
+        began, self.pipeline_seconds = time.perf_counter(), 0.0
         target, performance = self.targets[call.runs_as], self._model.performance
         outputs: list[SeededOutput] = []
         adapters: list[AdapterReport] = []
@@ -116,7 +118,9 @@ class Runner:
                 params = complete_size(target.pipe, target.entry, run.params, run.inputs)
                 run = replace(run, params=params)  # noqa: PLW2901 (the same run)
                 on_step = progress.for_run(target.pipe, index, send)
+                called = time.perf_counter()
                 output = self.run_once(target, call, run, on_step, messages)
+                self.pipeline_seconds += time.perf_counter() - called
                 check()
                 outputs += parse_output(self._model, target, call, run, output, applied, messages)
         messages += [*progress.missing_images(), *performance.take_warnings()]
