@@ -55,6 +55,7 @@ class FakeModel:
         self.claim: Claim | None = None
         self.turn: Turn | None = None
         self.yields_to, self.has_yielded = "", False
+        self.host_bytes = 0
 
     def yield_to(self, name: str) -> None:
         """Give its place to another one."""
@@ -536,6 +537,35 @@ async def test_a_load_waits_for_the_bytes_of_a_model_that_is_being_loaded(monkey
     await asyncio.wait_for(asyncio.gather(first, second), LIMIT)
     assert ["new"] == resident(loads)
     assert [("other", "cpu"), ("new", "cpu")] == loads.made
+
+
+@pytest.mark.parametrize(("place", "taken", "waits"), [("host", 0, True), ("host", 20, False), ("cuda:0", 0, True)])
+async def test_models_that_are_being_loaded_count_in_what_is_free(
+    place: str, taken: int, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them do not take the same bytes; what one has taken already is not counted twice."""
+    other, devices = FakeModel("other", 10), FakeDevices()
+    monkeypatch.setattr(room, "memory_need", lambda *_: MemoryNeed({place: 20}))
+    budget = MemoryBudget({}, host=lambda: (40, 100))
+    devices.free_bytes = {"cuda:0": 30}
+    residency, loads = residency_of(other, devices=devices, budget=budget, timeout=LIMIT)
+    proceed = asyncio.Event()
+
+    async def load_slowly(model: ModelConfig) -> None:
+        other.host_bytes = taken
+        await proceed.wait()
+        await loads(model)
+
+    device = "cpu" if place == "host" else place
+    first = asyncio.create_task(residency.load("other", configuration("other", device=device), load_slowly))
+    await asyncio.sleep(0.1)
+    second = asyncio.create_task(residency.load("new", configuration("new", device=device), loads))
+    await asyncio.sleep(0.1)
+    assert waits is not second.done()
+
+    proceed.set()
+    await asyncio.wait_for(asyncio.gather(first, second), LIMIT)
+    assert {"other", "new"} == {name for name, _ in loads.made}
 
 
 async def test_without_a_limit_what_is_free_decides(monkeypatch: pytest.MonkeyPatch) -> None:

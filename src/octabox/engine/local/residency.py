@@ -123,20 +123,23 @@ class Residency(ResidentModels):
         """Unload models until the memory suffices for one more.
 
         Where only what is free is exceeded, or the model can be offloaded, it is loaded without enough memory once no idle
-        model is left: its worker selects a memory mode, or reports that memory ran out.
+        model is left: its worker selects a memory mode, or reports that memory ran out. What models that are being loaded will
+        take is not free; where that alone is missing, they are waited for, and what is left then is measured.
 
         Raises:
             OutOfMemoryError: The model alone exceeds a limit.
             CapacityError: All are pinned.
-            InUseError: Models in use hold the memory.
+            InUseError: Models in use hold the memory, or others that are being loaded will.
         """
+        self._needs.pop(name, None)  # That of a device where it was not loaded.
         need = await self._room.need(model, pipeline)
         if model.device is not None and model.device == self._sleeps_on(name):
             need = need.on_device()
         while need.bytes:
             others = [each for each in self._others(name) if each.resident or each.name in self._needs]
-            shortages = await self._room.shortages(need, model.device, others, self._held(name))
-            evicted = select_for(others, shortages, name)
+            held, loading = partial(self._held, name), partial(self._loading, name)
+            shortages = await self._room.shortages(need, model.device, others, held, loading)
+            evicted = select_for(others, [each for each in shortages if not each.loading], name)
             required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
             if evicted is not None:
                 logger.info("%s: %s makes room", describe(name, shortages[0]), evicted.name)
@@ -145,6 +148,8 @@ class Residency(ResidentModels):
                 else:
                     await self._evictions.free_device(evicted, [*self._held(name), need.bytes])
             elif required is None:
+                if shortages and shortages[-1].loading:
+                    raise InUseError(no_memory(name, shortages[-1]), shortages[-1].place)
                 break
             elif required.needed > required.limit:
                 raise too_large(name, required)

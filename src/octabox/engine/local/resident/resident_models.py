@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 
+from octabox.config.memory.limits import HOST
 from octabox.engine.local.resident.budget import MemoryNeed
 from octabox.engine.local.resident.capacity_errors import all_pinned, no_room
 from octabox.engine.local.resident.eviction import Evictions
@@ -96,6 +98,15 @@ class ResidentModels:
             need, found = self._needs.get(each.name, MemoryNeed()).bytes, each.memory if each.resident else {}
             held.append({place: max(need.get(place, 0), found.get(place, 0)) for place in {**need, **found}})
         return held
+
+    def _loading(self, name: str) -> dict[str, int]:
+        """Return the bytes that the models but one which are being loaded will hold, and have not taken yet."""
+        left: Counter[str] = Counter()
+        for each in self._others(name):
+            taken = {HOST: each.host_bytes} if each.name in self._needs else {}
+            needed = self._needs.get(each.name, MemoryNeed()).bytes
+            left.update({place: max(0, size - taken.get(place, 0)) for place, size in needed.items()})
+        return left
 
     def _sleeps_on(self, name: str) -> str | None:
         """Return the device that a model whose weights are on the host has left; None if they are not."""

@@ -47,6 +47,10 @@ class ResidentModel(Protocol):
         """The bytes that it holds by place; empty while it is being loaded."""
 
     @property
+    def host_bytes(self) -> int:
+        """The bytes of the host that its process holds now, while it is being loaded as well; 0 if they are not known."""
+
+    @property
     def keep_value(self) -> float:
         """Seconds that unloading it is expected to cost."""
 
@@ -154,7 +158,8 @@ class MemoryRoom:
         need: MemoryNeed,
         device: str | None,
         others: Sequence[ResidentModel],
-        held: Iterable[Mapping[str, int]],
+        held: Callable[[], Iterable[Mapping[str, int]]],
+        loading: Callable[[], Mapping[str, int]],
     ) -> list[Shortage]:
         """Return the places without enough memory for a model.
 
@@ -162,17 +167,19 @@ class MemoryRoom:
             need: What it needs.
             device: Its device.
             others: The other models in memory.
-            held: What each of them holds, or will hold.
+            held: Returns what each of them holds, or will hold.
+            loading: Returns the bytes that those which are being loaded have not taken yet.
         """
         if self._budget is None:
             return []
         free: dict[str, int] = {}
         evictable = select_evicted(each for each in others if each.memory.get(device or ""))
-        # Reading the free memory takes a process, which is of no use if no model can be unloaded for it.
-        if device is not None and evictable is not None and self._budget.limit(device) is None:
+        # Reading the free memory takes a process, which is of no use if nothing can be unloaded or waited for.
+        changes = evictable is not None or bool(device and loading().get(device))
+        if device is not None and changes and self._budget.limit(device) is None:
             found = await self._devices.free(device)
             free = {} if found is None else {device: found}
-        return self._budget.shortages(need, held, free)
+        return self._budget.shortages(need, held(), free, loading())
 
     def host_takes(self, size: int, held: Iterable[Mapping[str, int]]) -> bool:
         """Return whether the host has room for weights that leave a device.
