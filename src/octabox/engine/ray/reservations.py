@@ -221,15 +221,7 @@ class Reservations:
         refused: Collection[str] = (),
         yielding: Collection[str] = (),
     ) -> Placement | None:
-        """Return the node where a place for a replica costs least, and what is unloaded there; None if there is none.
-
-        Args:
-            name: Name of the replica.
-            model: The model.
-            resources: What it reserves.
-            refused: Nodes that did not give a place that seemed to be free.
-            yielding: Names of replicas in use that may be unloaded, too.
-        """
+        """Return the node where a place for a replica costs least, and what is unloaded there; None if there is none."""
         free, cards = await asyncio.to_thread(available_by_node), await asyncio.to_thread(node_cards)
         residents = {key: each for key, each in self._replicas.resident().items() if key != name}
         leaving = [*self._replicas.yielded(name), *yielding]

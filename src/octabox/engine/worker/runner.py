@@ -70,10 +70,7 @@ class Runner:
         self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
         self.in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
         self._progress: ProgressReporter | None = None
-        #: What the pipeline has taken for the runs of the last call.
-        self.pipeline_seconds = 0.0
-        self._solver_check = _SolverCheck()
-        self.state = ModelState([model.pipeline])
+        self._solver_check, self.state, self.pipeline_seconds = _SolverCheck(), ModelState([model.pipeline]), 0.0
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
@@ -118,9 +115,8 @@ class Runner:
                 params = complete_size(target.pipe, target.entry, run.params, run.inputs)
                 run = replace(run, params=params)  # noqa: PLW2901 (the same run)
                 on_step = progress.for_run(target.pipe, index, send)
-                called = time.perf_counter()
-                output = self.run_once(target, call, run, on_step, messages)
-                self.pipeline_seconds += time.perf_counter() - called
+                output, seconds = _timed(partial(self.run_once, target, call, run, on_step, messages))
+                self.pipeline_seconds += seconds
                 check()
                 outputs += parse_output(self._model, target, call, run, output, applied, messages)
         messages += [*progress.missing_images(), *performance.take_warnings()]
@@ -289,3 +285,9 @@ def _is_float32(components: list[Any]) -> bool:
     parts = [part for each in components for part in (each if isinstance(each, list) else [each])]
     modules = [part for part in parts if isinstance(part, torch.nn.Module)]
     return all(weight.dtype == torch.float32 for module in modules for weight in module.parameters())
+
+
+def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what a function returns, and the seconds that it took."""
+    began = time.perf_counter()
+    return run(), time.perf_counter() - began

@@ -12,7 +12,7 @@ import pytest
 from fake_worker import Client, FakeWorker, FakeWorkers, call, engine_of, settle
 from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.engine import LocalEngine
-from octabox.engine.local.resident.turns import Turns
+from octabox.engine.local.resident.turns import PlaceTurns
 from octabox.engine.messages import Loaded
 from octabox.errors import WorkerDiedError
 
@@ -138,7 +138,7 @@ def test_as_many_models_make_room_as_are_needed() -> None:
     turn = Turn(0.0, 0.0, Claim(2.0))
     models = [held("one", turn=turn), held("two", turn=turn), held("pinned", turn=turn, pinned=True)]
     loads = [held("new", Claim(1.0)), held("later", Claim(1.5))]
-    turns = Turns({each.name: each for each in (*models, *loads)})
+    turns = PlaceTurns({each.name: each for each in (*models, *loads)})
     assert turns.request_place("new", models, "cuda:0", 10) is None
     models[0].keep_value = 9.0
     assert turns.request_place("new", models, "cuda:0", 10) is None
@@ -156,7 +156,7 @@ def test_as_many_models_make_room_as_are_needed() -> None:
 def test_a_load_that_no_request_waits_for_takes_no_place() -> None:
     """As that of another replica in the background."""
     model = held("one", turn=Turn(0.0, 0.0, Claim(2.0)))
-    turns = Turns({"one": model, "new": held("new")})
+    turns = PlaceTurns({"one": model, "new": held("new")})
 
     assert float("inf") == turns.request_place("new", [model])
     assert not model.yields_to
@@ -167,7 +167,7 @@ def test_a_load_is_woken_where_a_model_has_to_give_its_place(since: float, await
     """That is where the next request of the model has arrived later than that of the load."""
     now = time.perf_counter()
     model = held("one", turn=Turn(0.0, 0.0, Claim(now + 2.0)))
-    turns = Turns({"one": model, "new": held("new", Claim(now + since))})
+    turns = PlaceTurns({"one": model, "new": held("new", Claim(now + since))})
     turns._waiting["new"] = None
 
     assert awaited == turns.is_awaited(model)

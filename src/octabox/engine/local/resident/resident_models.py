@@ -13,7 +13,7 @@ from octabox.engine.local.resident.capacity_errors import all_pinned, no_room
 from octabox.engine.local.resident.eviction import Evictions
 from octabox.engine.local.resident.idle import IdleUnloader
 from octabox.engine.local.resident.room import ResidentModel, select_evicted, wait_for_room
-from octabox.engine.local.resident.turns import Turns
+from octabox.engine.local.resident.turns import PlaceTurns
 
 
 class ResidentModels:
@@ -32,7 +32,7 @@ class ResidentModels:
         self._freed = asyncio.Event()
         self._idle = IdleUnloader(self._models.values, on_expired)
         self._max_resident, self._evictions = max_resident, evictions
-        self._turns = Turns(self._models)
+        self._turns = PlaceTurns(self._models)
 
     def add(self, model: ResidentModel) -> None:
         """Add a model that may be loaded."""

@@ -14,7 +14,7 @@ from octabox.engine.local.resident.room import ResidentModel, as_replica
 logger = logging.getLogger("octabox.engine")
 
 
-class Turns:
+class PlaceTurns:
     """Which loads wait for models in use, and which of those give their places.
 
     Args:
