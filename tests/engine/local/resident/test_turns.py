@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from fake_worker import Client, FakeWorker, FakeWorkers, call, engine_of, settle
+from fake_worker import Client, FakeWorker, FakeWorkers, call, engine_of, result, settle
 from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.resident.turns import PlaceTurns
-from octabox.engine.messages import Loaded
+from octabox.engine.messages import Finished, Loaded, RunFinished
 from octabox.errors import WorkerDiedError
 
 
@@ -56,6 +56,23 @@ async def test_a_model_in_constant_use_gives_its_place_to_a_request_that_has_wai
     assert [False, False, True] == [each.alive for each in workers.started]
     for each in (*clients, other):
         await each.result()
+    await engine.close()
+
+
+async def test_a_model_whose_outputs_are_still_encoded_takes_no_later_request() -> None:
+    """It makes room once that is done, too."""
+    engine, workers, worker, clients, other = await in_use()
+    worker.post(RunFinished(clients[0].call.id))
+    second = await worker.next_call()
+    worker.start_run(second)
+    worker.post(RunFinished(second.id))
+    await settle()
+    assert [worker] == workers.started
+    assert clients[1].call.id == second.id
+    assert 2 == len(worker.calls)
+
+    worker.post(*(Finished(each.call.id, result(each.call)) for each in clients[:2]))
+    assert other.call.id == await run_next(await workers.next_started())
     await engine.close()
 
 

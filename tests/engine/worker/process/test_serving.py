@@ -203,13 +203,14 @@ def test_a_model_that_is_faster_than_the_encoding_of_its_outputs_waits() -> None
 
         thread = threading.Thread(target=run_all)
         thread.start()
-        for _ in range(MAX_OUTPUTS + 1):
-            assert runner.runs.acquire(timeout=LIMIT)
-        assert not runner.runs.acquire(timeout=0.1)
-        assert MAX_OUTPUTS == finished()
+        ran = [runner.runs.acquire(timeout=LIMIT) for _ in range(MAX_OUTPUTS + 1)]
+        ran.append(runner.runs.acquire(timeout=0.1))
+        ended = finished()
         encoded.set()
         thread.join(LIMIT)
 
+    assert [True] * (MAX_OUTPUTS + 1) + [False] == ran
+    assert MAX_OUTPUTS == ended
     assert len(calls) == finished()
     assert len(calls) == sum(isinstance(each, Finished) for each in pipe.sent)
 
