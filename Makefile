@@ -110,6 +110,7 @@ docs: $(BIN)/.installed-dev  ## Generate the reference pages, and build the docu
 	PYTHONPATH=tests $(BIN)/python tools/document_pipelines.py
 	$(BIN)/python tools/document_schedulers.py
 	$(BIN)/python tools/document_tables.py
+	$(BIN)/python tools/document_packages.py
 	$(BIN)/mkdocs build --quiet --strict
 
 changelog: $(BIN)/.installed-dev  ## Show unreleased changes; with VERSION=1.2.0, move them into CHANGELOG.md.

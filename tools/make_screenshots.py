@@ -83,18 +83,49 @@ def _write_previews(url: str, loras: Path) -> None:
 
 
 def _all_screens(browser: Any, url: str, folder: Path) -> None:
-    """Write every screen in every window, with an image in Create."""
+    """Write every screen in every window, with an image in Create, jobs that wait in the queue, and a grid."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (width, height, scheme) in WINDOWS.items():
         page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
         page.goto(url)
         _make(page, PROMPTS[0], 1)
+        _grid(page, url, colours="yellow, red", scales="1, 4")
+        _pause(url, "pause")
+        page.goto(f"{url}/#/create")
+        for prompt in PROMPTS[1:3]:
+            page.fill("#field-prompt", prompt)
+            page.keyboard.press("Control+Enter")
+            page.wait_for_timeout(300)
         for screen in SCREENS:
             page.goto(f"{url}/#/{screen}")
             page.wait_for_selector("main :is(form, section):visible", timeout=PATIENCE)
             page.wait_for_timeout(1000)
             page.screenshot(path=folder / f"{screen}-{name}.png")
+        _pause(url, "resume")
+        _dialogs(page, url, folder, name)
         page.close()
+
+
+def _dialogs(page: Any, url: str, folder: Path, name: str) -> None:
+    """Write what opens over a screen: the viewer of the gallery, the painter of masks, and the list of keys."""
+    page.goto(f"{url}/#/gallery")
+    page.click("li.cell .thumb >> nth=0")
+    page.wait_for_timeout(500)
+    page.screenshot(path=folder / f"viewer-{name}.png")
+    page.click("dialog button:text-is('Inpaint')")
+    page.click("button:has-text('Paint the mask')")
+    page.wait_for_timeout(500)
+    page.screenshot(path=folder / f"painter-{name}.png")
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("?")
+    page.wait_for_timeout(300)
+    page.screenshot(path=folder / f"keys-{name}.png")
+
+
+def _pause(url: str, verb: str) -> None:
+    """Pause the queue of jobs, or resume it."""
+    httpx.post(f"{url}/v1/jobs/{verb}", trust_env=False, timeout=PATIENCE).raise_for_status()
 
 
 def _make(page: Any, prompt: str, seed: int) -> None:
@@ -109,13 +140,13 @@ def _make(page: Any, prompt: str, seed: int) -> None:
     page.wait_for_selector("octabox-create .result[data-state=completed] img", timeout=PATIENCE)
 
 
-def _grid(page: Any, url: str) -> None:
+def _grid(page: Any, url: str, colours: str = "red, green, blue, yellow", scales: str = "1, 2, 4") -> None:
     """Generate a grid."""
     page.goto(f"{url}/#/grid")
     page.select_option("select[name=axis-x]", "words in the prompt")
-    page.fill("input[name=values-x]", "red, green, blue, yellow")
+    page.fill("input[name=values-x]", colours)
     page.select_option("select[name=axis-y]", "guidance_scale")
-    page.fill("input[name=values-y]", "1, 2, 4")
+    page.fill("input[name=values-y]", scales)
     page.click("text=Generate grid")
     page.wait_for_selector("text=Save as one image", timeout=PATIENCE)
     page.wait_for_timeout(500)

@@ -174,13 +174,13 @@ class InvalidRequestError(RequestError):
 
 
 class CapacityError(OctaboxError):
-    """The request is valid, but resources are exhausted.
-
-    Attributes:
-        retry_after: Seconds after which it may succeed if it is repeated; None where that is not to be expected.
-    """
+    """The request is valid, but resources are exhausted; ``retry_after`` is after how many seconds it may succeed, if ever."""
 
     retry_after: float | None = None
+
+
+#: Seconds after which a part of the server that waits for room in a queue asks again: at most, whatever clients are to wait.
+MAX_PAUSE = 5.0
 
 
 class QueueFullError(CapacityError):
@@ -191,6 +191,11 @@ class QueueFullError(CapacityError):
     def __init__(self, message: str, *, retry_after: float = 1.0, hint: str = "", model: str | None = None) -> None:
         super().__init__(message, hint=hint, model=model)
         self.retry_after = retry_after
+
+    @property
+    def pause(self) -> float:
+        """After how many seconds a part of the server that waits for room asks again."""
+        return min(self.retry_after, MAX_PAUSE)
 
 
 class ServerStoppingError(CapacityError):
@@ -226,13 +231,9 @@ class LoadError(OctaboxError):
 
 
 class DownloadError(LoadError):
-    """The files of a model could not be downloaded: no such repository, no network, or no disk space.
+    """The files of a model could not be downloaded: no such repository, no network, or no disk space."""
 
-    Attributes:
-        retry_after: Seconds until the Hub accepts requests again; None if it does not state them.
-    """
-
-    retry_after: float | None = None
+    retry_after: float | None = None  # Seconds until the Hub accepts requests again; None if it does not state them.
 
 
 class GatedModelError(LoadError):

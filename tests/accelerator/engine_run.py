@@ -19,9 +19,10 @@ from typing import Any
 from embedded import Calls, finish
 from octabox import demo
 from octabox.config.model import ModelConfig
+from octabox.engine.conversions import Conversion
 from octabox.engine.local.conversion import convert
 from octabox.engine.local.engine import LocalEngine
-from octabox.engine.messages import Conversion, WorkerOptions
+from octabox.engine.messages import WorkerOptions
 from octabox.errors import OctaboxError
 
 PIPELINE = "StableDiffusionPipeline"

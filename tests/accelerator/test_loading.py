@@ -121,11 +121,11 @@ def test_a_file_may_be_read_as_a_whole(folder: Path, accelerator: Control) -> No
     assert np.array_equal(plain, whole)
 
 
-def automatic(folder: Path, occupied: int = 0, **fields: Any) -> TrialRunner:
+def automatic(folder: Path, occupied: int = 0, *, makes_room: bool = False, **fields: Any) -> TrialRunner:
     """Return what runs a Stable Diffusion model whose memory mode is selected."""
     name = "StableDiffusionPipeline"
     start = Start(config(folder, name, **{"memory": "auto", **fields}), name, WorkerOptions(device="fake"), occupied)
-    return TrialRunner(load(start.model, name, start.options, occupied=occupied), start)
+    return TrialRunner(load(start.model, name, start.options, occupied=occupied, makes_room=makes_room), start)
 
 
 def short_call(model: TrialRunner) -> str | None:
@@ -164,9 +164,18 @@ def test_a_model_of_unknown_size_is_loaded_where_it_fits(
     assert automatic(folder).modes.memory().mode in {"model_cpu_offload", "group_offload"}
 
 
-def test_a_load_beside_other_models_is_not_repeated(folder: Path, accelerator: Control) -> None:
-    """Where others hold a part of the device, the server unloads idle ones, so that this one can be there as a whole."""
+def test_a_load_that_the_server_makes_room_for_is_not_repeated_by_the_worker(
+    folder: Path, accelerator: Control
+) -> None:
+    """The server takes another model off the device, so that this one can be there as a whole."""
     accelerator.fail("out of memory", after=30)
 
     with pytest.raises(Exception, match="memory"):
-        automatic(folder, occupied=1)
+        automatic(folder, occupied=1, makes_room=True)
+
+
+def test_a_load_beside_models_that_stay_is_repeated_in_the_next_mode(folder: Path, accelerator: Control) -> None:
+    """A part of the device is held by models that are pinned or in use, so that only a slower mode helps."""
+    accelerator.fail("out of memory", after=30)
+
+    assert "encoder_offload" == automatic(folder, occupied=1).modes.memory().mode

@@ -12,6 +12,7 @@ import pytest
 
 import octabox
 from code_blocks import ROOT
+from document_packages import PAGE, document_packages
 from document_tables import MODELS, generated
 from site_pages import site_text
 
@@ -31,6 +32,11 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "site" / "contributing" / "index.html").is_file()
+
+
+def test_the_page_of_packages_is_that_of_the_source() -> None:
+    """Each package is there, with its docstring; `make docs` writes it."""
+    assert document_packages() == PAGE.read_text(encoding="utf-8")
 
 
 def test_links_of_top_level_pages_are_those_of_the_site() -> None:

@@ -127,7 +127,9 @@ class Terminal:
 def environ() -> Iterator[dict[str, str]]:
     """Return an environment with its own runtime folder, whose servers end with the tests."""
     runtime = tempfile.mkdtemp(prefix="ob")  # The path of a socket is short.
-    environ = {**os.environ, "OCTABOX_RUN_SERVER": "true", "XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": runtime}
+    # The processes of pytest-xdist have a size of a terminal, which would be stronger than that of ours.
+    inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    environ = {**inherited, "OCTABOX_RUN_SERVER": "true", "XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": runtime}
     environ |= {"TERM": "xterm-256color", "NO_COLOR": "", "PROMPT_TOOLKIT_NO_CPR": "1"}
     yield environ
     octabox("stop", environ=environ, folder=Path(runtime))

@@ -13,6 +13,13 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "octabox"
 FILES = sorted(SOURCE.rglob("*.py"))
 
+#: Scripts and styles of the web page; what is vendored is written elsewhere.
+PAGE_FILES = sorted(
+    path
+    for path in SOURCE.rglob("*")
+    if path.suffix in (".js", ".css") and "vendor" not in path.relative_to(SOURCE).parts
+)
+
 #: Names that say nothing about what is in a file.
 EMPTY_NAMES = {"utils", "helpers", "common", "base", "misc", "manager", "processor", "handler", "core", "data"}
 
@@ -38,6 +45,12 @@ def test_a_file_has_one_subject(file: Path) -> None:
 
     assert len(text.splitlines()) <= 300
     assert set() == long
+
+
+@pytest.mark.parametrize("file", PAGE_FILES, ids=lambda file: file.name)
+def test_a_script_has_one_subject(file: Path) -> None:
+    """A script of the web page, and its styles, have at most as many lines as a file of code."""
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
 
 
 @pytest.mark.parametrize("folder", sorted({file.parent for file in FILES}), ids=lambda folder: folder.name)

@@ -50,8 +50,9 @@ def command(
     from octabox.cli.output import show_status
     from octabox.cli.requests.options import check_single
     from octabox.cli.settings_options import load_settings
+    from octabox.engine.conversions import Conversion
     from octabox.engine.local.conversion import convert
-    from octabox.engine.messages import Conversion, WorkerOptions
+    from octabox.engine.messages import WorkerOptions
     from octabox.server import build
 
     level = "debug" if verbose else "error"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
@@ -112,6 +113,12 @@ class A1111Settings(BaseModel):
     a1111_server_control: bool = Field(
         default=False,
         description="Whether clients of that API may stop the server by `server-kill` and its siblings.",
+        json_schema_extra=only_with(a1111=True),
+    )
+
+    a1111_outputs: Path | None = Field(
+        default=None,
+        description="Folder in which that API stores the images of requests with `save_images`; by default it stores none.",
         json_schema_extra=only_with(a1111=True),
     )
 

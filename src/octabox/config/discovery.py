@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -54,7 +55,7 @@ class ModelFolder:
     refused: Mapping[str, Problem] = field(default_factory=dict)
     aliases: tuple[Alias, ...] = ()
 
-    @property
+    @cached_property
     def named(self) -> Mapping[str, ModelConfig]:
         """All available models by name and alias, listed or not."""
         named = {self.default.name: self.default, **self.models}

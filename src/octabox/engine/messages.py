@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from octabox.config.model import ModelConfig
 from octabox.config.performance import Profile
@@ -58,12 +57,14 @@ class Start:
         pipeline: Class to load it as.
         options: Settings of the worker.
         occupied: Bytes that other models hold on its device.
+        makes_room: Whether the server takes another model off the device, and loads this one again, where memory runs out.
     """
 
     model: ModelConfig
     pipeline: str
     options: WorkerOptions
     occupied: int = 0
+    makes_room: bool = False
 
 
 @dataclass(frozen=True)
@@ -270,31 +271,3 @@ class Memory:
 ToWorker = RunCall | RunBatch | Sleep | WakeUp | CancelCall | Ping
 Answer = BadFork | Loaded | LoadFailed | WeightsMoved
 FromWorker = Answer | RunStarted | StepDone | RunFinished | Finished | Failed | BatchReport | Memory | Alive
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """To a process that converts a model: what to write.
-
-    Args:
-        model: Configuration of the model.
-        pipeline: Diffusers class to load it as.
-        out: Folder to write to.
-        options: Settings of the process.
-        variant: Part of the weight files' names, such as fp16.
-        max_shard_size: Size of the largest weight file, such as 5GB; None leaves that to diffusers.
-    """
-
-    model: ModelConfig
-    pipeline: str
-    out: Path
-    options: WorkerOptions
-    variant: str | None = None
-    max_shard_size: str | None = None
-
-
-@dataclass(frozen=True)
-class Converted:
-    """From that process: the folder is complete."""
-
-    warnings: tuple[str, ...] = ()

@@ -116,13 +116,16 @@ def find_missing_folders(
             yield FileFault(part.name, message, f"{_DOWNLOAD}{omit}")
 
 
-def find_file_faults(folder: Path, part: IndexedComponent, variant: str | None = None) -> Iterator[FileFault]:
+def find_file_faults(
+    folder: Path, part: IndexedComponent, variant: str | None = None, *, weights: bool = True
+) -> Iterator[FileFault]:
     """Yield what is missing or damaged among the files of a component.
 
     Args:
         folder: Folder of the component.
         part: The component.
         variant: Variant of its weights to look for.
+        weights: Whether its weights are loaded from the folder.
     """
     names = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
     if not names:
@@ -137,12 +140,12 @@ def find_file_faults(folder: Path, part: IndexedComponent, variant: str | None =
     faults = [FileFault(part.name, reason) for file in read if (reason := find_json_fault(file))]
     yield from faults
     # Without a class, the configuration states what the weights are.
-    if not _has_weights(part, names) or (faults and not part.cls):
+    if not weights or not _has_weights(part, names) or (faults and not part.cls):
         return
     # Other libraries are modules of pipelines, with classes of diffusers.
     stems = STEMS.get(part.package, STEMS["diffusers"])
-    weights = [each.path for each in weight_files(folder) if each.path.parent == folder]
-    if not [each for each in weights if each.name.startswith(stems)]:
+    files = [each.path for each in weight_files(folder) if each.path.parent == folder]
+    if not [each for each in files if each.name.startswith(stems)]:
         expected = " or ".join(f"{stem}.safetensors" for stem in stems)
         yield FileFault(part.name, f"{folder} has no weights: there is no {expected}.")
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from octabox.errors import OctaboxError
-from octabox.hub.cache_layout import CachedRepo, RemoteFile
+from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.component_files import STEMS, kind_of_class
 from octabox.hub.folder import index_components, index_file, read_index
 from octabox.hub.selection import essential_files, holds_weights, select_files, variants_of
@@ -74,12 +74,6 @@ def missing_files(
         tuple(name for name in essential_files(selected) if not (folder / name).exists()) for selected in selections
     ]
     return min(missing, key=len)
-
-
-def missing_size(repo: str, commit: str, names: Collection[str]) -> int:
-    """Return the bytes of files at a commit, as far as they are known."""
-    tree: list[RemoteFile] = CachedRepo(repo).tree(commit) or []
-    return sum(each.size for each in tree if each.path in names)
 
 
 def missing_by_index(

@@ -105,6 +105,11 @@ def file_elements(file: Path) -> Counter[str]:
     return Counter({"F16" if half else "F32": size // (2 if half else 4)})
 
 
+def is_float(dtype: str) -> bool:
+    """Return whether tensors of a dtype, in the spelling of .safetensors files, are loaded in the dtype of the model."""
+    return dtype.lstrip("B").startswith("F")
+
+
 @lru_cache(256)
 def _dtype_counts(file: Path, _size: int = 0, _modified: int = 0) -> Counter[str]:
     """Return the number of weights of each dtype in a .safetensors file."""

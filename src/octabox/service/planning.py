@@ -27,7 +27,7 @@ from octabox.service.served_model import ServedModel
 from octabox.types import GenerationRequest, SchedulerChoice
 
 #: Annotations of components that decode latents, and the note of diffusers on settings that are not for latents.
-AUTOENCODER, UNSUITABLE = re.compile(r"Autoencoder|VQ"), re.compile(r"unsuitable\s+for\s+latent")
+AUTOENCODER, UNSUITABLE = re.compile(r"(?i)autoencoder|vae|vqmodel"), re.compile(r"unsuitable\s+for\s+latent")
 
 #: Call parameters for the number of outputs of a prompt, which is `num_outputs` of a request.
 OUTPUTS_PER_PROMPT = re.compile(r"num_\w+_per_prompt")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 #: Packages whose versions decide what a model generates.
@@ -14,6 +15,11 @@ PACKAGES = ("octabox", "torch", "diffusers", "transformers", "accelerate", "peft
 def describe_versions() -> dict[str, str | None]:
     """Return the versions of Python and of the packages; None for those that are not installed."""
     return {"python": platform.python_version(), **{name: package_version(name) for name in PACKAGES}}
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    return {name: found for name in packages if (found := package_version(name)) is not None}
 
 
 def package_version(package: str) -> str | None:

@@ -122,13 +122,15 @@ def test_cancel_and_queue(tab: Tab) -> None:
     tab.page.fill("#field-num_inference_steps", "3")
     tab.send()
     tab.page.click("nav >> text=Queue")
-    assert 2 == tab.page.locator("ol.jobs > li").count()
+    waiting = "ol.jobs > li:is([data-state=queued], [data-state=in_progress])"
+    tab.page.wait_for_selector(f"{waiting} >> nth=1")
+    assert 2 == tab.page.locator(waiting).count()
     tab.page.keyboard.press("Escape")
     tab.page.wait_for_selector("li[data-state=cancelled]", timeout=PATIENCE)
     tab.page.wait_for_selector("li[data-state=completed]", timeout=PATIENCE)
 
     tab.page.click("button:has-text('Clear finished')")
-    assert "Nothing waits." in tab.page.inner_text("octabox-queue")
+    tab.page.wait_for_selector("octabox-queue:has-text('Nothing waits.')")
 
 
 def test_the_gallery_over_a_reload(tab: Tab) -> None:

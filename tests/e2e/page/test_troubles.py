@@ -55,6 +55,18 @@ def test_a_request_that_is_refused_while_another_runs(tab: Tab) -> None:
     tab.page.wait_for_selector("octabox-create .result[data-state=cancelled]", timeout=PATIENCE)
 
 
+def test_a_request_that_waits_for_a_paused_queue(tab: Tab) -> None:
+    """The result says why it waits, until the queue is resumed."""
+    httpx.post(f"{tab.url}/v1/jobs/pause", trust_env=False, timeout=PATIENCE)
+    tab.page.fill("#field-prompt", "a red circle")
+    tab.page.fill("#field-num_inference_steps", "3")
+    tab.send()
+    tab.page.wait_for_selector("octabox-create .result:has-text('The queue is paused.')")
+    httpx.post(f"{tab.url}/v1/jobs/resume", trust_env=False, timeout=PATIENCE)
+    tab.page.wait_for_selector("octabox-create .result[data-state=completed]", timeout=PATIENCE)
+    assert "paused" not in tab.page.inner_text("octabox-create .result")
+
+
 def test_a_job_from_before_a_reload_is_edited_and_retried(tab: Tab) -> None:
     """The queue has its words, Retry runs it again on the server, and Edit has its parameters."""
     run_long(tab, "a red circle of before")

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from fake_worker import PIPELINE, model
+from octabox.engine.conversions import Conversion, Converted
 from octabox.engine.local import conversion
 from octabox.engine.local.conversion import convert
 from octabox.engine.local.processes.starting import ProcessEndedError
-from octabox.engine.messages import BadFork, Conversion, Converted, WorkerOptions
+from octabox.engine.messages import BadFork, WorkerOptions
 from octabox.errors import ForbiddenPathError, LoadError, WorkerDiedError
 
 #: Replaces the process: called with the folder that it is to write to.

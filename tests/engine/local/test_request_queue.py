@@ -171,6 +171,32 @@ async def test_clients_take_turns() -> None:
     await asyncio.gather(*(client.task for client in many), return_exceptions=True)
 
 
+async def test_a_call_of_a_higher_priority_takes_no_turns_from_others() -> None:
+    """It is next; a client that comes after it waits for as many calls of the other one as without it."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    many = [Client(engine, replace(call(), client="many")) for _ in range(12)]
+    worker = await workers.next_started()
+    running = await worker.next_call()
+    worker.start_run(running)
+    many.append(Client(engine, replace(call(), client="many", priority=5)))
+    await settle()
+    worker.finish(running)
+    running = await worker.next_call()
+    worker.start_run(running)
+    few = [Client(engine, replace(call(), client="few")) for _ in range(2)]
+    await settle()
+    order = []
+    for _ in range(5):
+        worker.finish(running)
+        order.append(running := await worker.next_call())
+        worker.start_run(running)
+    await engine.close()
+    await asyncio.gather(*(client.task for client in (*many, *few)), return_exceptions=True)
+
+    assert ["many", "few", "many", "few", "many"] == [each.client for each in order]
+
+
 async def test_no_client_fills_the_queue_of_others() -> None:
     """A full queue takes a share of each other client, which is limited too; whoever fills it is refused."""
     workers = FakeWorkers(runs=False)

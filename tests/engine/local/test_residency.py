@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -136,10 +136,14 @@ class Loads:
     def __init__(self, models: dict[str, FakeModel], failures: int = 0) -> None:
         self.models, self.failures = models, failures
         self.made: list[tuple[str, str | None]] = []
+        self.makes_room: list[bool] = []
+        self.on_load: Callable[[], object] = lambda: None
 
-    async def __call__(self, model: ModelConfig) -> None:
+    async def __call__(self, model: ModelConfig, *, makes_room: bool) -> None:
         """Load a model."""
         self.made.append((model.name, model.device))
+        self.makes_room.append(makes_room)
+        self.on_load()
         if self.failures:
             self.failures -= 1
             raise OutOfMemoryError(f"There is no room for {model.name}.")
@@ -250,6 +254,7 @@ async def test_a_full_device_is_freed_of_the_model_that_was_idle_longest_there()
 
     assert ["elsewhere", "late", "new"] == resident(loads)
     assert [("new", "cuda:0")] * 2 == loads.made
+    assert [True, False] == loads.makes_room
 
 
 async def test_a_device_that_stays_full_is_an_error() -> None:
@@ -269,7 +274,33 @@ async def test_a_full_device_with_nothing_idle_is_an_error() -> None:
     with pytest.raises(OutOfMemoryError):
         await residency.load("new", configuration("new", device="cuda:0"), loads)
 
-    assert 1 == len(loads.made)
+    assert [False] == loads.makes_room
+
+
+@pytest.mark.parametrize(
+    ("idle", "pinned", "device"), [(True, True, "cuda:0"), (False, False, "cuda:0"), (True, False, "cuda:1")]
+)
+async def test_a_load_is_told_that_no_model_makes_room_for_it(idle: bool, pinned: bool, device: str) -> None:
+    """One beside models that are pinned, in use or on other devices selects a slower memory mode by itself."""
+    other = FakeModel("one", 10, device, idle=idle)
+    other.pinned = pinned
+    residency, loads = residency_of(other)
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert [False] == loads.makes_room
+
+
+async def test_a_load_whose_room_is_taken_meanwhile_is_repeated_in_a_mode_that_fits() -> None:
+    """Where the model that was to make room has come into use, the load that has relied on that is not the last one."""
+    one = FakeModel("one", 10, "cuda:0")
+    residency, loads = residency_of(one)
+    loads.failures, loads.on_load = 1, lambda: setattr(one, "idle", False)
+    await residency.load("new", configuration("new", device="cuda:0", memory="auto"), loads)
+
+    assert ([True, False], ["one", "new"]) == (loads.makes_room, resident(loads))
+    loads.failures, loads.on_load, one.idle = 1, lambda: setattr(one, "idle", False), True
+    with pytest.raises(OutOfMemoryError):
+        await residency.load("new", configuration("new", device="cuda:0", memory="full"), loads)
 
 
 @pytest.mark.parametrize(
@@ -369,6 +400,7 @@ async def test_an_engine_makes_room_on_a_full_device() -> None:
 
     assert ["two"] == [status.model for status in engine.status()]
     assert [False, False, True] == [worker.alive for worker in workers.started]
+    assert [False, True, False] == [worker.start.makes_room for worker in workers.started]
 
 
 async def test_a_client_that_leaves_gives_up_its_wait_for_room() -> None:
@@ -522,10 +554,10 @@ async def test_a_load_waits_for_the_bytes_of_a_model_that_is_being_loaded(monkey
     residency, loads = budgeted({"host": 10}, {"host": 10}, monkeypatch, other, timeout=LIMIT)
     proceed = asyncio.Event()
 
-    async def load_slowly(model: ModelConfig) -> None:
+    async def load_slowly(model: ModelConfig, *, makes_room: bool) -> None:
         await proceed.wait()
         other.memory = {"host": 10}
-        await loads(model)
+        await loads(model, makes_room=makes_room)
 
     first = asyncio.create_task(residency.load("other", configuration("other"), load_slowly))
     await asyncio.sleep(0.05)
@@ -551,10 +583,10 @@ async def test_models_that_are_being_loaded_count_in_what_is_free(
     residency, loads = residency_of(other, devices=devices, budget=budget, timeout=LIMIT)
     proceed = asyncio.Event()
 
-    async def load_slowly(model: ModelConfig) -> None:
+    async def load_slowly(model: ModelConfig, *, makes_room: bool) -> None:
         other.host_bytes = taken
         await proceed.wait()
-        await loads(model)
+        await loads(model, makes_room=makes_room)
 
     device = "cpu" if place == "host" else place
     first = asyncio.create_task(residency.load("other", configuration("other", device=device), load_slowly))

@@ -77,9 +77,16 @@ def test_no_message_has_the_password_of_the_store() -> None:
 async def test_messages_that_nobody_has_taken_are_deleted(
     messages: MessageStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Regularly, those of a server that was killed long ago; those that are under way stay."""
+    """Regularly, also after a failure, those of a server that was killed long ago; those that are under way stay."""
     monkeypatch.setattr(stored_messages, "SWEEP_INTERVAL", 0.01)
-    new = messages.put(b"new")
+    new, sweep, failures = messages.put(b"new"), messages._files.sweep, [OSError("Too many open files.")]
+
+    def fail_once(*details: Any, **names: Any) -> int:
+        if failures:
+            raise failures.pop()
+        return sweep(*details, **names)
+
+    monkeypatch.setattr(messages._files, "sweep", fail_once)
     deleting = asyncio.create_task(messages.delete_old())
     for _ in range(2):
         old = tmp_path / "messages" / messages.put(b"old").name

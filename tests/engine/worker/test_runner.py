@@ -205,7 +205,7 @@ def test_too_few_steps_for_partial_images(runner: Runner) -> None:
     """Two steps allow one partial image."""
     done = run(runner, call(OWN, PARAMS | {"num_inference_steps": 2}, partial_images=3))
 
-    assert ("Only 1 of 3 partial images could be made of this pipeline's steps.",) == done.warnings
+    assert ("'partial_images': only 1 of 3 could be made of this pipeline's steps.",) == done.warnings
 
 
 def test_invalid_sizes(runner: Runner) -> None:

@@ -1,12 +1,14 @@
 """The application around its routes, and the socket it listens on."""
 
 import asyncio
+import logging
 import re
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +23,8 @@ from octabox.errors import ConfigError
 from octabox.frontends.http import app
 from octabox.frontends.http.network.listening import listen
 from octabox.service.jobs.errors import JobStoreError
+from octabox.service.jobs.store.database import open_database
+from octabox.service.jobs.store.schema import statements
 from queue_houses import until
 
 MODELS = "/v1/models"
@@ -335,6 +339,38 @@ async def test_a_store_that_starts_later_is_opened(
 
     assert [""] == attempts
     assert all(each in caplog.text for each in ("Starting.", "Strange.", "Still.", "not the URL"))
+
+
+async def test_a_store_of_a_newer_version_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Another attempt does not change that, so that there is none; the log and those who need jobs are told what to do."""
+    monkeypatch.setattr(app, "OPEN_DELAY", 0.0)
+    monkeypatch.setattr(app, "OPEN_DELAYS", (0.01,))
+    database = open_database(None, tmp_path)
+    with database.engine.begin() as connection:
+        statements.set_property(connection, "version", "99")
+    database.close()
+    server, attempts = Server(data_dir=str(tmp_path)), list[str]()
+    opened = server.queue.store.open
+
+    async def count() -> None:
+        attempts.append("")
+        await opened()
+
+    monkeypatch.setattr(server.queue.store, "open", count)
+    caplog.set_level(logging.DEBUG, "octabox.http")
+    async with server.app.router.lifespan_context(server.app):
+        await until(lambda: bool(attempts))
+        await asyncio.sleep(0.3)
+        tried = len(attempts)
+        refused = await server.http.get("/v1/jobs")
+
+    reports = [each for each in caplog.records if "version 99" in each.getMessage()]
+    assert (1, ["ERROR"]) == (tried, [each.levelname for each in reports])
+    assert "set another `data_dir`" in reports[0].getMessage()
+    assert (500, "configuration_error") == (refused.status_code, refused.json()["error"]["code"])
+    assert "version 99" in refused.json()["error"]["message"]
 
 
 async def test_api_is_documented() -> None:

@@ -125,6 +125,15 @@ async def test_an_empty_negative_prompt_among_others(server: Server) -> None:
         ([("image", b"one"), ("mask[0]", b"two")], {"image": (b"one",), "mask_image": (b"two",)}),
         ([("ref_images[]", b"c"), ("ref_images[]", b"d"), ("file", b"a"), ("files", b"b")], {"image": LETTERS}),
         ([("ref_images", b"b"), ("image", b"a")], {"image": (b"a", b"b")}),
+        ([("images", b"a")], {"image": (b"a",)}),
+        ([("images[]", b"a"), ("images[]", b"b")], {"image": (b"a", b"b")}),
+        ([("images[1]", b"b"), ("images[0]", b"a")], {"image": (b"a", b"b")}),
+        ([("image", b"a"), ("images", b"b"), ("mask", b"c")], {"image": (b"a", b"b"), "mask_image": (b"c",)}),
+        ([("images", "https://example.org/a.png")], {"image": ("https://example.org/a.png",)}),
+        ([("images[0][image_url]", "https://example.org/a.png")], {"image": ("https://example.org/a.png",)}),
+        ([("image[][image_url]", "https://example.org/a.png")], {"image": ("https://example.org/a.png",)}),
+        ([("image", b"a"), ("mask[image_url]", "https://example.org/a.png")],
+         {"image": (b"a",), "mask_image": ("https://example.org/a.png",)}),
     ],
 )  # fmt: skip
 async def test_images_of_a_form(server: Server, parts: list[tuple[str, Any]], inputs: dict[str, Any]) -> None:

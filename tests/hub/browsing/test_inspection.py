@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import constants
-from safetensors.numpy import save, save_file
+from safetensors.numpy import save
+from safetensors.torch import save_file as torch_save_file
 
 from local_hub import LocalHub
 from octabox.errors import DownloadError
 from octabox.hub.browsing.inspection import Inspection, inspect_model, inspect_repository
 from octabox.hub.browsing.library import cached_models
-from octabox.hub.browsing.memory import Machine
+from octabox.hub.browsing.memory import OVERHEAD, Machine
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import make_plan
@@ -61,15 +63,40 @@ def test_a_component_without_weights(local_hub: LocalHub, monkeypatch: pytest.Mo
     assert [(False, (VAE,))] == [(each.complete, each.missing) for each in cached_models()]
 
 
-@pytest.mark.parametrize(("scale", "served"), [((), True), ((32, 2), False)])
-def test_a_file_with_scales_that_are_not_supported_is_not_served(
-    tmp_path: Path, scale: tuple[int, ...], served: bool
-) -> None:
-    """One number for each weight is, and numbers for blocks of it are not, whatever the family."""
-    name = "model.diffusion_model.double_blocks.0.img_attn.norm.key_norm.scale"
-    tensors = {name: np.zeros(1, "float32"), "a.weight": np.zeros((32, 32), "float32")}
-    file = tmp_path / "x.safetensors"
-    save_file(tensors | {"a.weight_scale": np.ones(scale, "float32")}, file)
-    found = inspect_model(str(file), Machine(2**34, accelerator=False, host=2**34), lambda _: True, lambda _: ())
+#: The name of a tensor by which a family is known.
+FLUX = "model.diffusion_model.double_blocks.0.img_attn.norm.key_norm.scale"
 
-    assert served == found.served
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize(
+    ("scale", "dtype", "served"),
+    [((), torch.float8_e4m3fn, True), ((32, 2), torch.float8_e4m3fn, False), ((), torch.uint8, False)],
+)
+def test_a_file_with_scales_that_are_not_supported_is_not_served(
+    tmp_path: Path, local_hub: LocalHub, scale: tuple[int, ...], dtype: torch.dtype, served: bool, remote: bool
+) -> None:
+    """One number for each weight is, and numbers for blocks of it or packed weights are not; on the Hub as on this machine."""
+    tensors = {FLUX: torch.zeros(1), "a.weight": torch.zeros(32, 32).to(dtype), "a.weight_scale": torch.ones(scale)}
+    file = tmp_path / "x.safetensors"
+    torch_save_file(tensors, file)
+    local_hub.add("org/scaled", {"x.safetensors": file.read_bytes()})
+    source = "org/scaled" if remote else str(file)
+    found = inspect_model(source, Machine(2**34, accelerator=False, host=2**34), lambda _: True, lambda _: ())
+
+    assert ("hub" if remote else "file", served) == (found.where, found.served)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize(("accelerator", "width"), [(True, 2), (False, 4)])
+def test_float8_takes_the_memory_of_what_it_is_loaded_as(
+    tmp_path: Path, local_hub: LocalHub, accelerator: bool, width: int, remote: bool
+) -> None:
+    """Its weights are multiplied by their scales, and computed in the dtype of the model."""
+    file = tmp_path / "x.safetensors"
+    torch_save_file({FLUX: torch.zeros(1), "a.weight": torch.zeros(1000, 100).to(torch.float8_e4m3fn)}, file)
+    local_hub.add("org/small", {"x.safetensors": file.read_bytes()})
+    source = "org/small" if remote else str(file)
+    found = inspect_model(source, Machine(2**34, accelerator=accelerator, host=2**34), lambda _: True, lambda _: ())
+
+    assert found.memory is not None
+    assert 100_001 * width == pytest.approx(found.memory / OVERHEAD, abs=1)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from octabox.errors import IncompatibleWeightsError
-from octabox.hub.checkpoints.weight_scales import belongs_to_scales, check_scales, unsupported_scale, weight_scales
+from octabox.hub.checkpoints.weight_scales import belongs_to_scales, check_scales, unsupported_weight, weight_scales
 
 
 def test_both_names_of_a_scale() -> None:
@@ -31,7 +31,7 @@ def test_what_describes_the_format(name: str) -> None:
 )
 def test_shapes_of_scales(scale: tuple[int, ...], supported: bool) -> None:
     """One number, or one for each row, can be multiplied into a weight; those for blocks cannot."""
-    found = unsupported_scale({"a.weight": (8, 32), "a.weight_scale": scale})
+    found = unsupported_weight({"a.weight": (8, 32), "a.weight_scale": scale}, {"a.weight": "F8_E4M3"})
 
     assert (None if supported else "a.weight") == found
 

@@ -98,6 +98,21 @@ def test_the_web_ui_s_schedule_belongs_to_its_sampler() -> None:
     assert "DPM++ 2M" == parse_infotext(pairs.format("Automatic"))["scheduler"]["name"]
 
 
+def test_the_noise_of_steps_is_read_back() -> None:
+    """It belongs to the sampler, but for the noise of DDIM, which is a call parameter; an infinite value is the default."""
+    settings = {"s_churn": 5.0, "s_tmin": 0.1, "s_tmax": 9.0, "s_noise": 1.01}
+    metadata = {
+        "params": {"prompt": "a", "num_inference_steps": 20, "eta": 0.25},
+        "seed": 1,
+        "scheduler": {"name": "Euler", "settings": settings},
+    }
+    found = parse_infotext(format_infotext(metadata))
+    other = parse_infotext("a\nSteps: 20, Sampler: DDIM, Seed: 1, Eta DDIM: 0.5, Sigma tmax: inf")
+
+    assert ({"name": "Euler", "settings": settings}, 0.25) == (found["scheduler"], found["params"]["eta"])
+    assert ({"name": "DDIM", "settings": {}}, 0.5) == (other["scheduler"], other["params"]["eta"])
+
+
 WORKFLOWS: list[tuple[dict[str, Any], str]] = [
     (
         {"hires": {"upscaler": "latent-nearest", "scale": 1.5, "steps": 9, "strength": 0.7}},
@@ -106,6 +121,14 @@ WORKFLOWS: list[tuple[dict[str, Any], str]] = [
     (
         {"hires": {"upscaler": "4x-mine", "width": 512, "height": 768, "strength": 0.5}},
         "Denoising strength: 0.5, Hires resize: 512x768, Hires upscaler: 4x-mine",
+    ),
+    (
+        {"hires": {"upscaler": "lanczos", "width": 512, "strength": 0.5}},
+        "Denoising strength: 0.5, Hires resize: 512x0, Hires upscaler: Lanczos",
+    ),
+    (
+        {"hires": {"upscaler": "lanczos", "height": 512, "strength": 0.5}},
+        "Denoising strength: 0.5, Hires resize: 0x512, Hires upscaler: Lanczos",
     ),
     ({"inpaint": {"padding": 16, "mask_blur": 6}}, "Inpaint area: Only masked, Masked area padding: 16, Mask blur: 6"),
 ]

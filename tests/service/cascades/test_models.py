@@ -1,4 +1,4 @@
-"""What a server prepares before it is ready."""
+"""What a server prepares before it is ready, and how cascades leave it."""
 
 from __future__ import annotations
 
@@ -7,27 +7,35 @@ from pathlib import Path
 
 import pytest
 
-from fake_worker import LIMIT, FakeProcesses
+from fake_worker import LIMIT, FakeProcesses, FakeWorkers, engine_of
 from octabox.catalog.pipelines import load_catalog
+from octabox.config.discovery import ModelRegistry
+from octabox.config.model import ModelConfig
 from octabox.config.settings import Settings
 from octabox.engine.local.devices import DevicePool
+from octabox.engine.protocol import Engine
+from octabox.hub.pulls.links import ModelFolders
 from octabox.server import build
 from octabox.service.cascades.models import CascadeModelService
+from octabox.service.hub.downloads import ModelDownloads
+from octabox.service.hub.pulls import Pulls
 
 #: Seconds until the survey of the devices is given up.
 SURVEY = 0.1
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def one_model(tmp_path: Path) -> Path:
     """Return a models folder with a configuration that names a device."""
     (tmp_path / "one.yaml").write_text("model: runwayml/stable-diffusion-v1-5\ndevice: cuda:7\n", encoding="utf-8")
     return tmp_path
 
 
-async def test_a_server_is_ready_while_devices_are_looked_for(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_server_is_ready_while_devices_are_looked_for(
+    one_model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """It waits for the catalog alone; once the devices are known, configurations that name another one are logged."""
-    parts, found = build(Settings.load({"models": folder}, environ={})), asyncio.Event()
+    parts, found = build(Settings.load({"models": one_model}, environ={})), asyncio.Event()
 
     async def find() -> list[str]:
         await found.wait()
@@ -50,9 +58,11 @@ async def test_a_server_is_ready_while_devices_are_looked_for(folder: Path, capf
     await parts.close()
 
 
-async def test_devices_that_are_not_found_in_time_are_unknown(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_devices_that_are_not_found_in_time_are_unknown(
+    one_model: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Whatever prepares the server goes on, a log states it, and no configuration is reported for its device."""
-    parts, answers = build(Settings.load({"models": folder}, environ={})), asyncio.Event()
+    parts, answers = build(Settings.load({"models": one_model}, environ={})), asyncio.Event()
     pool, loop = DevicePool(FakeProcesses(spawns=True), SURVEY), asyncio.get_running_loop()
     pool.ask = lambda *_: asyncio.run_coroutine_threadsafe(answers.wait(), loop).result()  # type: ignore[method-assign,assignment]
     assert isinstance(parts.models, CascadeModelService)
@@ -64,3 +74,41 @@ async def test_devices_that_are_not_found_in_time_are_unknown(folder: Path, capf
     assert "The accelerators cannot be listed in 0.1 seconds" in logged
     assert "cuda:7" not in logged
     await parts.close()
+
+
+class SlowDownloads(ModelDownloads):
+    """Downloads that have ended only once `ended` is set."""
+
+    def __init__(self, pulls: Pulls, engine: Engine) -> None:
+        super().__init__(pulls, engine)
+        self.started, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def finish(self, config: ModelConfig) -> None:
+        """Wait for that."""
+        del config
+        self.started.set()
+        await self.ended.wait()
+
+
+@pytest.mark.parametrize("stage", [{"model": "small", "dtype": "float32"}, "small"])
+async def test_a_cascade_that_is_removed_twice_leaves_memory(folder: Path, stage: object) -> None:
+    """Its load may end after the first removal; the second one unloads what that has brought into memory."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    downloads = SlowDownloads(Pulls(ModelFolders(folder, folder / "loras", folder / "embeddings")), engine)
+    models = CascadeModelService(ModelRegistry(folder), engine, downloads=downloads)
+    models.add(
+        ModelConfig.model_validate({"name": "added", "stages": [stage, {"model": "larger", "dtype": "float32"}]})
+    )
+    load = asyncio.create_task(models.load("added"))
+    await asyncio.wait_for(downloads.started.wait(), LIMIT)
+    assert not await models.remove("added")
+    downloads.ended.set()
+    await asyncio.wait_for(load, LIMIT)
+    assert [True] == [each.alive for each in workers.started]
+
+    assert await models.remove("added")
+
+    assert ([False], []) == ([each.alive for each in workers.started], models.status())
+    assert not await models.remove("added")
+    await engine.close()

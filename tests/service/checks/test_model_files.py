@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, T2IAdapter, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from octabox import demo
@@ -136,6 +136,23 @@ def write_controlnet(models: Path) -> None:
     ).save_pretrained(models / "control")
 
 
+def write_controlnet_file(models: Path) -> None:
+    """Write the weights of a ControlNet for the model to a file, without its configuration."""
+    net = ControlNetModel.from_unet(UNet2DConditionModel.from_pretrained(models / "tiny/unet"))
+    net.save_pretrained(models / "control")
+    (models / "control/diffusion_pytorch_model.safetensors").rename(models / "control.safetensors")
+
+
+def write_text_encoder_file(models: Path) -> None:
+    """Write the weights of the text encoder to a file."""
+    shutil.copy(next((models / "tiny/text_encoder").glob("*.safetensors")), models / "text.safetensors")
+
+
+def write_t2i_adapter_file(models: Path) -> None:
+    """Write a T2I-Adapter to a file, with its configuration next to it."""
+    T2IAdapter(channels=[8, 8], num_res_blocks=1, downscale_factor=8).save_pretrained(models / "adapter")
+
+
 def write_ip_adapter(models: Path) -> None:
     """Write an IP-Adapter for a model with wider text features."""
     tensors = {"image_proj.proj.weight": torch.ones(8, 8), "ip_adapter.1.to_k_ip.weight": torch.ones(8, 768)}
@@ -229,6 +246,24 @@ CASES: dict[str, Case] = {
         "made for another model family: its cross_attention_dim is 17",
         "components.controlnet.model",
         {"components": {"controlnet": {"model": "control"}}},
+    ),
+    "ControlNet without configuration": Case(
+        write_controlnet_file,
+        "the configuration of controlnet in",
+        "components.controlnet.model",
+        {"components": {"controlnet": {"model": "control.safetensors"}}},
+    ),
+    "text encoder in a file": Case(
+        write_text_encoder_file,
+        "the component 'text_encoder' cannot be loaded from a single file",
+        "components.text_encoder.model",
+        {"components": {"text_encoder": {"model": "text.safetensors"}}},
+    ),
+    "T2I-Adapter in a file": Case(
+        write_t2i_adapter_file,
+        "the component 'adapter' cannot be loaded from a single file",
+        "components.adapter.model",
+        {"components": {"adapter": {"model": "adapter/diffusion_pytorch_model.safetensors"}}},
     ),
     "no ControlNet": Case(
         no_change,
@@ -334,6 +369,19 @@ def load_and_call_folder(folder: Path) -> None:
     """Load a folder without a configuration."""
     (folder.parent / "m.yaml").write_text('{"model": "tiny"}')
     load_and_call(folder.parent)
+
+
+def test_a_component_in_a_file_with_its_configuration_has_no_problems(models: Path) -> None:
+    """The configuration is next to the file, or in the folder of the model; both are loaded."""
+    write_controlnet_file(models)
+    (models / "vaes").mkdir()
+    shutil.copy(next((models / "tiny/vae").glob("*.safetensors")), models / "vaes/vae.safetensors")
+    (models / "control.safetensors").rename(models / "control/net.safetensors")
+    settings = {"controlnet": {"model": "control/net.safetensors"}, "vae": {"model": "vaes/vae.safetensors"}}
+    (models / "m.yaml").write_text(json.dumps({"model": "tiny", "components": settings}))
+
+    assert [] == list(problems_of(models))
+    load_and_call(models)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from octabox.catalog.entries import MEDIA, Parameter, ParameterKind
 from octabox.catalog.reading.annotations import ATOMS, Shape, parse_annotation, read_annotation
 from octabox.catalog.reading.docstrings import ParameterDoc, parse_arguments, parse_section
 from octabox.catalog.reading.source import SourceTree
-from octabox.catalog.reading.syntax import ClassSource, Function, literal
+from octabox.catalog.reading.syntax import ClassSource, Function, is_none, literal
 from octabox.catalog.tasks import MASK
 
 #: Parts of a name that decide the kind of a tensor or a list of images.
@@ -123,7 +123,7 @@ def _parameter(
     annotation = ast.unparse(argument.annotation) if argument.annotation else doc.type
     shape = read_annotation(argument.annotation, tree.alias) if argument.annotation else parse_annotation(doc.type)
     value = literal(default)
-    is_literal = default is None or value is not None or _is_none(default)
+    is_literal = default is None or value is not None or is_none(default)
     kind = _kind(argument.arg, shape, value)
     return Parameter(
         name=argument.arg,
@@ -141,7 +141,7 @@ def _parameter(
 def _is_required(kind: ParameterKind, shape: Shape, default: ast.expr, doc: ParameterDoc) -> bool:
     """Return whether a file with default None is required: neither its type nor its documentation makes it optional."""
     is_file = kind in ("image", "mask", "video", "audio")
-    return is_file and _is_none(default) and not shape.none and not doc.optional
+    return is_file and is_none(default) and not shape.none and not doc.optional
 
 
 def _kind(name: str, shape: Shape, default: object) -> ParameterKind:
@@ -187,10 +187,6 @@ def _many(kind: ParameterKind, shape: Shape) -> bool:
 def _by_default(default: object) -> ParameterKind:
     kinds: dict[type, ParameterKind] = {bool: "boolean", int: "integer", float: "number", str: "text", dict: "mapping"}
     return kinds.get(type(default), "any")
-
-
-def _is_none(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
 
 
 def to_json_value(value: object) -> object:

@@ -15,6 +15,7 @@ from octabox.catalog.reading.checks.attributes import constructor_attributes
 from octabox.catalog.reading.checks.choices import with_choices
 from octabox.catalog.reading.checks.groups import required_groups
 from octabox.catalog.reading.checks.handover import output_types, takes_latents
+from octabox.catalog.reading.checks.optional_files import with_optional_files
 from octabox.catalog.reading.checks.ranges import with_ranges
 from octabox.catalog.reading.checks.sizes import size_rules
 from octabox.catalog.reading.docstrings import first_sentence
@@ -63,7 +64,7 @@ def _pipeline(tree: SourceTree, owner: ClassSource, packages: DependencyReader) 
     known = {each.name: each for _, call in reversed(calls) for each in call_parameters(tree, owner, call)}
     names = [each.name for _, call in calls for each in call_parameters(tree, owner, call)]
     parameters = with_choices(tree, owner, (known[name] for name in dict.fromkeys(names)))
-    parameters = with_ranges(tree, owner, parameters)
+    parameters = with_optional_files(tree, owner, with_ranges(tree, owner, parameters))
     outputs = next((found for each in calls if (found := output_fields(tree, *each))), ())
     sizes = size_rules(tree, owner, parameters)
     return PipelineEntry(

@@ -103,6 +103,11 @@ def read_module(text: bytes, module: str, *, is_package: bool) -> ModuleSource:
     return ModuleSource(tuple(classes), constants, backends, functions, imports, _foreign(tree, module))
 
 
+def is_none(node: ast.expr | None) -> bool:
+    """Return whether an expression is None."""
+    return isinstance(node, ast.Constant) and node.value is None
+
+
 def literal(node: ast.expr | None) -> object:
     """Return the value of a literal, or None."""
     try:

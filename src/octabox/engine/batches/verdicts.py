@@ -7,12 +7,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from octabox.catalog.cache import cache_folder
 from octabox.security.json_files import write_json
+from octabox.telemetry.installation import installed_versions
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def write_verdict(key: Mapping[str, Any], reason: str, **details: str) -> None:
         details: What else the file states.
     """
     file = _file(key)
-    content = {**_versions(), **key, **details, "reason": reason}
+    content = {**installed_versions(PACKAGES), **key, **details, "reason": reason}
     try:
         write_json(file, content)
     except OSError as error:
@@ -55,7 +55,7 @@ def find_verdict(pipeline: str, source: str) -> str | None:
     """
     with contextlib.suppress(OSError):
         files = sorted((cache_folder() / FOLDER).glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-        versions = _versions()
+        versions = installed_versions(PACKAGES)
         for stored in map(_read, files):
             expected = {**versions, "class": pipeline, "source": source}
             if all(stored.get(name) == value for name, value in expected.items()):
@@ -72,14 +72,5 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _file(key: Mapping[str, Any]) -> Path:
-    text = json.dumps({**_versions(), **key}, sort_keys=True)
+    text = json.dumps({**installed_versions(PACKAGES), **key}, sort_keys=True)
     return cache_folder() / FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of `PACKAGES`."""
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

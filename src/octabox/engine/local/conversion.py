@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from octabox.engine.conversions import Conversion, Converted
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import ProcessEndedError, ask_process
-from octabox.engine.messages import BadFork, Conversion, Converted
+from octabox.engine.messages import BadFork
 from octabox.engine.worker.entry import convert as work
 from octabox.errors import ForbiddenPathError, OctaboxError, WorkerDiedError
 from octabox.hub.folder import index_file

@@ -76,10 +76,14 @@ class QueuedRequest:
         return self.call.client if self.call else ""
 
     @property
+    def priority(self) -> int:
+        """The priority of its call; 0 for a load."""
+        return self.call.priority if self.call else 0
+
+    @property
     def rank(self) -> tuple[bool, int, float]:
         """Its place among the requests that wait: what continues or was taken before, then by priority, then by turn."""
-        priority = self.call.priority if self.call else 0
-        return (self.turn >= 0, -priority if self.turn >= 0 else 0, self.turn)
+        return (self.turn >= 0, -self.priority if self.turn >= 0 else 0, self.turn)
 
     @property
     def adapters(self) -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 from octabox.config.memory.limits import HOST
@@ -13,8 +13,8 @@ from octabox.engine.local.resident.budget import MemoryBudget
 from octabox.engine.local.resident.capacity_errors import all_pinned, describe, no_memory, too_large
 from octabox.engine.local.resident.device_loads import Attempt, DeviceLoads
 from octabox.engine.local.resident.eviction import Evictions, select_for
-from octabox.engine.local.resident.resident_models import ResidentModels
-from octabox.engine.local.resident.room import Devices, InUseError, MemoryRoom, select_evicted
+from octabox.engine.local.resident.resident_models import LoadModel, ResidentModels
+from octabox.engine.local.resident.room import Devices, InUseError, MemoryRoom
 from octabox.errors import OutOfMemoryError
 
 logger = logging.getLogger("octabox.engine")
@@ -68,7 +68,7 @@ class Residency(ResidentModels):
         self,
         name: str,
         model: ModelConfig,
-        load: Callable[[ModelConfig], Awaitable[None]],
+        load: LoadModel,
         pipeline: str = "",
         occupied: Collection[str] = (),
     ) -> tuple[str, ...]:
@@ -102,22 +102,22 @@ class Residency(ResidentModels):
             self._turns.end(name)
             self.notify_freed()
 
-    async def _load_placed(
-        self, name: str, load: Callable[[ModelConfig], Awaitable[None]], pipeline: str, placed: ModelConfig
-    ) -> None:
+    async def _load_placed(self, name: str, load: LoadModel, pipeline: str, placed: ModelConfig) -> None:
         """Load a model on its device; where memory runs out, once again after an idle model there was unloaded."""
         await self._make_memory(name, placed, pipeline)
+        makes_room = self._select_evicted(name, placed.device) is not None
         try:
-            await load(placed)
+            await load(placed, makes_room=makes_room)
         except OutOfMemoryError as error:
             self.on_out_of_memory(name)
-            there = self._on_same_device(name, placed.device)
-            evicted = select_evicted(each for each in there if not each.asleep) or select_evicted(there)
-            if evicted is None:
+            if evicted := self._select_evicted(name, placed.device):
+                logger.warning("%s: %s makes room, and the load is repeated once", error.message, evicted.name)
+                await self._evictions.free_device(evicted, self._held())
+            elif makes_room and placed.memory == "auto":  # The one that was to make room is in use by now.
+                logger.warning("%s: no model makes room, and the load is repeated once", error.message)
+            else:
                 raise
-            logger.warning("%s: %s makes room, and the load is repeated once", error.message, evicted.name)
-            await self._evictions.free_device(evicted, self._held())
-            await load(placed)
+            await load(placed, makes_room=False)
 
     async def _make_memory(self, name: str, model: ModelConfig, pipeline: str) -> None:
         """Unload models until the memory suffices for one more.

@@ -154,13 +154,13 @@ class WorkerSupervisor(WorkerHolder):
                 await self.stop()
             raise
 
-    async def _start(self, model: ModelConfig, requested: tuple[ModelConfig, str]) -> None:
+    async def _start(self, model: ModelConfig, requested: tuple[ModelConfig, str], *, makes_room: bool) -> None:
         """Wake the worker up, if it sleeps on that device, or start one that loads the model."""
         occupied = self._residency.held_by_others(self.key, model.device)
 
         async def create() -> ModelWorker:
             await self.stop()  # A worker that has failed to load may not have ended yet.
-            start = Start(model, requested[1], self._options, occupied)
+            start = Start(model, requested[1], self._options, occupied, makes_room)
             count = partial(self._residency.on_out_of_memory, self.name)
             self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
             return self.worker

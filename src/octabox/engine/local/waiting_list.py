@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import insort
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from octabox.engine.local.queued_request import QueuedRequest
@@ -28,7 +29,8 @@ class WaitingList:
     def __init__(self, model: str, limit: int) -> None:
         self._model, self._limit = model, limit
         self._requests: list[QueuedRequest] = []
-        self._turn = 0.0
+        # By priority: a turn of a higher one must not count as turns for those that have waited meanwhile.
+        self._turns: defaultdict[int, float] = defaultdict(float)
         self._next_free = 0.0
 
     def __len__(self) -> int:
@@ -60,8 +62,9 @@ class WaitingList:
         if request.call and request.call.continues:
             request.turn = -1.0
         else:
-            turns = [each.turn for each in self._requests if each.client == request.client]
-            request.turn = max([self._turn, *turns]) + 1
+            same = [each for each in self._requests if each.priority == request.priority]
+            turns = [each.turn for each in same if each.client == request.client]
+            request.turn = max([self._turns[request.priority], *turns]) + 1
         insort(self._requests, request, key=lambda each: each.rank)
 
     def add_again(self, request: QueuedRequest) -> None:
@@ -72,7 +75,7 @@ class WaitingList:
     def take(self) -> QueuedRequest:
         """Remove the request that is next, and return it."""
         request = self._requests.pop(0)
-        self._turn = max(self._turn, request.turn)
+        self._turns[request.priority] = max(self._turns[request.priority], request.turn)
         return request
 
     def take_batch(self, first: QueuedRequest, limit: int) -> list[QueuedRequest]:

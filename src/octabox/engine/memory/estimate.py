@@ -9,7 +9,7 @@ from pathlib import Path
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.memory.places import component_path, model_path
 from octabox.engine.memory.single_files import single_file_elements
-from octabox.hub.weights import component_elements, file_elements
+from octabox.hub.weights import component_elements, file_elements, is_float
 
 #: Bytes of an element by dtype; ``auto`` is a half-precision dtype on an accelerator.
 ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -66,7 +66,7 @@ def _in_memory(
 ) -> int:
     """Return the bytes of elements in memory: floating-point ones have the dtype that they are loaded in."""
     size = _item_size(config, part, device, default_dtype)
-    return round(sum(count * (size if _is_float(dtype) else _stored_size(dtype)) for dtype, count in counts.items()))
+    return round(sum(count * (size if is_float(dtype) else _stored_size(dtype)) for dtype, count in counts.items()))
 
 
 def _item_size(config: ModelConfig, part: ComponentConfig, device: str, default_dtype: str) -> float:
@@ -79,10 +79,6 @@ def _item_size(config: ModelConfig, part: ComponentConfig, device: str, default_
         return 1
     named = [dtype for dtype in (part.dtype, config.dtype, default_dtype) if dtype in ITEM_SIZES]
     return ITEM_SIZES[named[0]] if named else 4 if device == "cpu" else 2
-
-
-def _is_float(dtype: str) -> bool:
-    return dtype.lstrip("B").startswith("F")
 
 
 def _stored_size(dtype: str) -> float:

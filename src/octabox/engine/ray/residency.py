@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.residency import Residency
+from octabox.engine.local.resident.resident_models import LoadModel
 from octabox.engine.local.resident.room import ResidentModel, may_leave
 from octabox.engine.ray.node_options import index_warnings
 from octabox.engine.ray.resources import device_type
@@ -58,7 +59,7 @@ class ClusterResidency(Residency):
         self,
         name: str,
         model: ModelConfig,
-        load: Callable[[ModelConfig], Awaitable[None]],
+        load: LoadModel,
         pipeline: str = "",
         occupied: Collection[str] = (),
     ) -> tuple[str, ...]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from dataclasses import dataclass
 
 from octabox.errors import CapacityError
 from octabox.storage import FileStore, random_name
+
+logger = logging.getLogger("octabox.engine")
 
 #: Bytes from which a message passes through the store.
 MIN_BYTES = 1024**2
@@ -76,5 +79,8 @@ class MessageStore:
     async def delete_old(self) -> None:
         """Delete the messages that nobody has taken, regularly, until it is cancelled."""
         while True:
-            await asyncio.to_thread(self._files.sweep, age=MAX_AGE)
+            try:
+                await asyncio.to_thread(self._files.sweep, age=MAX_AGE)
+            except Exception:
+                logger.exception("Old messages of the cluster could not be deleted")
             await asyncio.sleep(SWEEP_INTERVAL)

@@ -77,7 +77,7 @@ class ProgressReporter:
         requested = self._call.partial_images * len(self._call.runs)
         if self.partial_images >= requested:
             return []
-        return [f"Only {self.partial_images} of {requested} partial images could be made of this pipeline's steps."]
+        return [f"'partial_images': only {self.partial_images} of {requested} could be made of this pipeline's steps."]
 
     def _partial_image(self, pipe: DiffusionPipeline, index: int, latents: Any) -> Artifact | None:
         """Return the image of latents as a file; None if they cannot be decoded."""

@@ -8,7 +8,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -46,6 +45,7 @@ from octabox.frontends.http.ui.routes import add_page
 from octabox.security.clients import client_name, current_client, visible_client
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
+from octabox.telemetry.installation import package_version
 
 #: Starts what the application needs, and stops it.
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -135,7 +135,7 @@ def create_app(ctx: AppContext, lifespan: Lifespan, route_modules: Sequence[Rout
                 await ctx.jobs.close()
                 ctx.results.close()
 
-    app = FastAPI(title="Octabox", version=_version(), lifespan=run)
+    app = FastAPI(title="Octabox", version=package_version("octabox") or "0", lifespan=run)
     app.state.lifecycle = ctx.lifecycle
     app.include_router(health.routes(ctx))
     _add_routes(app, ctx, route_modules)
@@ -279,11 +279,3 @@ def _add_error_handlers(app: FastAPI) -> None:
             message = f"There is no route {request.method} {request.url.path}."
         body = errors.build_error_body(message, "invalid_request_error", errors.status_code(error.status_code))
         return SafeJson(body, error.status_code, error.headers)
-
-
-def _version() -> str:
-    """Return the version of the package; 0 if it is not installed."""
-    try:
-        return version("octabox")
-    except PackageNotFoundError:
-        return "0"

@@ -30,7 +30,8 @@ OBJECTS = ("scheduler", "response_format", "adapters")
 #: Beginnings of the names of prompts, whose values are text.
 PROMPTS = ("prompt", "negative_prompt")
 
-_NAMES = {**ALIASES, "mask": MASK}
+#: Call parameters by the names of fields; ``images`` is the name in OpenAI's JSON bodies.
+_NAMES = {**ALIASES, "mask": MASK, "images": "image"}
 
 #: The values of a field, each with the keys behind the field's name.
 _Items = list[tuple[Path, str]]

@@ -13,7 +13,6 @@ from octabox.hub.browsing.memory import Machine, Weights, fits, local_weights
 from octabox.hub.browsing.search import IsServed, describe_model
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.checkpoints.families import match_family
-from octabox.hub.checkpoints.weight_scales import unsupported_scale
 from octabox.hub.folder import folder_index, index_file, is_hub_id
 from octabox.hub.pulls.links import kind_of_file
 from octabox.hub.pulls.needed import PullRequest
@@ -130,7 +129,7 @@ def _remote(repo: str, revision: str | None, machine: Machine, is_served: IsServ
             size, components = plan.size, component_names(plan.folder)
             pipeline = pipeline or _class_of(plan.folder)
             prediction = _prediction_type(plan.folder)
-    served = is_served(pipeline) if pipeline else found.served
+    served = is_served(pipeline) if pipeline and found.served is not False else found.served
     return Inspection(
         name=repo,
         where="hub",
@@ -183,7 +182,7 @@ def _local_file(name: str, file: Path, machine: Machine, is_served: IsServed, ta
     family = match_family(weights.shapes) if weights and weights.shapes else None
     pipeline = family.pipeline or None if family else None
     served = is_served(pipeline) if pipeline else None
-    if weights and weights.shapes and unsupported_scale(weights.shapes):
+    if weights and not weights.supported:
         served = False
     missing = family.missing(weights.shapes) if family and weights else ()
     return Inspection(

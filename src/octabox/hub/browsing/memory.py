@@ -8,7 +8,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from huggingface_hub.errors import SafetensorsParsingError
@@ -16,16 +16,15 @@ from safetensors import SafetensorError
 
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.checkpoints.tensors import Shapes
+from octabox.hub.checkpoints.weight_scales import unsupported_weight
 from octabox.hub.hub_messages import HUB_ERRORS, hub_api
+from octabox.hub.weights import is_float
 
 #: Memory that a pipeline needs in addition to its weights, as a factor.
 OVERHEAD = 1.2
 
-#: Bytes of a number by its dtype in a header.
-_WIDTHS = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
-
-#: Dtypes that are converted when a model is loaded.
-_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+#: Bytes of a number that is loaded as it is, by its dtype in a header; others have one.
+_WIDTHS = {"I64": 8, "I32": 4, "I16": 2}
 
 #: What reading a header on the Hub raises.
 _HEADER_ERRORS: tuple[type[Exception], ...] = (*HUB_ERRORS, SafetensorsParsingError)
@@ -56,10 +55,12 @@ class Weights:
     Args:
         parameters: Number of parameters by dtype.
         shapes: Shape of each tensor of a single file.
+        dtypes: Dtype of each tensor of a single file.
     """
 
     parameters: Mapping[str, int]
     shapes: Shapes
+    dtypes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -71,11 +72,16 @@ class Weights:
         """Dtype of most parameters."""
         return max(self.parameters, key=lambda name: self.parameters[name]) if self.parameters else None
 
+    @property
+    def supported(self) -> bool:
+        """Whether they are not quantized in a format that is refused."""
+        return unsupported_weight(self.shapes, self.dtypes) is None
+
     def memory(self, *, accelerator: bool) -> int:
-        """Return the bytes that a model needs: in half precision on an accelerator, in float32 on the CPU."""
+        """Return the bytes that a model needs: in half precision on an accelerator, in float32 on the CPU, float8 included."""
         width = 2 if accelerator else 4
         weights = sum(
-            count * (width if name in _FLOATS else _WIDTHS.get(name, 1)) for name, count in self.parameters.items()
+            count * (width if is_float(name) else _WIDTHS.get(name, 1)) for name, count in self.parameters.items()
         )
         return int(weights * OVERHEAD)
 
@@ -116,7 +122,7 @@ def remote_weights(repo: str, commit: str, files: Iterable[RemoteFile]) -> Weigh
     names = [each.path for each in files if each.path.endswith(".safetensors")]
     if not names:
         return None
-    api, counts, shapes = hub_api(), Counter[str](), dict[str, tuple[int, ...]]()
+    api, counts, shapes, dtypes = hub_api(), Counter[str](), dict[str, tuple[int, ...]](), dict[str, str]()
     try:
         with ThreadPoolExecutor(_PARALLEL) as pool:
             found = pool.map(lambda name: api.parse_safetensors_file_metadata(repo, name, revision=commit), names)
@@ -124,16 +130,17 @@ def remote_weights(repo: str, commit: str, files: Iterable[RemoteFile]) -> Weigh
                 counts.update(metadata.parameter_count)
                 if len(names) == 1:
                     shapes = {name: tuple(tensor.shape) for name, tensor in metadata.tensors.items()}
+                    dtypes = {name: str(tensor.dtype) for name, tensor in metadata.tensors.items()}
     except _HEADER_ERRORS:
         return None
-    return Weights(counts, shapes)
+    return Weights(counts, shapes, dtypes)
 
 
 def local_weights(files: Iterable[Path]) -> Weights | None:
     """Return the weights of files on this machine; None if they are in another format."""
     from safetensors import safe_open  # noqa: PLC0415 (imports numpy)
 
-    counts, shapes = Counter[str](), dict[str, tuple[int, ...]]()
+    counts, shapes, dtypes = Counter[str](), dict[str, tuple[int, ...]](), dict[str, str]()
     paths = [each for each in files if each.suffix == ".safetensors"]
     try:
         for path in paths:
@@ -146,7 +153,7 @@ def local_weights(files: Iterable[Path]) -> Weights | None:
                         size *= each
                     counts[tensor.get_dtype()] += size
                     if len(paths) == 1:
-                        shapes[name] = shape
+                        shapes[name], dtypes[name] = shape, tensor.get_dtype()
     except (OSError, SafetensorError):
         return None
-    return Weights(counts, shapes) if paths else None
+    return Weights(counts, shapes, dtypes) if paths else None

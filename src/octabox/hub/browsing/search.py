@@ -168,7 +168,7 @@ def describe_model(repo: str, machine: Machine, is_served: IsServed, revision: s
         downloads=info.downloads or 0,
         likes=info.likes or 0,
         updated=info.last_modified.date().isoformat() if info.last_modified else None,
-        served=_is_usable(kind, pipeline, is_served),
+        served=_is_usable(kind, pipeline, weights, is_served),
         fits=fits(weights, machine),
         memory=weights.memory(accelerator=machine.accelerator) if weights else None,
         commit=commit,
@@ -198,8 +198,12 @@ def _pipeline_of(info: ModelInfo, weights: Weights | None) -> str | None:
     return family.pipeline or None if family else None
 
 
-def _is_usable(kind: RepoKind, pipeline: str | None, is_served: IsServed) -> bool | None:
+def _is_usable(kind: RepoKind, pipeline: str | None, weights: Weights | None, is_served: IsServed) -> bool | None:
     """Return whether a model can be used here; None if that is not known before the download."""
+    if (
+        kind == "checkpoint" and weights and not weights.supported
+    ):  # In a folder, a configuration may state how to read them.
+        return False
     if pipeline is not None:
         return is_served(pipeline)
     return True if kind in _ADDITIONS else False if kind == "other" else None

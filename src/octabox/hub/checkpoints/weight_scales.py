@@ -5,7 +5,7 @@ ComfyUI and others store a weight in float8 divided by a number, and that number
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from safetensors import safe_open
@@ -41,12 +41,17 @@ def belongs_to_scales(name: str) -> bool:
     return name.endswith((*SCALES, *_OTHERS))
 
 
-def unsupported_scale(shapes: Shapes) -> str | None:
-    """Return the first weight whose scale is not one number, or one for each row; None if there is no such weight."""
-    return next(
-        (weight for weight, scale in sorted(weight_scales(shapes).items()) if not _fits(shapes[weight], shapes[scale])),
-        None,
-    )
+def unsupported_weight(shapes: Shapes, dtypes: Mapping[str, str]) -> str | None:
+    """Return the first weight into which its scale cannot be multiplied; None if there is no such weight.
+
+    Args:
+        shapes: The shape of each tensor.
+        dtypes: The dtype of each tensor in the spelling of safetensors, as far as they are known.
+    """
+    scales = sorted(weight_scales(shapes).items())
+    blocks = (weight for weight, scale in scales if not _fits(shapes[weight], shapes[scale]))
+    packed = (weight for weight, _ in scales if dtypes.get(weight, "F32") not in _NUMBERS)
+    return next(blocks, None) or next(packed, None)
 
 
 def check_scales(file: Path) -> None:
@@ -56,7 +61,7 @@ def check_scales(file: Path) -> None:
         IncompatibleWeightsError: Some are for blocks of numbers, or the weights are packed.
     """
     shapes = read_shapes(file)
-    weight = unsupported_scale(shapes) or _first_packed(file, weight_scales(shapes))
+    weight = unsupported_weight(shapes, _read_dtypes(file, weight_scales(shapes)))
     if weight is not None:
         message = f"{file} is quantized in a format that is not supported: {weight} is packed, or has scales for blocks of it."
         raise IncompatibleWeightsError(message, hint=_HINT)
@@ -67,9 +72,9 @@ def _fits(weight: tuple[int, ...], scale: tuple[int, ...]) -> bool:
     return all(size == 1 for size in scale) or (scale[:1] == weight[:1] and all(size == 1 for size in scale[1:]))
 
 
-def _first_packed(file: Path, scales: Mapping[str, str]) -> str | None:
-    """Return the first of the scaled weights of a .safetensors file that is not stored as floating-point numbers."""
-    if not scales or file.suffix.lower() != ".safetensors":
-        return None
+def _read_dtypes(file: Path, names: Collection[str]) -> dict[str, str]:
+    """Return the dtypes of tensors of a .safetensors file; empty for files of other formats."""
+    if not names or file.suffix.lower() != ".safetensors":
+        return {}
     with safe_open(file, framework="np") as opened:
-        return next((name for name in sorted(scales) if opened.get_slice(name).get_dtype() not in _NUMBERS), None)
+        return {name: opened.get_slice(name).get_dtype() for name in names}

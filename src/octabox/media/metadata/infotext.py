@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from octabox.media.metadata.passes import (
     parse_sides,
     prompt_text,
     second_pass_pairs,
+    sides_text,
     to_number,
 )
 
@@ -42,6 +44,8 @@ STEP_KEYS = {
     "s_noise": "Sigma noise",
 }
 
+#: The value among them that is a call parameter, and its keys in the web UI: DDIM has another one.
+ETA, ETA_KEYS = "eta", ("Eta DDIM", STEP_KEYS["eta"])
 
 #: Key of the web UI for the layer of the text encoder that is used, counted from the end, and its name in metadata. How many
 #: layers that skips depends on the pipeline: some use the layer before the last by default.
@@ -114,7 +118,7 @@ def format_infotext(metadata: Mapping[str, Any], extra: Mapping[str, Any] = Mapp
 
 def _step_pairs(params: Mapping[str, Any], scheduler: Mapping[str, Any]) -> dict[str, Any]:
     """Return the pairs for the values that the steps of a scheduler take."""
-    settings = {**(scheduler.get("settings") or {}), **{name: params[name] for name in ("eta",) if name in params}}
+    settings = {**(scheduler.get("settings") or {}), **{name: params[name] for name in (ETA,) if name in params}}
     return {key: settings.get(name) for name, key in STEP_KEYS.items()}
 
 
@@ -148,7 +152,7 @@ def _workflow_pairs(workflow: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]
         pairs |= {
             "Denoising strength": hires.get("strength"),
             "Hires upscale": hires.get("scale"),
-            "Hires resize": _size(hires),
+            "Hires resize": sides_text(hires),
             "Hires steps": hires.get("steps"),
             "Hires upscaler": UPSCALERS.get(upscaler, upscaler),
             **second_pass_pairs(hires),
@@ -215,8 +219,15 @@ def parse_infotext(text: str) -> dict[str, Any]:
     metadata |= _parse_changes(pairs)
     names = [pairs.get(name, AUTOMATIC) for name in ("Sampler", "Schedule type")]
     if sampler := " ".join(name for name in names if name != AUTOMATIC):
-        metadata["scheduler"] = {"name": sampler, "settings": {}}
+        metadata["scheduler"] = {"name": sampler, "settings": _step_settings(pairs)}
     return metadata
+
+
+def _step_settings(pairs: Mapping[str, str]) -> dict[str, float]:
+    """Return the values in the pairs of an infotext that the steps of its scheduler take."""
+    found = {name: to_number(pairs.get(key), float) for name, key in STEP_KEYS.items() if name != ETA}
+    # Infinity is the default of the web UI for one of them.
+    return {name: number for name, number in found.items() if number is not None and math.isfinite(number)}
 
 
 def _workflow(pairs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -227,7 +238,7 @@ def _workflow(pairs: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         upscaler = pairs.get("Hires upscaler")
         found["hires"] = {
             "scale": to_number(pairs.get("Hires upscale"), float),
-            **parse_sides(pairs.get("Hires resize", "")),
+            **{side: length for side, length in parse_sides(pairs.get("Hires resize", "")).items() if length},
             "steps": to_number(pairs.get("Hires steps"), int),
             "strength": to_number(pairs.get("Denoising strength"), float),
             "upscaler": names.get(upscaler, upscaler) if upscaler else None,
@@ -254,6 +265,8 @@ def _params(pairs: Mapping[str, str]) -> dict[str, Any]:
     for name, (key, kind) in PARAMETER_KEYS.items():
         if (number := to_number(pairs.get(key), kind)) is not None:
             params[name] = number
+    if (eta := next((to_number(pairs[key], float) for key in ETA_KEYS if key in pairs), None)) is not None:
+        params[ETA] = eta
     return params | parse_guidance(pairs, GUIDANCE_KEYS) | parse_sides(pairs.get("Size", ""))
 
 

@@ -81,6 +81,12 @@ def to_number(text: str | None, kind: type[int | float]) -> float | None:
         return None
 
 
+def sides_text(sides: Mapping[str, Any]) -> str | None:
+    """Return a width and height as text; 0 is a side that follows from the other one, and None is without both."""
+    width, height = (sides.get(name) or 0 for name in ("width", "height"))
+    return f"{width}x{height}" if width or height else None
+
+
 def parse_sides(text: str) -> dict[str, int]:
     """Return the width and height of a text such as ``512x768``; nothing for other texts."""
     size = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)

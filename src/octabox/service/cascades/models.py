@@ -29,6 +29,11 @@ class CascadeModelService(ModelService):
     _find_accelerators: FindAccelerators | None = None
 
     @cached_property
+    def _removed_stages(self) -> dict[str, tuple[str, ...]]:
+        """The models that cascades which were removed have loaded as their stages, by the names of these."""
+        return {}
+
+    @cached_property
     def _problems(self) -> ModelProblems:
         return ModelProblems(self._adapters, self._find_accelerators, self._limits)
 
@@ -130,9 +135,22 @@ class CascadeModelService(ModelService):
                 raise LoadError(f"Model '{config.name}': {problem.message}", hint=problem.hint, model=config.name)
 
     async def remove(self, name: str) -> bool:
-        """Stop serving a model that was added, and unload it; of a cascade, all its stages."""
-        was_loaded = await self.unload(name) if name in self._extra and self._extra[name].stages else False
-        return await super().remove(name) or was_loaded
+        """Stop serving a model that was added, and unload it; of a cascade, all its stages.
+
+        A load of a cascade may end after its removal; to remove it again unloads what that load has left in memory.
+        """
+        config = self._extra.pop(name, None)
+        if config is not None:
+            self._removed_stages[name] = await asyncio.to_thread(self._stage_names, config)
+        unloaded = [await self._engine.unload(each) for each in (name, *self._removed_stages.get(name, ()))]
+        return any(unloaded)
+
+    def _stage_names(self, config: ModelConfig) -> tuple[str, ...]:
+        """Return the names of the models that a configuration loads as stages, as far as they are known."""
+        names: list[str] = []
+        with suppress(OctaboxError):
+            names += (each.name for _, each in stage_configs(config, *self._known()))
+        return tuple(names)
 
     async def unload(self, name: str) -> bool:
         """Unload a model, of a cascade those of all its stages; return whether one was in memory."""

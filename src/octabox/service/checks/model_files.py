@@ -29,6 +29,7 @@ from octabox.hub.weights import weight_files
 from octabox.schedulers.compatibility import incompatibility
 from octabox.schedulers.names import resolve_scheduler
 from octabox.service.checks.adapters import find_adapter_problems
+from octabox.service.checks.component_sources import find_single_file_problems
 from octabox.service.forms.model_sizes import ModelSizes
 from octabox.service.model_schedulers import traits_of
 from octabox.service.served_model import ServedModel
@@ -59,6 +60,7 @@ def find_model_problems(
         yield _problem_of(entry, ("pipeline",) if entry.config.pipeline else ("model",), error)
         return
     yield from _check_packages(entry, model.pipeline)
+    yield from find_single_file_problems(entry, model.pipeline, catalog)
     if source.is_file():
         yield from _check_file(entry, model.pipeline)
     elif index_file(source) is not None:

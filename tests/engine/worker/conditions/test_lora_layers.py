@@ -116,3 +116,18 @@ def test_a_call_may_scale_them_itself(pipe: Any, loras: Loras) -> None:
     ).images[0]
 
     assert 0.01 > distance(plain, made)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_original_weights_follow_a_model_that_is_moved(dtype: torch.dtype) -> None:
+    """Where its dtype changes while LoRAs are merged, all its weights have the new one without them too."""
+    pipe = pipeline()
+    expected = {name: weight.to(dtype) for name, weight in pipe.unet.named_parameters()}
+    loras = Loras(pipe)
+    loras.apply(BOTH[:1])
+    pipe.unet.to(dtype)
+    loras.clear()
+
+    found = dict(pipe.unet.named_parameters())
+    assert set(expected) == set(found)
+    assert all(torch.equal(each, found[name]) for name, each in expected.items())

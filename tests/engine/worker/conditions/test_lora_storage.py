@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from lora_changes import ATTENTION, CONVOLUTION, TEXT, kohya, peft, scaled, weight_of
 from octabox import demo
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
@@ -55,3 +58,26 @@ def test_loras_change_between_calls_of_weights_in_eight_bits() -> None:
 
     assert images[0].tobytes() == images[3].tobytes()
     assert all(distance(one, other) > 1 for one, other in pairwise(images))
+
+
+@pytest.mark.parametrize("kind", ["DoRA", "both patterns"])
+@pytest.mark.parametrize("is_configured", [False, True])
+@pytest.mark.parametrize("storage", ["float8_e4m3fn", "float8_e5m2"])
+def test_a_dora_changes_weights_in_eight_bits_as_those_in_full(
+    tmp_path: Path, storage: str, is_configured: bool, kind: str
+) -> None:
+    """Each layer acts as its stored numbers with the change that the file states, however the file is requested."""
+    plain = loaded(storage)
+    made = scaled(plain.pipeline, kind)
+    file = str((peft if is_configured else kohya)(tmp_path, made))
+    original = {layer: weight_of(plain.pipeline, layer) for layer in made.matrices}
+    model = loaded(storage, adapters=[{"lora": file}]) if is_configured else plain
+    assert model.loras is not None
+    reports, warnings = model.loras.apply([AdapterChoice(file)])
+
+    assert ([], reports[0].keys) == (warnings, reports[0].used)
+    for layer in (ATTENTION, CONVOLUTION, TEXT):
+        expected = made.expected(layer, original[layer])
+        np.testing.assert_allclose(weight_of(model.pipeline, layer), expected, atol=2e-5, err_msg=layer)
+    model.loras.apply([])
+    assert all(np.array_equal(original[layer], weight_of(model.pipeline, layer)) for layer in made.matrices)

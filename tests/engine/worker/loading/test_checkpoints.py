@@ -1,6 +1,7 @@
 """Models in single files, loaded without the network."""
 
 import copy
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from ldm_layout import save_single_file, tiny_sd
 from octabox.config.model import ComponentConfig, ModelConfig
-from octabox.engine.messages import Conversion, WorkerOptions
+from octabox.engine.conversions import Conversion
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.checkpoints import checkpoint_notes
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import LoadedModel, load
@@ -133,6 +135,27 @@ def test_what_a_file_lacks_is_told(folder: Path) -> None:
 
     assert "`config:`" in caught.value.hint
     assert "`text_encoder: {model: " in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("unet/config.json", "unet: .*whole/unet is empty"),
+        ("text_encoder/config.json", "text_encoder: .*whole/text_encoder is empty"),
+        ("tokenizer", "tokenizer: .*whole has no folder tokenizer"),
+        ("scheduler/scheduler_config.json", "scheduler: .*whole/scheduler is empty"),
+    ],
+)
+def test_what_the_folder_that_completes_a_file_lacks_is_told(
+    folder: Path, tmp_path: Path, name: str, expected: str
+) -> None:
+    """The error names the component, of which the file has the weights and the folder the configuration."""
+    shutil.copytree(folder / "whole", tmp_path / "whole", ignore=shutil.ignore_patterns("*.safetensors"))
+    damaged = tmp_path / "whole" / name
+    shutil.rmtree(damaged) if damaged.is_dir() else damaged.unlink()
+
+    with pytest.raises(IncompatibleWeightsError, match=expected):
+        loaded(folder / "all.safetensors", config=str(tmp_path / "whole"))
 
 
 def test_tokenizers_that_cannot_be_shipped_are_told_too(tmp_path: Path) -> None:

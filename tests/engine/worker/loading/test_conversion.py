@@ -13,7 +13,8 @@ from peft.utils import get_peft_model_state_dict
 from ldm_layout import save_single_file, tiny_sd
 from makers.parts import unets
 from octabox.config.model import LoraConfig, ModelConfig
-from octabox.engine.messages import Conversion, Converted, WorkerOptions
+from octabox.engine.conversions import Conversion, Converted
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import load
 

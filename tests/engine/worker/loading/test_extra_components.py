@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from huggingface_hub import constants
 from PIL import Image
 
 import makers
@@ -162,12 +163,16 @@ def test_a_controlnet_in_a_file_beside_a_model_in_a_file(folder: Path, single_fi
     assert "ControlNetModel" == type(loaded.extra_components["controlnet"]).__name__
 
 
-@pytest.mark.filterwarnings(
-    "ignore:The `local_dir_use_symlinks` argument:UserWarning"
-)  # Of diffusers, which passes it.
 @pytest.mark.parametrize("in_file", [True, False])
-def test_no_foreign_configuration_is_used(folder: Path, single_file: Path, tmp_path: Path, in_file: bool) -> None:
-    """Without a configuration nothing is asked of the Hub, and the error states where to put one."""
+def test_no_foreign_configuration_is_used(
+    folder: Path, single_file: Path, tmp_path: Path, in_file: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of the Hub nor of its cache, whatever is in there; the error states where to put one."""
+    repo = tmp_path / "cache/models--lllyasviel--control_v11p_sd15_canny"  # What diffusers guesses by the tensors.
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs/main").write_text("0" * 40)
+    shutil.copytree(folder / "net", repo / "snapshots" / ("0" * 40))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     shutil.copytree(folder / "plain", tmp_path / "plain", ignore=shutil.ignore_patterns("controlnet"))
     controlnet = ComponentConfig(model=str(net_file(folder, tmp_path / "net.safetensors", with_config=False)))
     update = {"model": str(single_file if in_file else tmp_path / "plain")}

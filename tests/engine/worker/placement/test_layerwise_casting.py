@@ -12,7 +12,8 @@ from diffusers import StableDiffusionPipeline
 
 from ldm_layout import tiny_sd
 from octabox.config.model import ModelConfig
-from octabox.engine.messages import Conversion, WorkerOptions
+from octabox.engine.conversions import Conversion
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import load
 from octabox.errors import LoadError

@@ -8,7 +8,8 @@ import torch
 
 import upscalers
 from octabox.config.model import ModelConfig
-from octabox.engine.messages import Conversion, WorkerOptions
+from octabox.engine.conversions import Conversion
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.conversion import _convert
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.upscaling.network import Upscaler

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from a1111_bodies import IMAGE
+from a1111_bodies import IMAGE, sent
 from fakes import Server, sample_image
+from octabox import errors
 from octabox.frontends.http.a1111.samplers import LABELS
+from octabox.types import Event, GenerationRequest
 
 PREFIX = "/sdapi/v1"
 
@@ -102,8 +105,41 @@ async def test_the_server_is_not_stopped(server: Server, name: str) -> None:
     """Clients may not, unless the settings allow it."""
     answer = await server.http.post(f"{PREFIX}/{name}")
 
-    assert 403 == answer.status_code
+    assert (403, "forbidden") == (answer.status_code, answer.json()["code"])
     assert "a1111_server_control" in answer.json()["detail"]
+
+
+async def test_the_machine_and_the_versions(server: Server) -> None:
+    """They are as the web UI names them, in a file to store where the client asks for one; no setting is among them."""
+    paths = ("sysinfo", "sysinfo?attachment=true", "sysinfo-download")
+    shown, *files = [await server.http.get(f"/internal/{path}") for path in paths]
+
+    assert {"Platform", "Python", "Version", "CPU", "RAM", "Extensions", "Packages"} == set(shown.json())
+    assert any(each.startswith("diffusers==") for each in shown.json()["Packages"])
+    assert {"free", "used", "total"} == set(shown.json()["RAM"])
+    assert shown.headers["content-disposition"].startswith('inline; filename="sysinfo-')
+    assert ["attachment"] * 2 == [each.headers["content-disposition"].partition(";")[0] for each in files]
+
+
+async def test_comments_in_prompts(server: Server) -> None:
+    """They are removed from all prompts, and from those in the response, unless an option or a request turns that off."""
+    prompts: dict[str, Any] = {
+        "prompt": "a star # bright",
+        "negative_prompt": "# all\nblur",
+        "hr_prompt": "a star#",
+        "enable_hr": True,
+    }
+    request, warnings = await sent(server, **prompts, hr_upscaler="Lanczos")
+    answer = (await server.http.post(f"{PREFIX}/txt2img", json=prompts)).json()
+    await server.http.post(f"{PREFIX}/options", json={"enable_prompt_comments": False})
+    kept, _ = await sent(server, prompt="a # b")
+    again, _ = await sent(server, prompt="a # b", override_settings={"enable_prompt_comments": True})
+
+    assert ("a star ", "blur") == (request.params["prompt"], request.optional_params["negative_prompt"])
+    assert "a star" == request.workflow["hires"]["params"]["prompt"]
+    assert "a star " == json.loads(answer["info"])["prompt"]
+    assert ("a # b", "a ") == (kept.params["prompt"], again.params["prompt"])
+    assert [] == warnings
 
 
 async def test_options_of_one_caller_are_not_those_of_another(server: Server) -> None:
@@ -349,3 +385,30 @@ async def test_info_has_all_keys(server: Server) -> None:
     assert [3, 4] == info["all_seeds"]
     assert {"images", "parameters", "info", "warnings"} == set(answer)
     assert "data:" not in answer["images"][0]
+
+
+async def test_batches_that_wait_for_room_run_soon_after_there_is_some(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time that clients are told is a later one for each of them, and the place is free long before."""
+    monkeypatch.setattr(errors, "MAX_PAUSE", 0.01)
+    stream, running, refused = server.generations.stream, list[str](), list[str]()
+
+    async def limited(request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        if running:
+            refused.append(request.id)
+            raise errors.QueueFullError("Full.", retry_after=640)
+        running.append(request.id)
+        try:
+            async for event in stream(request):
+                await asyncio.sleep(0.02)
+                yield event
+        finally:
+            running.clear()
+
+    monkeypatch.setattr(server.generations, "stream", limited)
+    work = server.http.post(f"{PREFIX}/txt2img", json={"prompt": "x", "n_iter": 2})
+    response = await asyncio.wait_for(work, 20)
+
+    assert refused
+    assert 2 == len(response.json()["images"])

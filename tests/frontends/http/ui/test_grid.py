@@ -115,6 +115,21 @@ def test_words_of_a_prompt_that_is_not_in_the_request(scripts: Path) -> None:
     assert [["size 1.0", "size $&"], [["1.0", "b"], ["$&", "b"]], ["", ""]] == run(scripts, code)
 
 
+def test_words_that_the_prompt_does_not_have_are_said(scripts: Path) -> None:
+    """All outputs of their axis would be the same; of several prompts, one with them is enough."""
+    code = """
+    import { axisProblem } from './js/axes.js';
+    import { T } from './js/texts.js';
+    const none = { name: "", text: "" };
+    const axes = { x: { name: T.grid.words, text: "red, blue" }, y: none, z: none };
+    const prompts = ["a red star", ["a star", "a red one"], "a blue star", "", null];
+    console.log(JSON.stringify(prompts.map((prompt) => axisProblem(axes, { values: { prompt } }))));"""
+    found = run(scripts, code)
+
+    assert [False, False, True, True, True] == [bool(each) for each in found]
+    assert "red" in found[2]
+
+
 def test_a_large_grid_is_scaled_to_what_can_be_drawn(scripts: Path) -> None:
     """Neither a side nor the whole is larger than a browser draws; a small one stays as it is."""
     code = """
@@ -123,3 +138,38 @@ def test_a_large_grid_is_scaled_to_what_can_be_drawn(scripts: Path) -> None:
     small, wide, large = run(scripts, code, [[4000, 3000], [65_536, 10], [32_768, 32_768]])
 
     assert (1, 0.25, 0.25) == (small, wide, large)
+
+
+def test_a_grid_is_kept_by_its_jobs(scripts: Path) -> None:
+    """Each batch is read by one request, and what the server does not have any more is left out."""
+    code = """
+    import { keptGrid, readJobs, readKept } from './js/kept-grid.js';
+    const axes = { x: { name: "seed", text: "1, 2" }, y: { name: "", text: "" }, z: { name: "", text: "" } };
+    const made = { x: [1, 2], y: [null], z: [null] };
+    const jobs = [["a", "b"], ["c", "b"], ["d", ""], ["e", ""], ["", ""]];
+    const runs = jobs.map(([id, batch], place) => [`${place}/0/0`, { id, batch }]);
+    const text = JSON.stringify(keptGrid({ axes, made, cells: new Map(runs) }));
+    const asked = [];
+    const read = async (path) => {
+      asked.push(path);
+      if (path.includes("batch=b")) return { data: [{ id: "a" }, { id: "other" }] };
+      if (path.endsWith("/e")) throw Object.assign(new Error("gone"), { status: 404 });
+      return { id: "d" };
+    };
+    const found = await readJobs(readKept(text), read);
+    const away = await readJobs(readKept(text), async () => { throw new Error("away"); }).catch((error) => error.message);
+    console.log(JSON.stringify({ kept: readKept(text), found: [...found.keys()], asked, away }));"""
+    found = run(scripts, code)
+
+    assert ("seed", [1, 2]) == (found["kept"]["axes"]["x"]["name"], found["kept"]["made"]["x"])
+    assert ["0/0/0", "1/0/0", "2/0/0", "3/0/0"] == list(found["kept"]["cells"])
+    assert (["a", "d"], "away") == (found["found"], found["away"])
+    assert ["v1/jobs?batch=b&limit=1000", "v1/jobs/d", "v1/jobs/e"] == found["asked"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"axes": {}}', '{"axes": null, "made": 1, "cells": {"0/0/0": 1}}'])
+def test_what_is_no_grid_is_not_restored(scripts: Path, text: str) -> None:
+    """Whatever a browser has in its place, or another version of the page has kept."""
+    code = "import { readKept } from './js/kept-grid.js';\nconsole.log(JSON.stringify(readKept(value)));"
+
+    assert run(scripts, code, text) is None

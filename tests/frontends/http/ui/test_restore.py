@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import yaml
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.signature import json_schema
 from octabox.config.model import ModelConfig
-from octabox.frontends.http.native.generations.responses import request_to_json
-from octabox.frontends.http.native.generations.schema import body_schema
+from octabox.frontends.http.native.generations.responses import job_to_json, request_to_json
+from octabox.frontends.http.native.generations.schema import Output, body_schema, parse_fields
+from octabox.frontends.http.native.generations.translate import to_submission
 from octabox.service.bounds import Limits
 from octabox.service.forms.hints import add_form_hints
 from octabox.service.forms.model_sizes import ModelSizes
+from octabox.service.jobs import StoredJob
 from octabox.types import AdapterChoice, GenerationRequest, OutputFormat, SchedulerChoice
 from page_scripts import copy_scripts, run
 
@@ -71,6 +74,65 @@ def test_a_job_is_the_same_request_again(scripts: Path) -> None:
     assert ({"body": body, "problems": {}}, []) == (made, unused)
 
 
+#: A request with each field that the API has.
+EVERY_FIELD: dict[str, Any] = {
+    "model": "m",
+    "task": "text-to-image",
+    "params": {"prompt": "a", "num_inference_steps": 3},
+    "seed": 7,
+    "num_outputs": 2,
+    "output": {"format": "webp", "quality": 80, "fps": 12, "response": "b64_json"},
+    "scheduler": {"name": "euler", "schedule": "karras"},
+    "adapters": [{"lora": "ink", "weight": 0.5, "weights": {"unet": 0.2}}],
+    "prompt_syntax": "a1111",
+    "styles": ["film"],
+    "workflow": {"upscale": {"scale": 2}, "stages": [None, {"params": {"noise_level": 50}}]},
+    "deterministic": True,
+    "keep_alive": 60,
+    "priority": 5,
+    "webhook": "https://example.com/ended",
+    "partial_images": 2,
+    "stream": True,
+    "background": True,
+    "id": "mine",
+}
+
+#: Those that are of one request, or of how it was sent: a job has none of them but the previews, whose number is the page's.
+SENT_ONLY = {"partial_images", "stream", "background", "id"}
+
+
+def test_every_field_of_a_job_is_sent_again(scripts: Path) -> None:
+    """Also its priority, its webhook and the stages of its workflow, for which the form has no control."""
+    fields = {**EVERY_FIELD, "workflow": {**EVERY_FIELD["workflow"]}}
+    submission = to_submission(parse_fields(dict(fields)), {})
+    job = StoredJob(submission.request, 1.0, priority=submission.priority, webhook=submission.webhook)
+    body = json.loads(json.dumps(job_to_json(job, "")["request"]))
+    made, unused = run(scripts, AGAIN, form_of("StableDiffusionPipeline", body, formats=["webp"], styles=["film"]))
+
+    assert set(body_schema()["properties"]) == set(EVERY_FIELD)
+    assert set(Output.model_fields) == set(EVERY_FIELD["output"])
+    kept = {name: value for name, value in EVERY_FIELD.items() if name not in SENT_ONLY}
+    assert {**kept, "output": {"format": "webp", "quality": 80, "fps": 12}} == made["body"]
+    assert ([], {}) == (unused, made["problems"])
+    assert {*body} - {*kept} == {"partial_images"}
+
+
+def test_what_is_sent_besides_is_told(scripts: Path) -> None:
+    """By the names of the API, those inside of an object with a dot."""
+    code = "import { describeExtra } from './js/restore.js';\nconsole.log(JSON.stringify(describeExtra(value)));"
+    extra = {"priority": 5, "output": {"quality": 80}, "workflow": {"stages": [None]}}
+
+    assert ["priority 5", "output.quality 80", "workflow.stages [null]"] == run(scripts, code, extra)
+
+
+def test_a_file_for_which_the_form_has_no_field_is_named(scripts: Path) -> None:
+    """The server has it, and the form cannot ask for it again."""
+    code = AGAIN.replace("fromRequest(request)", "fromRequest(request, ['image', 'workflow.refiner'])")
+    _, unused = run(scripts, code, form_of("StableDiffusionPipeline", {"model": "m", "params": {"prompt": "a"}}))
+
+    assert ["image", "workflow.refiner"] == unused
+
+
 @pytest.mark.parametrize(
     ("pipeline", "params"),
     [
@@ -121,7 +183,7 @@ def test_numbers_have_their_default(scripts: Path) -> None:
 
 
 def test_what_a_form_does_not_have_is_named(scripts: Path) -> None:
-    """A style and a format that are gone, a parameter of another class, stages, and a list for one text."""
+    """A style and a format that are gone, a parameter of another class, and a list for one text; of a file also its stages."""
     request = {
         "model": "m",
         "params": {"prompt": ["a", "b"], "strange": 1},
@@ -131,9 +193,16 @@ def test_what_a_form_does_not_have_is_named(scripts: Path) -> None:
     }
     value = form_of("DreamLitePipeline", request, formats=["png"], styles=["film"])
     made, unused = run(scripts, AGAIN, value)
+    of_file = run(
+        scripts, AGAIN.replace("fromRequest(request)", "{ ...fromRequest(request), extra: undefined }"), value
+    )
 
-    assert ["strange", "prompt", "style gone", "Format mp4", "stages"] == unused
+    assert ["strange", "prompt", "style gone", "Format mp4"] == unused
+    assert [*unused, "stages"] == of_file[1]
     assert ({"prompt": "a"}, ["film"]) == (made["body"]["params"], made["body"]["styles"])
+    assert [{"stages": [{}], "upscale": {"scale": 2}}, {"upscale": {"scale": 2}}] == [
+        each["body"]["workflow"] for each in (made, of_file[0])
+    ]
 
 
 def test_weights_by_component_are_in_a_configuration(scripts: Path) -> None:

@@ -138,6 +138,18 @@ def test_what_a_form_does_not_have_is_named(scripts: Path) -> None:
     assert ["Hires upscale", "ADetailer model"] == found["unused"]
 
 
+def test_the_noise_of_steps(scripts: Path) -> None:
+    """It goes with its sampler, but for that of DDIM, which is a parameter; without a sampler it is named."""
+    code = "import { fromInfotext } from './js/metadata.js';\nconsole.log(JSON.stringify(fromInfotext(value)));"
+    text = "a cat\nSteps: 25, Sampler: Euler, Seed: 1, Eta: 0.5, Sigma churn: 5, Sigma tmax: inf, Sigma noise: 1.01"
+    found = run(scripts, code, text)
+    without = run(scripts, code, text.replace("Sampler: Euler, ", ""))
+
+    assert {"name": "Euler", "s_churn": 5, "s_noise": 1.01} == found["scheduler"]
+    assert (0.5, []) == (found["params"]["eta"], found["unused"])
+    assert ["Sigma churn", "Sigma tmax", "Sigma noise"] == without["unused"]
+
+
 @pytest.mark.parametrize("name", ["jpeg", "webp", "png"])
 @pytest.mark.parametrize("from_octabox", [True, False], ids=["octabox", "a1111"])
 def test_parameters_in_files_of_each_format(scripts: Path, name: str, *, from_octabox: bool) -> None:

@@ -44,3 +44,25 @@ def test_prompts_and_the_key_last_as_long_as_the_page(scripts: Path, storage: st
     console.log(JSON.stringify([before, stored, after, apiKey()]));"""
 
     assert [["", []], storage == "damaged", ["secret", ["a", "b"]], ""] == run(scripts, code)
+
+
+def test_each_tab_has_its_own_text(scripts: Path) -> None:
+    """A new one has that of the last tab; where a tab has no room, an older text of it does not come back."""
+    code = """
+    const storage = () => {
+      const texts = {};
+      const getItem = (name) => texts[name] ?? null;
+      return { getItem, setItem(name, text) { texts[name] = text; }, removeItem(name) { delete texts[name]; } };
+    };
+    globalThis.localStorage = storage();
+    const [one, other] = [storage(), storage()];
+    const { keepTabText, readTabText } = await import('./js/storage.js');
+    const inTab = (tab, action) => { globalThis.sessionStorage = tab; return action(); };
+    inTab(one, () => keepTabText("grid", "first"));
+    inTab(other, () => keepTabText("grid", "second"));
+    const found = [one, other, storage()].map((tab) => inTab(tab, () => readTabText("grid")));
+    one.setItem = () => { throw new Error("QuotaExceededError"); };
+    inTab(one, () => keepTabText("grid", "third"));
+    console.log(JSON.stringify([...found, inTab(one, () => readTabText("grid"))]));"""
+
+    assert ["first", "second", "second", "third"] == run(scripts, code)

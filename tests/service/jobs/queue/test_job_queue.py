@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import os
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listens_for
 
 import fake_worker
+from octabox import errors
 from octabox.engine.protocol import Call
 from octabox.errors import (
     CapacityError,
@@ -35,10 +39,13 @@ from octabox.service.jobs.errors import (
     ResultExpiredError,
     WorkerLostError,
 )
+from octabox.service.jobs.leases import keeper
 from octabox.service.jobs.output_changes import OutputId, delete_outputs
-from octabox.service.jobs.queue import dispatcher, live_jobs, ordering, recorder
+from octabox.service.jobs.queue import dispatcher, positions, recorder
 from octabox.service.jobs.queue.event_log import EventLog, end_number
 from octabox.service.jobs.queue.job_queue import prune
+from octabox.service.jobs.queue.order.client_turns import ClientTurns
+from octabox.service.jobs.record import Acceptance
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
@@ -159,11 +166,71 @@ async def test_leftovers_are_deleted(house: House) -> None:
     await house.accept("a")
     await house.ended("a")
     orphan = house.folder / "jobs" / "files" / "x.png"
-    orphan.write_bytes(b"half")
+    for path in (orphan, house.folder / "jobs" / "files" / f"{'0' * 32}.png"):
+        path.write_bytes(b"half")
+        os.utime(path, (1e9, 1e9))
     await house.restart()
 
-    assert not orphan.exists()
+    assert 1 == len([*orphan.parent.iterdir()])
     assert house.queue.results.find((await house.queue.find("a")).files[0])
+
+
+async def test_a_server_that_starts_deletes_no_files_of_another_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which has started after it has looked for others, and accepts a job: its files are written before the job is stored."""
+    other = House(house.folder)
+    sweep, accept = house.queue.store.sweep, other.queue.store.accept
+    written, swept = asyncio.Event(), asyncio.Event()
+
+    async def accept_late(*details: Any) -> Any:
+        written.set()
+        await swept.wait()
+        return await accept(*details)
+
+    async def sweep_late(now: float) -> None:
+        await other.queue.open()
+        other.queue.store.accept = accept_late  # type: ignore[method-assign, assignment]
+        accepting = asyncio.create_task(other.accept("a", inputs={"image": (b"one",)}))
+        await written.wait()
+        await sweep(now)
+        swept.set()
+        await accepting
+
+    monkeypatch.setattr(house.queue.store, "sweep", sweep_late)
+    await house.queue.open()
+    (job,) = await other.ended("a")
+    await other.queue.close()
+
+    assert "completed" == job.status
+
+
+async def test_a_store_with_many_expired_jobs_is_opened(house: House) -> None:
+    """They are deleted some at a time: no database takes a statement with all of their ids."""
+    await house.accept("a")
+    await house.ended("a")
+    await house.queue.close()
+    with contextlib.closing(sqlite3.connect(house.folder / "jobs" / "jobs.sqlite", isolation_level=None)) as database:
+        columns = [row[1] for row in database.execute("PRAGMA table_info(jobs)") if row[1] not in {"id", "number"}]
+        names = ", ".join(columns)
+        copy = f"INSERT INTO jobs (id, number, {names}) SELECT ? || id, ? + number, {names} FROM jobs WHERE id = 'a'"
+        database.execute("BEGIN")
+        database.executemany(copy, [(index, index) for index in range(1, 1201)])
+        database.execute("COMMIT")
+    house.now += 25 * 3600
+    house.queue, counts = house.opened(), list[int]()
+    await house.queue.store.open()
+    assert house.queue.store._database
+
+    @listens_for(house.queue.store._database.engine, "before_cursor_execute")
+    def _(*details: Any) -> None:
+        counts.append(len(details[3]))
+
+    await house.queue.lease.start()
+
+    assert 400 < max(counts) < 1000
+    assert {} == await house.queue.store.count_by_status()
+    assert not [*(house.folder / "jobs" / "files").iterdir()]
 
 
 async def test_jobs_are_moved(house: House) -> None:
@@ -197,7 +264,7 @@ async def test_jobs_that_were_sent_are_moved(house: House, position: Any, other:
     house.runs.automatic = False
     await house.accept(*"abcd")
     await house.runs.started("a")
-    await until(lambda: len(house.queue._live.sent) == 4)
+    await until(lambda: len(house.queue._live.order._sent) == 4)
     target = await house.queue.find(other) if other else None
     await house.queue.controls.change(await house.queue.find("d"), position=position, other=target)
     house.runs.automatic = True
@@ -293,6 +360,95 @@ async def test_an_end_is_stored_once_the_store_responds(house: House, monkeypatc
     assert 0 == len(house.queue._live)
 
 
+class Pairs(Runs):
+    """Runs whose requests have two outputs."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run one."""
+        self.order.append(request.id)
+        yield Progress("running", 1, 2)
+        artifacts = tuple(Artifact("image", "image/png", b"xx", seed, {}) for seed in range(2))
+        yield Generation(request.id, request.model, "FakePipeline", "text-to-image", artifacts)
+
+
+async def test_a_result_is_kept_until_its_files_can_be_written(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full for a moment, after the first file of the result, costs no run and leaves no file behind."""
+    monkeypatch.setattr(recorder, "DELAYS", (0.001,))
+    house.runs, failures = Pairs(), list[str]()
+    house.queue = house.opened()
+    await house.queue.open()
+    write = house.queue.store.files.write
+    written: list[bytes] = []
+
+    def fill(content: bytes, suffix: str = "") -> str:
+        written.append(content)
+        if 1 < len(written) < 5:
+            failures.append(suffix)
+            raise JobStoreError("No space left on device.")
+        return write(content, suffix)
+
+    monkeypatch.setattr(house.queue.store.files, "write", fill)
+    await house.accept("a")
+    (job,) = await house.ended("a")
+
+    assert (3, "completed", ["a"]) == (len(failures), job.status, house.runs.order)
+    assert {*job.files} == {path.name for path in (house.folder / "jobs" / "files").iterdir()}
+    assert 2 == len(job.files)
+
+
+async def test_a_result_whose_files_cannot_be_written_leaves_none(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the server stops: the job runs again at the next one, and the file that was written is deleted."""
+    monkeypatch.setattr(recorder, "DELAYS", (0.01,))
+    house.runs = Pairs()
+    house.queue = house.opened()
+    await house.queue.open()
+    write, names = house.queue.store.files.write, list[str]()
+
+    def fail(content: bytes, suffix: str = "") -> str:
+        if names:
+            raise JobStoreError("No space left on device.")
+        names.append(write(content, suffix))
+        return names[0]
+
+    monkeypatch.setattr(house.queue.store.files, "write", fail)
+    monkeypatch.setattr(dispatcher, "CANCEL_TIMEOUT", 0.05)
+    await house.accept("a")
+    await until(lambda: names)
+    await house.queue.close()
+    await until(lambda: not house.queue._dispatcher._ends)
+    left = [*(house.folder / "jobs" / "files").iterdir()]
+    house.queue = house.opened()
+    (job,) = await house.ended("a")
+
+    assert [] == left
+    assert ("completed", ["a", "a"]) == (job.status, house.runs.order)
+
+
+async def test_an_end_that_was_stored_though_it_seemed_to_fail(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection may break after the transaction: the files of the result are kept, and its followers learn of its end."""
+    monkeypatch.setattr(recorder, "DELAYS", (0.001,))
+    await house.queue.open()
+    store, answers = house.queue.store.end, list[bool]()
+
+    async def end(*details: Any) -> bool:
+        answers.append(await store(*details))
+        if len(answers) == 1:
+            raise JobStoreError("The connection was lost.")
+        return answers[-1]
+
+    monkeypatch.setattr(house.queue.store, "end", end)
+    await house.accept("a")
+    events = [event async for event in await house.queue.follow("a")]
+    job = await house.queue.find("a")
+
+    assert [True, False] == answers
+    assert end_number(1) == events[-1].id
+    assert "completed" == job.status
+    assert house.queue.results.find(job.files[0])
+
+
 async def test_nothing_is_read_from_a_closed_store(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server whose store is closed sends no more jobs, instead of trying again and again."""
     monkeypatch.setattr(dispatcher, "STORE_PAUSE", 0.01)
@@ -300,12 +456,12 @@ async def test_nothing_is_read_from_a_closed_store(house: House, monkeypatch: py
     await house.queue.controls.pause()
     await house.accept("a")
     await end_abruptly(house.queue)
-    house.queue._live.paused.clear()
+    house.queue._live.order.paused.clear()
     house.queue._dispatcher.dispatch()
     await until(lambda: not house.queue._dispatcher._tasks)
     await asyncio.sleep(0.05)
 
-    assert not house.queue._dispatcher._full
+    assert not house.queue._dispatcher._holds.models
     assert not house.queue._dispatcher._tasks
     assert house.queue._live.get("a") is not None
     house.queue = house.opened()
@@ -394,6 +550,29 @@ async def test_a_key_is_accepted_once(house: House) -> None:
     assert ["a", "c"] == sorted(house.runs.order)
 
 
+async def test_requests_with_one_key_come_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All return the jobs of the first one that is stored, whose ids are in use while the others are checked."""
+    requests = [Submission(GenerationRequest("demo", id=name, seed=3)) for name in ("a", "b")]
+    validate, begun, stored = house.runs.validate, itertools.count(), asyncio.Event()
+
+    async def validate_late(request: GenerationRequest) -> GenerationRequest:
+        if request.id == "a" and next(begun):
+            await stored.wait()
+        return await validate(request)
+
+    async def accept() -> Acceptance:
+        accepted = await house.queue.accept(requests, "key", batch=True)
+        stored.set()
+        return accepted
+
+    monkeypatch.setattr(house.runs, "validate", validate_late)
+    found = await asyncio.gather(*(accept() for _ in range(3)))
+
+    assert [False, True, True] == sorted(each.replayed for each in found)
+    assert {("a", "b")} == {tuple(job.id for job in each.jobs) for each in found}
+    await house.ended("a", "b")
+
+
 async def test_a_key_ends_with_its_job(house: House) -> None:
     """A job that has expired does not exist, whether it is deleted already or not: a repeated request runs again."""
     await house.accept("a", key="k")
@@ -471,14 +650,14 @@ async def test_the_order_of_many_jobs_is_found_once(house: House, monkeypatch: p
     """To accept, list and follow them takes as often as for one: each order of a thousand jobs delays all other clients."""
     house.runs.automatic = False
     orders: list[int] = []
-    find_order = ordering.order_jobs
+    find_order = ClientTurns.ordered
 
-    def counted(waiting: Iterable[StoredJob], *others: Any) -> list[StoredJob]:
-        jobs = [*waiting]
+    def counted(self: ClientTurns, full: Collection[str] = ()) -> Iterator[StoredJob]:
+        jobs = [*find_order(self, full)]
         orders.append(len(jobs))
-        return find_order(jobs, *others)
+        return iter(jobs)
 
-    monkeypatch.setattr(live_jobs, "order_jobs", counted)
+    monkeypatch.setattr(ClientTurns, "ordered", counted)
     await house.queue.open()
     await house.queue.controls.pause()
     requests = [GenerationRequest("demo", id=f"{index}") for index in range(40)]
@@ -498,6 +677,34 @@ async def test_the_order_of_many_jobs_is_found_once(house: House, monkeypatch: p
     assert [*range(1, 40), 0] == [event.progress and event.progress.position for event in moved]
     assert [40] == orders
     await asyncio.gather(*(each.aclose() for each in followed))
+
+
+async def test_positions_are_sent_a_few_times_a_second(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many jobs end meanwhile; the last one that is sent is the current one, and without followers none is found."""
+    monkeypatch.setattr(positions, "INTERVAL", 0.1)
+    await house.queue.open()
+    await house.queue.controls.pause()
+    await house.accept(*(f"{index}" for index in range(41)))
+    events = await house.queue.follow("40")
+    assert not (await anext(events)).final
+    received: list[int] = []
+
+    async def receive() -> None:
+        async for event in events:
+            received.extend([event.progress.position] if event.progress else [])
+
+    receiving = asyncio.create_task(receive())
+    for index in range(40):
+        await house.queue.cancel(f"{index}")
+    await until(lambda: received and received[-1] == 0)
+    timer = house.queue._dispatcher._positions._timer
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
+    await until(lambda: house.queue._dispatcher._positions._timer is None)
+
+    assert timer is not None
+    assert len(received) < 30
+    assert not house.queue._live._followed
 
 
 async def test_quotas_and_limits(house: House) -> None:
@@ -580,6 +787,42 @@ async def test_a_job_waits_while_its_model_has_no_room(house: House, retry_after
     house.runs.error = None
 
     assert status == (await house.ended("a"))[0].status
+
+
+class Refusals(Runs):
+    """Refuses requests until a test makes room, with a time that clients are told while many of them are refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room, self.refused = False, list[str]()
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Refuse a request, or run it."""
+        if not self.room:
+            self.refused.append(request.id)
+            raise QueueFullError("Full.", retry_after=640)
+        async for event in super().stream(request):
+            yield event
+
+
+async def test_jobs_run_soon_after_there_is_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever clients are told, one job tries every few seconds, so that these are not told later times for jobs."""
+    monkeypatch.setattr(errors, "MAX_PAUSE", 0.02)
+    house.runs = runs = Refusals()
+    house.queue = house.opened()
+    await house.queue.open()
+    await house.queue.controls.pause()
+    await house.accept(*"abcdef")
+    await house.queue.controls.resume()
+    await until(lambda: len(runs.refused) >= 9)
+    later = {*runs.refused[6:]}
+    runs.room = True
+    jobs = await asyncio.wait_for(house.ended(*"abcdef"), LIMIT)
+
+    assert {*"abcdef"} == {*runs.refused[:6]}
+    assert {"a"} == later
+    assert ["completed"] * 6 == [job.status for job in jobs]
+    assert not house.queue._dispatcher._holds.models
 
 
 async def test_a_server_that_stops_fails_no_job(house: House) -> None:
@@ -871,26 +1114,133 @@ async def test_limits_hold_for_all_servers(house: House, limits: dict[str, int],
     await two.queue.close()
 
 
+def move_elsewhere(*houses: House) -> None:
+    """Let servers be on another machine, so that the others know of their end only by their leases."""
+    for house in houses:
+        with contextlib.closing(
+            sqlite3.connect(house.folder / "jobs" / "jobs.sqlite", isolation_level=None)
+        ) as database:
+            database.execute("UPDATE servers SET host = 'elsewhere' WHERE id = ?", (house.queue.store.server,))
+
+
+async def is_running(house: House, name: str) -> None:
+    """Wait until it is on disk that a job runs."""
+    while (await house.queue.store.find(name)).status != "in_progress":  # type: ignore[union-attr]  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
+async def pass_time(servers: Servers, seconds: int, *renewing: House) -> None:
+    """Let time pass, in which some servers renew their leases regularly."""
+    for _ in range(0, seconds, 10):
+        servers.one.now += 10
+        for house in renewing:
+            await house.queue.lease.renew()
+
+
 async def test_a_lease_that_ends(servers: Servers, dropped: list[str]) -> None:
     """A server that does not renew it loses its jobs, whose results it does not record; it goes on with a new lease."""
     one, two = servers.one, servers.two
-    one.runs.automatic = False
+    move_elsewhere(one)
+    one.runs.automatic = two.runs.automatic = False
     await one.accept("a")
-    while (await two.queue.find("a")).status != "in_progress":  # noqa: ASYNC110 (until it is on disk)
-        await asyncio.sleep(0.005)
-    one.now += 31
-    await two.queue.lease.renew()
-    await two.ended("a")
+    await is_running(one, "a")
+    await pass_time(servers, 40, two)
+    await two.runs.started("a")
     one.runs.end_of("a").set()
     await until(lambda: not one.queue._dispatcher._tasks)
+    before = await two.queue.store.find("a")
     assert not await one.queue.lease.renew()
+    two.runs.end_of("a").set()
+    await two.ended("a")
     files = [*(one.folder / "jobs" / "files").iterdir()]
     one.runs.automatic = True
     await one.accept("b")
 
     assert ["completed", "completed"] == [job.status for job in await one.ended("a", "b")]
     assert [1, 1, "a"] == [len(files), len(dropped), two.runs.order[0]]
-    assert 2 == (await one.queue.find("a")).attempts
+    assert before
+    assert (1, 2) == (before.losses, (await one.queue.find("a")).attempts)
+
+
+async def test_a_server_that_lives_loses_no_run(servers: Servers) -> None:
+    """Its lease may end while its machine sleeps or another server is faster; the run that is taken over is no loss then."""
+    one, two = servers.one, servers.two
+    move_elsewhere(one)
+    one.runs.automatic = two.runs.automatic = False
+    await one.accept("a")
+    await is_running(one, "a")
+    await pass_time(servers, 40, two)
+    await two.runs.started("a")
+    counted = await two.queue.store.find("a")
+    assert not await one.queue.lease.renew()
+    forgiven = await two.queue.store.find("a")
+
+    assert counted
+    assert forgiven
+    assert (1, 0) == (counted.losses, forgiven.losses)
+    two.runs.end_of("a").set()
+
+
+async def test_an_outage_of_the_store_ends_no_server(servers: Servers) -> None:
+    """Whoever renews its lease first after it gives the others the time of a lease; one that has ended then is removed."""
+    one, two = servers.one, servers.two
+    move_elsewhere(one, two)
+    two.runs.automatic = False
+    await two.accept("a")
+    await is_running(two, "a")
+    for _ in range(2):
+        one.now += 35
+        assert not await one.queue.lease.renew()  # There is another one.
+        await one.queue.lease.renew()
+        await two.queue.lease.renew()
+    held = await one.queue.store.find("a")
+    await end_abruptly(two.queue)
+    await pass_time(servers, 20, one)
+    kept = await one.queue.store.find("a")
+    await pass_time(servers, 20, one)
+    await one.ended("a")
+
+    assert held
+    assert kept
+    assert (0, 0) == (held.losses, kept.losses)
+    assert [["a"], ["a"]] == [one.runs.order, two.runs.order]
+    two.queue = JobQueue(two.runs, JobStore(None, one.folder), clock=lambda: one.now)
+
+
+async def test_a_server_of_the_same_machine_is_not_removed_while_its_process_runs(servers: Servers) -> None:
+    """However late it renews its lease, such as after a long computation: its lock shows that it has not ended."""
+    one, two = servers.one, servers.two
+    one.runs.automatic = False
+    await one.accept("a")
+    await is_running(one, "a")
+    await pass_time(servers, 60, two)
+    found = await two.queue.store.find("a")
+
+    assert await one.queue.lease.renew() is False  # There is another one, as before.
+    assert found
+    assert (one.queue.store.server, 0, []) == (found.server, found.losses, two.runs.order)
+    one.runs.end_of("a").set()
+    await one.ended("a")
+
+
+async def test_a_lease_is_renewed_after_an_unexpected_failure(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one of the configuration, or of a process that has too many files open; others take the jobs over otherwise."""
+    monkeypatch.setattr(keeper, "SHARED_INTERVAL", 0.005)
+    monkeypatch.setattr(keeper, "ALONE_INTERVAL", 0.005)
+    await house.queue.open()
+    renew, failures = house.queue.store.renew, [OSError(24, "Too many open files"), RuntimeError("Unexpected.")]
+    renewed: list[float] = []
+
+    async def fail(now: float, until: float) -> Any:
+        if failures:
+            raise failures.pop()
+        renewed.append(until)
+        return await renew(now, until)
+
+    monkeypatch.setattr(house.queue.store, "renew", fail)
+    await until(lambda: renewed)
+
+    assert not failures
 
 
 async def test_an_id_of_another_server_in_a_batch(servers: Servers) -> None:
@@ -909,9 +1259,11 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     one, two = servers.one, servers.two
     one.runs.automatic = False
     await one.accept("a", "b")
-    await one.runs.started("a")
-    with pytest.raises(JobStateError, match="'b' is queued"):
+    await is_running(one, "a")
+    with pytest.raises(JobStateError, match="'b' waits at another server"):
         await two.queue.controls.change(await two.queue.find("b"), priority=1)
+    with pytest.raises(JobStateError, match="'a' is in_progress"):
+        await two.queue.controls.change(await two.queue.find("a"), priority=1)
     cancelling = asyncio.create_task(two.queue.cancel("b"))
     await asyncio.sleep(0.05)
     await one.queue.lease.renew()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from octabox.errors import ForbiddenUrlError, GenerationError, InvalidParameterE
 from octabox.security.urls import UrlGuard
 from octabox.service.jobs import JobQueue, QueueLimits, Submission
 from octabox.service.jobs.queue.webhooks import DELAYS, Webhooks
-from octabox.service.jobs.record import StoredJob
+from octabox.service.jobs.record import Delivery, StoredJob
 from octabox.service.jobs.store.store import JobStore
 from octabox.types import GenerationRequest
 from queue_houses import Runs, end_abruptly, until
@@ -147,6 +148,42 @@ async def test_what_fails_is_sent_again(store: JobStore) -> None:
         receiver.now += DELAYS[attempt]
 
     assert 1 == len({request.headers["webhook-id"] for request in receiver.received})
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), RuntimeError("Unexpected.")])
+async def test_webhooks_are_sent_after_an_unexpected_failure(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Of one of them, which is sent again later, or of a look at the store."""
+    receiver, failing = Receiver(store), ["transport", "store"]
+    transport, due_deliveries = receiver.guard.transport, store.due_deliveries
+
+    def fail_to_connect() -> httpx.AsyncBaseTransport:
+        if "transport" in failing:
+            failing.remove("transport")
+            raise error
+        return transport()
+
+    async def fail_to_look(*details: Any) -> list[Delivery]:
+        if failing == ["store"]:
+            failing.clear()
+            receiver.webhooks.wake()
+            raise error
+        return await due_deliveries(*details)
+
+    monkeypatch.setattr(receiver.guard, "transport", fail_to_connect)
+    monkeypatch.setattr(store, "due_deliveries", fail_to_look)
+    await receiver.end(job())
+    serving = asyncio.create_task(receiver.webhooks.serve())
+    await until(lambda: not failing)
+    (notice,) = await due_deliveries(9, 0, 0)
+    receiver.now += DELAYS[0]
+    receiver.webhooks.wake()
+    await until(lambda: receiver.received)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+    assert (1, 1_700_000_000.0 + DELAYS[0]) == (notice.attempts, notice.due)
 
 
 @pytest.mark.parametrize("status", [200, 410, 500])

@@ -80,13 +80,26 @@ def test_a_store_of_version_2_is_converted(tmp_path: Path) -> None:
 
 
 def test_another_version(tmp_path: Path) -> None:
-    """A store that a newer version has made is left alone."""
+    """A store that a newer version has made is left alone, which another attempt does not change."""
     database = open_database(None, tmp_path)
     with database.engine.begin() as connection:
         statements.set_property(connection, "version", "99")
     database.close()
-    with pytest.raises(JobStoreError, match="has version 99"):
+    with pytest.raises(ConfigError, match="has version 99") as caught:
         open_database(None, tmp_path)
+
+    assert "data_dir" in (caught.value.hint or "")
+
+
+def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
+    """Whatever it is, it stays, and the error says so once and for all."""
+    (tmp_path / "jobs").mkdir()
+    file = tmp_path / "jobs" / "jobs.sqlite"
+    file.write_bytes(b"a text " * 1000)
+    with pytest.raises(ConfigError, match="file is not a database"):
+        open_database(None, tmp_path)
+
+    assert b"a text " * 1000 == file.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def test_files_are_kept_until_they_are_deleted(files: JobFiles) -> None:
 
     assert found is not None
     assert (3, b"one") == (found.size, files.read(first))
-    assert 1 == files.sweep([first])
+    assert 1 == files.sweep([first], 0)
     assert files.find(second) is None
     files.drop([first, second])
     assert files.find(first) is None
@@ -45,6 +46,15 @@ def test_a_file_that_cannot_be_written_is_an_error_of_the_store(files: JobFiles,
     tmp_path.unlink()
 
 
+def test_the_newest_files_are_not_swept(files: JobFiles, tmp_path: Path) -> None:
+    """They may be of a server that has not stored their job yet."""
+    old, new = files.write(b"old"), files.write(b"new")
+    os.utime(next(tmp_path.rglob(old)), (1e9, 1e9))
+
+    assert 1 == files.sweep([], 600)
+    assert (None, b"new") == (files.find(old), files.read(new))
+
+
 def test_a_file_that_cannot_be_deleted_keeps_no_other(files: JobFiles, tmp_path: Path) -> None:
     """Such as one that a program has replaced by a folder: it is left, and the others are deleted."""
     names = [files.write(b"x") for _ in range(3)]
@@ -53,7 +63,7 @@ def test_a_file_that_cannot_be_deleted_keeps_no_other(files: JobFiles, tmp_path:
     (left / "inner").mkdir(parents=True)
     files.drop(names[:2])
     swept = files.find(names[1])
-    files.sweep([])
+    files.sweep([], 0)
 
     assert (None, None) == (swept, files.find(names[2]))
     assert left.exists()

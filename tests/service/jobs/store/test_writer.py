@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.event import listens_for
 from sqlalchemy.exc import IntegrityError
 
 from octabox.service.jobs.errors import JobStoreError
 from octabox.service.jobs.store.database import Database, open_database
+from octabox.service.jobs.store.schema import statements
 from octabox.service.jobs.store.writer import Operation, Writer
 
 
@@ -94,3 +96,38 @@ async def test_the_end_writes_what_waits(database: Database) -> None:
     assert [1] * 50 == await asyncio.gather(*waiting)
     with pytest.raises(JobStoreError, match="is closed"):
         writer.run(values)
+
+
+async def test_a_full_disk_fails_all_operations_of_a_transaction(database: Database) -> None:
+    """SQLite rolls all of them back, so that none of them may be reported as stored, and none of the later ones is stored."""
+
+    @listens_for(database.engine, "connect")
+    def _(connection: Any, _: Any) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 20}")
+
+    database.engine.dispose()
+    writer = Writer(database.engine)
+    began, hold = threading.Event(), threading.Event()
+
+    def wait(_: Connection) -> None:
+        began.set()
+        hold.wait()
+
+    first = writer.run(wait)
+    await asyncio.to_thread(began.wait)
+    waiting = [
+        writer.run(insert(1)),
+        writer.run(lambda connection: statements.set_property(connection, "large", "y" * 400_000)),
+        writer.run(insert(2)),
+    ]
+    hold.set()
+    await first
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    stored = await writer.run(values)
+    again = await writer.run(insert(3))
+    after = await writer.run(values)
+    await asyncio.to_thread(writer.close)
+
+    assert all(isinstance(each, JobStoreError) and "disk is full" in str(each) for each in outcomes)
+    assert ([], 1, [3]) == (stored, again, after)

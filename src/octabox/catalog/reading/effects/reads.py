@@ -19,7 +19,7 @@ from octabox.catalog.reading.effects.values import (
     negation,
     unknown,
 )
-from octabox.catalog.reading.syntax import Function
+from octabox.catalog.reading.syntax import Function, is_none
 
 #: Conditions that must all hold, by the parameters of the call and the attributes of the pipeline.
 Conditions = tuple[ast.expr, ...]
@@ -31,12 +31,13 @@ CALL, CHECK, MESSAGES = "__call__", "check_", frozenset({"logger", "warnings", "
 MAX_DEPTH = 5
 
 
-def find_reads(known: ClassMethods, parameter: str) -> Iterator[Conditions]:
+def find_reads(known: ClassMethods, parameter: str, *, counts_tests: bool = True) -> Iterator[Conditions]:
     """Yield the conditions of each place where a call reads a parameter.
 
     Args:
         known: The methods of the class.
         parameter: The name of the parameter.
+        counts_tests: Whether to compare it with None is to read it.
 
     Raises:
         LookupError: The call does not declare the parameter.
@@ -46,7 +47,7 @@ def find_reads(known: ClassMethods, parameter: str) -> Iterator[Conditions]:
     if call is None or parameter not in names:
         raise LookupError(parameter)
     scope = Scope(known, call, parameter, {name: ast.Name(name) for name in names})
-    yield from _Walker(known, parameter).walk(call.body, scope, ())
+    yield from _Walker(known, parameter, counts_tests=counts_tests).walk(call.body, scope, ())
 
 
 def _parameter_names(function: Function) -> list[str]:
@@ -60,10 +61,11 @@ class _Walker:
     Args:
         known: The methods of the class.
         parameter: The parameter that is looked for.
+        counts_tests: Whether to compare it with None is to read it.
     """
 
-    def __init__(self, known: ClassMethods, parameter: str) -> None:
-        self._known, self._parameter = known, parameter
+    def __init__(self, known: ClassMethods, parameter: str, *, counts_tests: bool) -> None:
+        self._known, self._parameter, self._counts_tests = known, parameter, counts_tests
         self._depth = 0
 
     def walk(self, body: Sequence[ast.stmt], scope: Scope, conditions: Conditions) -> Iterator[Conditions]:
@@ -126,6 +128,8 @@ class _Walker:
     def _value(self, node: ast.AST, scope: Scope, conditions: Conditions) -> Iterator[Conditions]:
         """Yield the reads in an expression."""
         attribute = attribute_of_self(node)
+        if not self._counts_tests and isinstance(node, ast.Compare) and is_none(node.comparators[0]):
+            return
         if attribute in self._known.methods and not self._known.is_property(attribute or ""):
             yield from self._method(self._known.methods[attribute or ""], {}, scope, conditions)
         elif isinstance(node, ast.expr) and _is_leaf(node):

@@ -5,15 +5,29 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from octabox.config.memory.limits import HOST
+from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.budget import MemoryNeed
 from octabox.engine.local.resident.capacity_errors import all_pinned, no_room
 from octabox.engine.local.resident.eviction import Evictions
 from octabox.engine.local.resident.idle import IdleUnloader
 from octabox.engine.local.resident.room import ResidentModel, select_evicted, wait_for_room
 from octabox.engine.local.resident.turns import PlaceTurns
+
+
+class LoadModel(Protocol):
+    """Loads a model."""
+
+    def __call__(self, model: ModelConfig, *, makes_room: bool) -> Awaitable[None]:
+        """Load a configuration.
+
+        Args:
+            model: The configuration.
+            makes_room: Whether another model leaves the device, and this one is loaded again, where memory runs out.
+        """
 
 
 class ResidentModels:
@@ -115,6 +129,11 @@ class ResidentModels:
     def _uses(self, model: ResidentModel, place: str) -> bool:
         """Return whether a model holds bytes in a place, or will hold some once it is loaded or awake."""
         return bool(model.memory.get(place) or self._needs.get(model.name, MemoryNeed()).bytes.get(place))
+
+    def _select_evicted(self, name: str, device: str | None) -> ResidentModel | None:
+        """Return the idle model that leaves a device for another one, of those asleep the last; None if there is none."""
+        there = self._on_same_device(name, device)
+        return select_evicted(each for each in there if not each.asleep) or select_evicted(there)
 
     def _on_same_device(self, name: str, device: str | None) -> list[ResidentModel]:
         """Return the models but one that may be on its device; None is any."""

@@ -28,6 +28,7 @@ from octabox.engine.worker.conditions.lora_strengths import component_weights, u
 from octabox.engine.worker.conditions.lora_weights import changes_nothing, read_lora_weights
 from octabox.engine.worker.conditions.lora_widths import is_expanded, unload_loras
 from octabox.engine.worker.placement.device_errors import is_out_of_memory
+from octabox.engine.worker.placement.layerwise_casting import cast_for_magnitudes
 from octabox.engine.worker.placement.offload import Placement
 from octabox.errors import IncompatibleAdapterError, OctaboxError, UnknownParameterError
 from octabox.hub.adapters.adapter_file import check_lora, read_lora
@@ -152,6 +153,7 @@ class Loras:
             weights = read_lora_weights(file, choice.display_name, kind, scales, lora_components(self._pipe))
             with self._placement.suspended():
                 stats = load_lora_with_stats(self._pipe, weights, adapter, names, denoisers)
+            cast_for_magnitudes(*lora_components(self._pipe).values())
         except BaseException as error:
             self._remove(adapter)
             if not isinstance(error, Exception) or isinstance(error, OctaboxError) or is_out_of_memory(error):

@@ -39,9 +39,9 @@ class LoraLayers:
         self._original_weights: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
 
     def attach(self) -> None:
-        """Restore the original weights and the LoRA layers, where PEFT expects them."""
+        """Restore the original weights, where the model is now, and the LoRA layers, where PEFT expects them."""
         for weight, original in self._original_weights:
-            weight.data = original
+            weight.data = original.to(weight.device, weight.dtype)
         for parent, name, layer in self._detached:
             parent._modules[name] = layer  # noqa: SLF001 (there is no public way to replace a submodule)
         self._original_weights.clear()

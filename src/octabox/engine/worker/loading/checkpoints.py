@@ -14,7 +14,7 @@ from diffusers.loaders import FromSingleFileMixin
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.component_types import component_class
 from octabox.engine.worker.loading.checks.component_errors import named_component
-from octabox.engine.worker.loading.checks.folders import check_component, check_config_folder
+from octabox.engine.worker.loading.checks.folders import check_component, check_config_folder, check_configurations
 from octabox.engine.worker.loading.completeness import require_all_tensors
 from octabox.engine.worker.loading.components import (
     component_dtype,
@@ -140,6 +140,7 @@ def _load_all_components(
     config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, family: Family | None, shapes: Shapes
 ) -> DiffusionPipeline:
     """Load all components that the file has, and the missing ones from the model that `config` names."""
+    check_configurations(config, pipeline_class)
     with _config_source(config, pipeline_class, family) as config_source:
         loaded = _load_configured_components(config, pipeline_class, dtype, config_source)
         required = family.missing(shapes) if family else ()

@@ -24,6 +24,7 @@ from octabox.engine.worker.single_files.pickled_weights import replaced_classes
 from octabox.engine.worker.single_files.scaled_weights import scales_applied
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
+from octabox.hub.component_configs import find_config, no_config_error, not_from_file_error
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, is_hub_id
 from octabox.security.json_files import read_json
 
@@ -78,6 +79,8 @@ def load_from_pretrained(config: ModelConfig, name: str, cls: Any, dtype: torch.
     if not folder.exists() and (Path(str(part.model)).exists() or not is_hub_id(str(part.model))):
         hint = f"Set `model` of the component '{name}' to a folder, a file or a Hub id."
         raise LoadError(f"Model '{config.name}': {folder} does not exist.", hint=hint, model=config.name)
+    if folder.is_file():
+        raise not_from_file_error(config.name, name)
     variant = choose_variant(None, folder, component_dtype(part, dtype))
     check_component(config, name, folder, variant)
     cls = _read_class(folder) or cls
@@ -119,11 +122,7 @@ def load_file(
     """
     cls = component_class(pipeline_class, name)
     if not hasattr(cls, "from_single_file"):
-        raise LoadError(
-            f"Model '{config.name}': the component '{name}' cannot be loaded from a single file.",
-            hint="Set its source to a folder or a Hub id, or leave out its `quantization`.",
-            model=config.name,
-        )
+        raise not_from_file_error(config.name, name)
     part = config.part(name)
     read_shapes(Path(file))
     options: dict[str, Any] = {"dtype": component_dtype(part, dtype)}
@@ -133,40 +132,16 @@ def load_file(
         options["quantization_config"] = _gguf_config(config, options["dtype"])
     elif part.quantization:
         options["quantization_config"] = build_quantization_config(config, name, cls, dtype)
-    found = _find_config(file, config_source, part.subfolder or name)
-    # Without a configuration diffusers downloads that of a model which it guesses.
-    options |= {**found} if found else {"local_files_only": True}
+    found = find_config(file, config_source, part.subfolder or name)
+    if not found:
+        raise no_config_error(config.name, name, file)
     with (
         named_component(config, name, file),
         require_all_tensors(config.name, file),
         replaced_classes(file),
         scales_applied(file, options["dtype"]),
     ):
-        try:
-            return cls.from_single_file(file, **options)
-        except OSError as error:
-            if found:
-                raise
-            raise _no_config_error(config, name, file) from error
-
-
-def _find_config(file: str, config_source: str, subfolder: str) -> dict[str, str]:
-    """Return the arguments of `from_single_file` for the configuration of a component; empty if there is none."""
-    if Path(file).with_name("config.json").is_file():
-        return {"config": str(Path(file).parent)}
-    source = Path(config_source)
-    if (source / subfolder).is_dir() or (not source.exists() and is_hub_id(config_source)):
-        return {"config": config_source, "subfolder": subfolder}
-    return {}
-
-
-def _no_config_error(config: ModelConfig, name: str, file: str) -> LoadError:
-    """Return the error for a component whose configuration is not known."""
-    return LoadError(
-        f"Model '{config.name}': the configuration of {name} in {file} is not known.",
-        hint=f"Put its config.json next to it, or set a folder or Hub id for `components.{name}`.",
-        model=config.name,
-    )
+        return cls.from_single_file(file, **options, **found)
 
 
 def check_packed_weights(config: ModelConfig, device: str) -> None:

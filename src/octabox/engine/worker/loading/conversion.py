@@ -12,7 +12,7 @@ from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
 
 from octabox.config.performance import PerformanceConfig
-from octabox.engine.messages import Conversion, Converted
+from octabox.engine.conversions import Conversion, Converted
 from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load

@@ -84,7 +84,13 @@ class LoadedModel:
 
 
 def load(
-    config: ModelConfig, pipeline: str, options: WorkerOptions, precision: Precision | None = None, occupied: int = 0
+    config: ModelConfig,
+    pipeline: str,
+    options: WorkerOptions,
+    precision: Precision | None = None,
+    occupied: int = 0,
+    *,
+    makes_room: bool = False,
 ) -> LoadedModel:
     """Load a model from its configuration; where memory runs out in the mode ``auto``, again in the next mode.
 
@@ -94,6 +100,8 @@ def load(
         options: Defaults for device and dtype.
         precision: Dtype to load in; None takes the first one that `choose_dtypes` returns.
         occupied: Bytes that other models hold on the device.
+        makes_room: Whether the caller frees a part of the device where memory runs out, and loads the model again, so that
+            it need not be in a slower mode.
 
     Raises:
         LoadError: A setting is not possible on this machine or with this class.
@@ -109,8 +117,7 @@ def load(
             loaded = _load_in_mode(selected, pipeline, options, precision, device, reason)
             return replace(loaded, failed_modes=tuple(failed_modes))
         except Exception as error:
-            # While other models are on the device, the server makes room first.
-            following = None if occupied else mode_after_failure(config, selected.memory, device, options, error)
+            following = None if makes_room else mode_after_failure(config, selected.memory, device, options, error)
             if following is None:
                 raise
             clear_frames(error)

@@ -7,13 +7,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from octabox.catalog.cache import cache_folder
 from octabox.security.json_files import write_json
+from octabox.telemetry.installation import installed_versions
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def failed_dtypes(key: Mapping[str, str]) -> Mapping[str, str]:
 def record_failed_dtypes(key: Mapping[str, str], failed: Mapping[str, str]) -> None:
     """Add failure reasons by dtype to those recorded before. A folder that is not writable is only logged."""
     file = _file(key)
-    content = {**_versions(), **key, "failed": {**failed_dtypes(key), **failed}}
+    content = {**installed_versions(PACKAGES), **key, "failed": {**failed_dtypes(key), **failed}}
     try:
         write_json(file, content)
     except OSError as error:
@@ -51,14 +51,5 @@ def record_failed_dtypes(key: Mapping[str, str], failed: Mapping[str, str]) -> N
 
 def _file(key: Mapping[str, str]) -> Path:
     """Return the cache file for a pipeline class and its components, on a device model, with these package versions."""
-    text = json.dumps({**_versions(), **key}, sort_keys=True)
+    text = json.dumps({**installed_versions(PACKAGES), **key}, sort_keys=True)
     return cache_folder() / "dtypes" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of `PACKAGES`."""
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found

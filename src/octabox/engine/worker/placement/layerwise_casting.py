@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from octabox.errors import LoadError
 
 #: Class attributes with the names of layers that must keep their precision.
 SKIP_ATTRIBUTES = ("_keep_in_fp32_modules", "_skip_layerwise_casting_patterns")
+
+#: Attribute that marks the magnitudes of a DoRA whose layer is cast for them.
+_MARKER = "_octabox_casts_layer"
 
 
 def apply_storage(config: ModelConfig, components: Mapping[str, object]) -> None:
@@ -67,6 +71,37 @@ def _cast_layerwise(component: torch.nn.Module, storage: torch.dtype) -> None:
     for module, hook in _hooked_modules(component):
         # PEFT reads it to choose the dtype of a LoRA that is loaded later; most of its numbers are 0 in the storage dtype.
         module.compute_dtype = hook.compute_dtype
+    cast_for_magnitudes(component)
+
+
+def cast_for_magnitudes(*components: torch.nn.Module) -> None:
+    """Cast layers for the magnitudes of DoRAs too, which read the weights outside of the calls of these layers.
+
+    It is called after a LoRA is loaded; where that was done before, nothing changes.
+
+    Args:
+        *components: Components that may have LoRAs, and weights in a smaller dtype.
+    """
+    for component in components:
+        casts = dict(_hooked_modules(component))
+        modules: Iterator[Any] = component.modules()
+        for module in modules:
+            for magnitude in getattr(module, "lora_magnitude_vector", {}).values():
+                cast = casts.get(module.get_base_layer())
+                if cast is not None and not hasattr(magnitude, _MARKER):
+                    magnitude.register_forward_pre_hook(partial(_before, cast), with_kwargs=True)
+                    magnitude.register_forward_hook(partial(_after, cast), with_kwargs=True, always_call=True)
+                    setattr(magnitude, _MARKER, True)
+
+
+def _before(cast: Any, _magnitude: torch.nn.Module, _args: object, options: dict[str, Any]) -> None:
+    """Cast the layer whose magnitudes are set to the compute dtype."""
+    cast.pre_forward(options["base_layer"])
+
+
+def _after(cast: Any, _magnitude: torch.nn.Module, _args: object, options: dict[str, Any], _output: object) -> None:
+    """Cast that layer back."""
+    cast.post_forward(options["base_layer"], None)
 
 
 def layerwise_hooks(component: torch.nn.Module) -> list[Any]:

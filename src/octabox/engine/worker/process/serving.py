@@ -56,7 +56,7 @@ def serve(pipe: Pipe) -> None:
         torch.set_num_threads(threads)
     began = time.perf_counter()
     try:
-        loaded = load(start.model, start.pipeline, start.options, occupied=start.occupied)
+        loaded = load(start.model, start.pipeline, start.options, occupied=start.occupied, makes_room=start.makes_room)
     except Exception as error:  # noqa: BLE001 (a load may raise anything, and the server must get an error)
         pipe.send(LoadFailed(to_load_error(error, start.model)))
         return

@@ -17,7 +17,8 @@ from octabox.media.regions import Padding, Size, binarize_mask, expand
 STRETCH, CROP, FILL, STRETCH_LATENTS = range(4)
 
 #: The same by the names of the extension for ControlNets.
-RESIZE_MODES = {"just resize": STRETCH, "crop and resize": CROP, "resize and fill": FILL}
+RESIZE_LABELS = ("Just Resize", "Crop and Resize", "Resize and Fill")
+RESIZE_MODES = {label.casefold(): number for number, label in enumerate(RESIZE_LABELS)}
 
 #: The same by the names of older versions of it, and of the members of its Python class.
 RESIZE_ALIASES = {

@@ -25,6 +25,9 @@ VAE, MODULES = "sd_vae", "forge_additional_modules"
 #: The option for the model that restores faces.
 RESTORER = "face_restoration_model"
 
+#: The option for comments in prompts.
+COMMENTS = "enable_prompt_comments"
+
 #: Largest number of a layer of the text encoder, counted from the end.
 MAX_LAYER = 64
 
@@ -61,6 +64,7 @@ class Options(BaseModel):
     )
     initial_noise_multiplier: Number = Field(1.0, gt=0, le=4, description="Factor of the initial noise of img2img.")
     tiling: bool = Field(default=False, description="Whether opposite edges of images continue each other.")
+    enable_prompt_comments: bool = Field(default=True, description="Whether `#` begins a comment in prompts.")
     return_grid: bool = Field(default=False, description="Whether the first of several images is a grid of them.")
 
     @field_validator("*", mode="before")

@@ -13,7 +13,13 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from octabox.errors import AuthenticationError, OctaboxError, SchedulerNotFoundError, UnknownParameterError
+from octabox.errors import (
+    AuthenticationError,
+    OctaboxError,
+    SchedulerNotFoundError,
+    SecurityError,
+    UnknownParameterError,
+)
 from octabox.frontends.http.a1111.callers import add_cookie
 from octabox.frontends.http.errors import error_headers, http_error, status_code
 from octabox.frontends.http.middleware import SafeJson
@@ -32,7 +38,7 @@ class ImageNotFoundError(UnknownParameterError):
     """A request has no image."""
 
 
-class ServerControlError(OctaboxError):
+class ServerControlError(SecurityError):
     """Clients may not stop the server."""
 
 
@@ -41,7 +47,6 @@ STATUSES: Mapping[type[OctaboxError], int] = {
     SchedulerNotFoundError: 404,
     ImageNotFoundError: 404,
     ScriptNotFoundError: 422,
-    ServerControlError: 403,
 }
 
 

@@ -39,8 +39,8 @@ class LeaseHolder(Protocol):
         """Cancel jobs, as another server requests."""
         ...
 
-    async def abandon(self) -> None:
-        """Stop all jobs, since other servers have taken them over."""
+    async def abandon(self) -> Sequence[str]:
+        """Stop all jobs, since other servers have taken them over; return the ids of those that ran."""
         ...
 
     def serves(self, model: str) -> bool:
@@ -81,8 +81,9 @@ class LeaseKeeper:
         state = await self._store.renew(now, now + LEASE)
         if not state.is_held:
             logger.warning("The lease of this server has ended, so that other servers have taken its jobs over")
-            await self._holder.abandon()
+            interrupted = await self._holder.abandon()
             await self._store.register(now, now + LEASE)
+            await self._store.forgive_losses(interrupted)
             return False
         await self._holder.refresh()
         if state.cancelled:
@@ -110,12 +111,14 @@ class LeaseKeeper:
             logger.warning("The jobs of this server wait for the end of its lease: %s", error)
 
     async def _serve(self) -> None:
-        """Renew the lease until it is cancelled."""
+        """Renew the lease until it is cancelled; whatever fails is tried again, since others take the jobs over otherwise."""
         interval = SHARED_INTERVAL
         while True:
             await asyncio.sleep(interval)
+            interval = SHARED_INTERVAL
             try:
                 interval = ALONE_INTERVAL if await self.renew() else SHARED_INTERVAL
             except JobStoreError as error:
                 logger.warning("The lease of this server cannot be renewed now: %s", error)
-                interval = SHARED_INTERVAL
+            except Exception:
+                logger.exception("The lease of this server cannot be renewed now")

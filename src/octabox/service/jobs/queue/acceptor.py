@@ -96,21 +96,33 @@ class Acceptor:
 
     async def accept(self, submissions: Sequence[Submission], key: str | None, *, batch: bool) -> Acceptance:
         """Check and store submissions; its arguments and errors are those of `JobQueue.accept`."""
-        client, request_hash = current_client.get(), ""
-        if key is not None:
-            request_hash = await asyncio.to_thread(hash_submissions, submissions, batch=batch)
-            former_hash, former = await self._store.find_key(client, key, self._clock())
-            if former:
-                return self._replay(former, former_hash, request_hash)
+        if key is None:
+            return await self._accept_new(submissions, None, "", batch=batch)
+        request_hash = await asyncio.to_thread(hash_submissions, submissions, batch=batch)
+        if former := await self._find_former(key, request_hash):
+            return former
+        try:
+            return await self._accept_new(submissions, key, request_hash, batch=batch)
+        except OctaboxError:
+            # Another request with this key may have been stored meanwhile, and have taken the ids or the last room.
+            if former := await self._find_former(key, request_hash):
+                return former
+            raise
+
+    async def _accept_new(
+        self, submissions: Sequence[Submission], key: str | None, request_hash: str, *, batch: bool
+    ) -> Acceptance:
+        """Check and store submissions whose idempotency key was not used before."""
+        client = current_client.get()
         check_ids(submissions)
         checked = [await self._validated(each, index if batch else None) for index, each in enumerate(submissions)]
         checked = await asyncio.to_thread(name_models, checked, self._name_of)
         check = self._check_room(client, checked[0].request.model, len(checked))
         # At once, so that requests that come meanwhile find no more room than there is.
-        self._live.reserved[client] += len(checked)
+        self._live.reserve_room(client, len(checked))
         name = f"batch_{uuid.uuid4().hex}" if batch else None
         owner = owner_of(client, self._store.secret)
-        jobs = new_jobs(checked, name, client, owner, self._live.reserve(len(checked)), self._clock())
+        jobs = new_jobs(checked, name, client, owner, self._live.order.reserve(len(checked)), self._clock())
         # A client that leaves must not separate the jobs on disk from those in memory.
         return await asyncio.shield(asyncio.ensure_future(self._insert(jobs, key, request_hash, check)))
 
@@ -126,7 +138,12 @@ class Acceptor:
         check = self._check_room(job.client, job.request.model, 1)
         again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
         again = replace(
-            again, is_running=False, losses=0, place=self._live.reserve(1), started=None, server=self._store.server
+            again,
+            is_running=False,
+            losses=0,
+            place=self._live.order.reserve(1),
+            started=None,
+            server=self._store.server,
         )
         self._live.add(again)  # Before it is stored, so that it is retried once.
         return await asyncio.shield(asyncio.ensure_future(self._queue_again(again, check)))
@@ -161,6 +178,15 @@ class Acceptor:
         check(len(self._live), self._live.of_client(client))
         return check
 
+    async def _find_former(self, key: str, request_hash: str) -> Acceptance | None:
+        """Return the jobs that were accepted with the client's idempotency key; None if there are none.
+
+        Raises:
+            IdempotencyError: They are of another request.
+        """
+        former_hash, former = await self._store.find_key(current_client.get(), key, self._clock())
+        return self._replay(former, former_hash, request_hash) if former else None
+
     def _replay(self, former: list[StoredJob], former_hash: str, request_hash: str) -> Acceptance:
         """Return the jobs that were accepted with the same key.
 
@@ -185,7 +211,7 @@ class Acceptor:
                 job.request = shown[index]
                 self._live.add(job)
         finally:
-            self._live.reserved[jobs[0].client] -= len(jobs)
+            self._live.reserve_room(jobs[0].client, -len(jobs))
         return Acceptance(tuple(self._live.current(*jobs)))
 
     async def _validated(self, submission: Submission, index: int | None) -> Submission:

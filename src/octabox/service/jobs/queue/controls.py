@@ -9,7 +9,8 @@ from typing import Literal
 from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import JobStateError, OutputNotFoundError
 from octabox.service.jobs.queue.dispatcher import Dispatcher
-from octabox.service.jobs.queue.live_jobs import ALL, LiveJobs
+from octabox.service.jobs.queue.live_jobs import LiveJobs
+from octabox.service.jobs.queue.order.job_order import ALL
 from octabox.service.jobs.record import MAX_TAGS, MarkChange, Marks, StoredJob
 from octabox.service.jobs.store.store import JobStore
 
@@ -35,7 +36,7 @@ class QueueControls:
     @property
     def paused(self) -> list[str]:
         """The paused models; ``*`` is all."""
-        return sorted(self._live.paused)
+        return sorted(self._live.order.paused)
 
     async def load(self) -> None:
         """Pause and resume models as the store states, which any of the servers that share it may have changed."""
@@ -59,9 +60,9 @@ class QueueControls:
             NotFoundError: There is no such model, and none was paused by this name.
         """
         await self.load()
-        if model is not None and model not in self._live.paused:
+        if model is not None and model not in self._live.order.paused:
             model = await asyncio.to_thread(self._name_of, model)
-        if model is not None and ALL in self._live.paused:
+        if model is not None and ALL in self._live.order.paused:
             raise JobStateError("All models are paused.", hint="Resume all: leave out 'model'.", parameter="model")
         await self._apply(await self._store.change_paused(removed=[model] if model else None))
 
@@ -81,18 +82,17 @@ class QueueControls:
             other: The job that it is to be before or after.
 
         Raises:
-            JobStateError: One of the jobs does not wait.
+            JobStateError: One of the jobs does not wait, or waits at another server.
         """
         for each in (job, other):
-            if each is not None and (each.status != "queued" or each.id not in self._live):
-                message = f"Job '{each.id}' is {each.status}; only jobs that wait have a place in the queue."
-                raise JobStateError(message, parameter="id")
+            if each is not None:
+                self._check_waits(each)
         if priority is not None:
-            job.priority = priority
+            self._live.order.change(job, priority=priority)
             await self._store.change(job.id, priority=priority)
         if position is not None:
             await self._move(job, position, other)
-        await self._dispatcher.withdraw(self._live.of_model(job.request.model))
+        await self._dispatcher.withdraw(self._live.order.sent_of([job.request.model]))
 
     async def mark(self, job: StoredJob, index: int, change: MarkChange) -> Marks:
         """Change the marks of an output of a job, and return them.
@@ -119,11 +119,25 @@ class QueueControls:
         await self._store.mark(job, index, change)
         return marks
 
+    def _check_waits(self, job: StoredJob) -> None:
+        """Check that a job waits here.
+
+        Raises:
+            JobStateError: It does not.
+        """
+        if job.status != "queued":
+            message = f"Job '{job.id}' is {job.status}; only jobs that wait have a place in the queue."
+            raise JobStateError(message, parameter="id")
+        if job.id not in self._live:
+            message = f"Job '{job.id}' waits at another server, which has the order of its jobs."
+            hint = "Change it there, or cancel the job and submit it again here."
+            raise JobStateError(message, hint=hint, parameter="id")
+
     async def _apply(self, paused: set[str]) -> None:
         """Hold the jobs of models that are paused now, and send those of models that no longer are."""
-        before, self._live.paused = self._live.paused, paused
+        before, self._live.order.paused = self._live.order.paused, paused
         if held := paused - before:
-            await self._dispatcher.withdraw(job for job in self._live if held & {ALL, job.request.model})
+            await self._dispatcher.withdraw(self._live.order.sent_of(None if ALL in held else held))
         if before - paused:
             self._dispatcher.dispatch()
 
@@ -131,10 +145,10 @@ class QueueControls:
         """Give a job another place."""
         if other is not None:
             place = other.place + (position == "after")
-            self._live.make_room(place)
-            job.place = place
+            self._live.order.make_room(place)
+            self._live.order.change(job, place=place)
             await self._store.move(job.id, place)
             return
-        is_first = position == "first"
-        job.place = min(each.place for each in self._live) - 1 if is_first else self._live.reserve(1)
+        place = self._live.order.reserve_first() if position == "first" else self._live.order.reserve(1)
+        self._live.order.change(job, place=place)
         await self._store.change(job.id, place=job.place)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from functools import partial
 
 from octabox.errors import CapacityError, GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
@@ -14,8 +14,10 @@ from octabox.security.clients import current_client, current_priority
 from octabox.service.events import result_of
 from octabox.service.jobs.errors import JobLostError, JobStoreError
 from octabox.service.jobs.queue.live_jobs import LiveJobs
-from octabox.service.jobs.queue.ordering import Entries
-from octabox.service.jobs.queue.recorder import JobRecorder
+from octabox.service.jobs.queue.order.entries import Entries
+from octabox.service.jobs.queue.order.model_holds import ModelHolds
+from octabox.service.jobs.queue.positions import PositionPublisher
+from octabox.service.jobs.queue.recorder import JobEnds, JobRecorder
 from octabox.service.jobs.record import StoredJob
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService
@@ -43,27 +45,38 @@ class Dispatcher:
     def __init__(self, generation: GenerationService, live: LiveJobs, store: JobStore, recorder: JobRecorder) -> None:
         self._generation, self._live, self._store, self._recorder = generation, live, store, recorder
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._ends: dict[str, asyncio.Task[None]] = {}
+        self._ends = JobEnds(recorder, live, lambda job: self.dispatch([job.request.model]))
         self._returning: set[asyncio.Task[None]] = set()
         self._cancelled: set[str] = set()
-        self._entries = Entries()
-        self._full: set[str] = set()
+        self._entries, self._positions = Entries(), PositionPublisher(live)
+        self._holds = ModelHolds(lambda model: next(iter(self._send(model, 1)), None), self.dispatch)
         self._withdrawing: Counter[str] = Counter()
         self._closed = False
 
-    def dispatch(self) -> None:
-        """Send the jobs that are next to the engine."""
+    def dispatch(self, models: Collection[str] | None = None) -> None:
+        """Send the jobs that are next to the engine.
+
+        Args:
+            models: The models whose jobs have changed; None is any.
+        """
         if self._closed:
             return
-        for model in self._live.models() - self._full - set(self._withdrawing):
-            selection = self._live.take_next(model)
-            if selection.outranked:
-                self._take_back(selection.outranked)
-            for job in selection.jobs:
-                task = asyncio.create_task(self._run(job, self._entries.add(job)), name=f"job {job.id}")
-                self._tasks[job.id] = task
-                task.add_done_callback(partial(self._forget, job))
-        self._live.publish_positions()
+        for model in self._live.order.models(models) - self._holds.models:
+            self._send(model)
+        self._positions.publish()
+
+    def _send(self, model: str, most: int | None = None) -> list[StoredJob]:
+        """Send the jobs of a model that are next, `most` at most, and return them; none while some are taken back."""
+        if self._closed or self._withdrawing[model] or model not in self._live.order.models([model]):
+            return []
+        selection = self._live.order.take_next(model, most)
+        if selection.outranked:
+            self._take_back(selection.outranked)
+        for job in selection.jobs:
+            task = asyncio.create_task(self._run(job, self._entries.add(job)), name=f"job {job.id}")
+            self._tasks[job.id] = task
+            task.add_done_callback(partial(self._forget, job))
+        return [*selection.jobs]
 
     async def withdraw(self, jobs: Iterable[StoredJob]) -> None:
         """Take jobs that do not run yet back from the engine, since their order or a pause has changed; send the next ones."""
@@ -82,7 +95,7 @@ class Dispatcher:
             await cancelled
             self._withdrawing -= models
             self._returning.discard(task)
-            self.dispatch()
+            self.dispatch(models)
 
         task = asyncio.create_task(wait(), name="withdrawal of jobs")
         self._returning.add(task)
@@ -94,7 +107,7 @@ class Dispatcher:
         if task := self._tasks.get(job.id):
             await _cancel_all([task])
         if job.id in self._live:  # It was not sent yet, does not end, or its end is being stored.
-            await _wait_shortly(self._end(job, _cancelled(job)))
+            await _wait_shortly(self._ends.end(job, _cancelled(job)))
         self._cancelled.discard(job.id)
 
     async def abandon(self) -> None:
@@ -105,9 +118,10 @@ class Dispatcher:
     async def close(self) -> None:
         """Stop sending jobs; those that run wait again for the next server."""
         self._closed = True
+        self._positions.close()
+        self._holds.close()
         await _cancel_all([*self._tasks.values()])
-        if self._ends:
-            await asyncio.wait([*self._ends.values()], timeout=CANCEL_TIMEOUT)
+        await self._ends.finish(CANCEL_TIMEOUT)
 
     async def _run(self, job: StoredJob, turn: Awaitable[None]) -> None:
         """Run a job, from its turn to enter the engine's queue until it ends, or has to wait again."""
@@ -115,17 +129,18 @@ class Dispatcher:
         if outcome is None and self._live.holds(job):
             self._recorder.wait_again(job)
         elif outcome is not None:
-            await self._end(job, outcome)
+            await self._ends.end(job, outcome)
 
     def _forget(self, job: StoredJob, task: asyncio.Task[None]) -> None:
         """Forget the task of a job, and send the next ones; a task that was cancelled early has not run at all."""
         if self._tasks.get(job.id) is task:
             del self._tasks[job.id]
-        self._live.sent.discard(job.id)
+        self._live.order.take_back(job.id)
         self._entries.end(job)
+        self._holds.note(job)
         if not task.cancelled() and (error := task.exception()):
             logger.error("The end of job %s is not stored", job.id, exc_info=error)
-        self.dispatch()
+        self.dispatch([job.request.model])
 
     async def _outcome(self, job: StoredJob, turn: Awaitable[None]) -> Generation | OctaboxError | None:
         """Return the result or the error of a run; None if the job has to wait again."""
@@ -148,13 +163,14 @@ class Dispatcher:
         """Return whether a job waits again after an error, since it does not concern the job, and hold those of its model."""
         if isinstance(error, ServerStoppingError) or not self._store.is_open:
             self._closed = True
+        elif isinstance(error, QueueFullError):
+            self._holds.hold(job.request.model, error.pause)
         elif isinstance(error, CapacityError) and error.retry_after is not None:
-            if not isinstance(error, QueueFullError):
-                logger.info("Job %s waits, since its model cannot be loaded now: %s", job.id, error)
-            _hold(self._full, job.request.model, error.retry_after, self.dispatch)
+            logger.info("Job %s waits, since its model cannot be loaded now: %s", job.id, error)
+            self._holds.hold(job.request.model, error.retry_after)
         elif isinstance(error, JobStoreError) and not isinstance(error, JobLostError):
             logger.warning("Job %s waits, since its request cannot be read now: %s", job.id, error)
-            _hold(self._full, job.request.model, STORE_PAUSE, self.dispatch)
+            self._holds.hold(job.request.model, STORE_PAUSE)
         else:
             return False
         return True
@@ -162,31 +178,9 @@ class Dispatcher:
     def _advance(self, job: StoredJob, progress: Progress) -> None:
         """Record the progress of a job; with the first one it is in the queue of the engine."""
         self._entries.end(job)
+        self._holds.note(job)
         if self._live.holds(job):  # A run that did not end when it was cancelled goes on.
             self._recorder.advance(job, progress)
-
-    async def _end(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
-        """Store the end of a job, then publish it; the first end counts, and a caller that leaves does not prevent it."""
-        if not self._live.holds(job):
-            return
-        if job.id not in self._ends:
-            self._live.ending.add(job.id)
-            task = self._ends[job.id] = asyncio.create_task(
-                self._recorder.end(job, outcome), name=f"end of job {job.id}"
-            )
-            task.add_done_callback(lambda _: self._ends.pop(job.id, None))
-        await asyncio.shield(self._ends[job.id])
-
-
-def _hold(held: set[str], model: str, seconds: float, dispatch: Callable[[], None]) -> None:
-    """Send no jobs of a model for some time: its queue is full, others keep its place, or the store does not respond."""
-    held.add(model)
-
-    def release() -> None:
-        held.discard(model)
-        dispatch()
-
-    asyncio.get_running_loop().call_later(seconds, release)
 
 
 def _cancel_all(tasks: list[asyncio.Task[None]]) -> Awaitable[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 
 from octabox.types import Progress
@@ -40,9 +40,11 @@ class EventLog:
 
     Args:
         attempts: How many runs of it have started.
+        on_followed: Called when a client follows the events, and when one no longer does.
     """
 
-    def __init__(self, attempts: int) -> None:
+    def __init__(self, attempts: int, on_followed: Callable[[], None] = lambda: None) -> None:
+        self._on_followed = on_followed
         self._attempts, self._last = attempts, wait_number(attempts)
         self._events: deque[JobEvent] = deque(maxlen=MAX_EVENTS)
         self._previews: deque[JobEvent] = deque()
@@ -94,12 +96,14 @@ class EventLog:
                 if event.id > after:
                     events.put_nowait(event)
         self._followers.append(events)
+        self._on_followed()
         try:
             while not (event := await events.get()).final:
                 yield event
             yield event
         finally:
             self._followers.remove(events)
+            self._on_followed()
 
 
 def wait_number(attempts: int) -> int:

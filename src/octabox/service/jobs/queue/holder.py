@@ -69,6 +69,8 @@ class JobHolder:
         jobs = [job for job in map(self._live.get, ids) if job is not None]
         await asyncio.gather(*map(self._dispatcher.cancel, jobs))
 
-    async def abandon(self) -> None:
-        """Stop all jobs, since other servers have taken them over."""
+    async def abandon(self) -> Sequence[str]:
+        """Stop all jobs, since other servers have taken them over; return the ids of those that ran."""
+        ran = [job.id for job in self._live.order.sent_of(None) if job.status == "in_progress"]
         await self._dispatcher.abandon()
+        return ran

@@ -81,7 +81,7 @@ class JobQueue:
         """Open the store, and let the jobs that it contains wait.
 
         Raises:
-            JobStoreError: It cannot be opened.
+            OctaboxError: It cannot be opened, as `StoreConnection.open` raises it.
         """
         if not self.is_open:
             # A client that leaves does not end it half-way.
@@ -188,8 +188,7 @@ class JobQueue:
 async def prune(queue: JobQueue, query: JobQuery) -> int:
     """Delete the ended jobs of a query, and return how many there were."""
     ids = [job.id for job in await queue.list(query) if job.ended is not None]
-    for start in range(0, len(ids), 500):
-        await queue.store.remove(ids[start : start + 500])
+    await queue.store.remove(ids)
     return len(ids)
 
 
@@ -197,7 +196,7 @@ async def _open_store(store: JobStore, live: LiveJobs, times: RunTimes, lease: L
     """Open a store, and read what it contains; where that fails it is closed again, since the next request opens it again."""
     try:
         await store.open()
-        live.place = await store.last_place()
+        live.order.place = await store.last_place()
         times.load(await store.run_times())
         await lease.start()
     except BaseException:

@@ -1,57 +1,45 @@
-"""The jobs that wait or run, in memory: their order, their events, and which models are paused."""
+"""The jobs that wait or run, in memory: their order and their events."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from octabox.service.jobs.queue.event_log import EventLog
-from octabox.service.jobs.queue.ordering import Selection, order_jobs, select_jobs
+from octabox.service.jobs.queue.order.job_order import JobOrder
 from octabox.service.jobs.record import StoredJob
-from octabox.types import Progress
-
-#: The pause of all models.
-ALL = "*"
 
 
 class LiveJobs:
-    """The jobs that wait or run.
+    """The jobs that wait or run; `order` has their order.
 
     Args:
         limit: How many jobs the engine's queue of a model may have.
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.order = JobOrder(limit)
         self._jobs: dict[str, StoredJob] = {}
         self._logs: dict[str, EventLog] = {}
-        self._turns: dict[str, int] = {}
-        self.paused: set[str] = set()
-        self.sent: set[str] = set()
-        self.ending: set[str] = set()
-        self.reserved: Counter[str] = Counter()
-        self.place = 0
-
-    def __iter__(self) -> Iterator[StoredJob]:
-        return iter([*self._jobs.values()])
+        self._followed: set[str] = set()
+        self._of_client: Counter[str] = Counter()
+        self._reserved = 0
 
     def __len__(self) -> int:
-        return len(self._jobs) + self.reserved.total()
+        return len(self._jobs) + self._reserved
 
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._jobs
 
     def add(self, job: StoredJob) -> None:
-        """Add a job that waits."""
-        self.place = max(self.place, job.place)
+        """Add a job that waits; one with the same id is no longer this server's."""
+        if former := self._jobs.get(job.id):
+            self.release(former)
         self._jobs[job.id] = job
-        self._logs[job.id] = EventLog(job.attempts)
-
-    def reserve(self, count: int) -> int:
-        """Return the place of the first one of new jobs, which are the last in the queue."""
-        self.place += count
-        return self.place - count + 1
+        self._logs[job.id] = EventLog(job.attempts, partial(self._note_followers, job.id))
+        self._count(job.client, 1)
+        self.order.add(job)
 
     def get(self, job_id: str) -> StoredJob | None:
         """Return a job; None if none with this id waits or runs."""
@@ -65,13 +53,17 @@ class LiveJobs:
         """Return the state of the jobs that wait or run, with their positions; others as they are."""
         states = [self._jobs.get(job.id, job) for job in jobs]
         waiting = [job for job in states if job.id in self._jobs and job.status == "queued"]
-        for job, position in zip(waiting, self._positions(waiting), strict=True):
+        for job, position in self.order.positions(waiting):
             job.progress = replace(job.progress, position=position)
         return states
 
     def log(self, job: StoredJob) -> EventLog:
         """Return the events of a job."""
         return self._logs[job.id]
+
+    def followed(self) -> list[StoredJob]:
+        """Return the jobs that clients follow and the engine does not have."""
+        return [job for job_id in self._followed if self.order.waits(job := self._jobs[job_id])]
 
     def remove(self, job: StoredJob) -> None:
         """Remove a job that has ended, and publish that."""
@@ -85,66 +77,35 @@ class LiveJobs:
 
     def clear(self) -> None:
         """Remove all jobs, since they are no longer this server's."""
-        for job in self:
+        for job in [*self._jobs.values()]:
             self.release(job)
 
-    def _forget(self, job: StoredJob) -> EventLog | None:
-        """Remove a job, and return its events."""
-        self._jobs.pop(job.id, None)
-        self.ending.discard(job.id)
-        return self._logs.pop(job.id, None)
-
-    def of_model(self, model: str) -> list[StoredJob]:
-        """Return the jobs of a model."""
-        return [job for job in self._jobs.values() if job.request.model == model]
+    def reserve_room(self, client: str, count: int) -> None:
+        """Count jobs of a client that are being stored; a negative number is of those that no longer are."""
+        self._reserved += count
+        self._count(client, count)
 
     def of_client(self, client: str) -> int:
         """Return the number of jobs of a client, with those that are being stored."""
-        return sum(job.client == client for job in self._jobs.values()) + self.reserved[client]
+        return self._of_client[client]
 
-    def make_room(self, place: int) -> None:
-        """Increase the places of all jobs from this place on, so that it is free."""
-        self.place += 1
-        for job in self._jobs.values():
-            job.place += job.place >= place
+    def _forget(self, job: StoredJob) -> EventLog | None:
+        """Remove a job, and return its events."""
+        found = self._jobs.pop(job.id, None)
+        if found is None:
+            return None
+        self.order.remove(found)
+        self._count(found.client, -1)
+        self._followed.discard(job.id)
+        return self._logs.pop(job.id)
 
-    def models(self) -> set[str]:
-        """Return the models that jobs wait for, but for those that are paused."""
-        models = {job.request.model for job in self._jobs.values() if job.id not in self.sent}
-        return set() if ALL in self.paused else models - self.paused
+    def _count(self, client: str, change: int) -> None:
+        """Change the number of jobs of a client, of whom nothing is kept without any."""
+        self._of_client[client] += change
+        if not self._of_client[client]:
+            del self._of_client[client]
 
-    def take_next(self, model: str) -> Selection:
-        """Return the jobs to send to the engine now, whose clients have had their turns, or those to take back from it."""
-        sent = [job for job in self.of_model(model) if job.id in self.sent]
-        movable = {job.id for job in sent if job.status == "queued" and job.id not in self.ending}
-        selection = select_jobs(self.ordered(model), sent, movable, self._limit)
-        for job in selection.jobs:
-            self._turns[job.client] = max(self._turns.values(), default=0) + 1
-            self.sent.add(job.id)
-        return selection
-
-    def ordered(self, model: str) -> list[StoredJob]:
-        """Return the jobs of a model that the engine does not have, in their order."""
-        jobs = self.of_model(model)
-        waiting = [job for job in jobs if job.id not in self.sent and job.id not in self.ending]
-        return order_jobs(waiting, self._turns, Counter(job.client for job in jobs if job.id in self.sent))
-
-    def publish_positions(self) -> None:
-        """Send the clients that follow a waiting job its position, if it has changed."""
-        held = self.sent | self.ending
-        followed = [job for job in self._jobs.values() if self._logs[job.id].followed and job.id not in held]
-        for job, position in zip(followed, self._positions(followed), strict=True):
-            progress = Progress("queued", position=position)
-            if progress != job.progress:
-                job.progress = progress
-                self._logs[job.id].publish(progress)
-
-    def _positions(self, jobs: Iterable[StoredJob]) -> list[int]:
-        """Return how many jobs are ahead of each of some jobs; the order of a model is found once for all of its jobs."""
-        waiting = [job for job in jobs if job.id not in self.sent]
-        positions: dict[str, int] = {}
-        for model in {job.request.model for job in waiting}:
-            ahead = sum(each.id in self.sent for each in self.of_model(model))
-            positions.update((job.id, ahead + index) for index, job in enumerate(self.ordered(model)))
-        # The engine reports the positions of those that it has.
-        return [positions.get(job.id, job.progress.position) for job in jobs]
+    def _note_followers(self, job_id: str) -> None:
+        """Note whether a client follows a job."""
+        is_followed = job_id in self._logs and self._logs[job_id].followed
+        (self._followed.add if is_followed else self._followed.discard)(job_id)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from octabox.errors import OctaboxError
 from octabox.media.formats import suffix_of
@@ -86,10 +87,7 @@ class JobRecorder:
         """
         files: tuple[str, ...] = ()
         if isinstance(outcome, Generation):
-            try:
-                files = await asyncio.to_thread(self._write, outcome)
-            except JobStoreError as error:
-                outcome = error
+            files = await self._store_files(job, outcome)
         size = sum(len(each.content) for each in outcome.artifacts) if isinstance(outcome, Generation) else 0
         now = self._clock()
         ended = replace(job, files=files)
@@ -110,21 +108,48 @@ class JobRecorder:
         if files and self._max_bytes:
             await self._trim(job)
 
+    async def _store_files(self, job: StoredJob, result: Generation) -> tuple[str, ...]:
+        """Write the artifacts of a result once their store responds, and return the names of their files.
+
+        Raises:
+            JobStoreError: The store was closed before that; the job runs again at the next server.
+        """
+        delays, names = iter(DELAYS), list[str]()
+        try:
+            while len(names) < len(result.artifacts):
+                each = result.artifacts[len(names)]
+                try:
+                    name = await asyncio.to_thread(self._store.files.write, each.content, suffix_of(each.media_type))
+                    names.append(name)
+                except JobStoreError as error:
+                    await self._wait_after(job, error, delays)
+        except BaseException:
+            await self._store.drop_files(names)
+            raise
+        return tuple(names)
+
     async def _store_end(self, job: StoredJob, notices: Notices | None, seconds: float | None, size: int) -> bool:
         """Store the end of a job once the store responds, and return whether it is a job of this server.
 
         Raises:
             JobStoreError: The store was closed before that; the job runs again at the next server.
         """
-        delays = iter(DELAYS)
+        delays, has_failed = iter(DELAYS), False
         while True:
             try:
-                return await self._store.end(job, notices, seconds, size)
+                is_stored = await self._store.end(job, notices, seconds, size)
+                # A failed attempt may have been stored: the answer of the database was lost.
+                return is_stored or (has_failed and _is_same_end(job, await self._store.find(job.id)))
             except JobStoreError as error:
-                if not self._store.is_open:
-                    raise
-                logger.warning("The end of job %s is not stored yet: %s", job.id, error)
-            await asyncio.sleep(next(delays, DELAYS[-1]))
+                has_failed = True
+                await self._wait_after(job, error, delays)
+
+    async def _wait_after(self, job: StoredJob, error: JobStoreError, delays: Iterator[float]) -> None:
+        """Wait before the next attempt to store an end; raise the error if there is none, since the store is closed."""
+        if not self._store.is_open:
+            raise error
+        logger.warning("The end of job %s is not stored yet: %s", job.id, error)
+        await asyncio.sleep(next(delays, DELAYS[-1]))
 
     async def _trim(self, job: StoredJob) -> None:
         """Delete the oldest results until those of all jobs are small enough."""
@@ -140,6 +165,44 @@ class JobRecorder:
 
         self._store.change(job.id, **values).add_done_callback(check)
 
-    def _write(self, result: Generation) -> tuple[str, ...]:
-        """Write the artifacts of a result, and return the names of their files."""
-        return tuple(self._store.files.write(each.content, suffix_of(each.media_type)) for each in result.artifacts)
+
+def _is_same_end(job: StoredJob, stored: StoredJob | None) -> bool:
+    """Return whether a stored job has ended as another one has."""
+    return stored is not None and (job.status, job.ended, job.files) == (stored.status, stored.ended, stored.files)
+
+
+class JobEnds:
+    """The ends that are being stored: the first end of a job counts.
+
+    Args:
+        recorder: Stores them.
+        live: The jobs that wait or run.
+        on_end: Called once the end of a job is stored: the positions of others have changed, also where it only waited.
+    """
+
+    def __init__(self, recorder: JobRecorder, live: LiveJobs, on_end: Callable[[StoredJob], None]) -> None:
+        self._recorder, self._live, self._on_end = recorder, live, on_end
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def end(self, job: StoredJob, outcome: Generation | OctaboxError) -> None:
+        """Store the end of a job, then publish it; a caller that leaves does not prevent it."""
+        if not self._live.holds(job):
+            return
+        if job.id not in self._tasks:
+            self._live.order.begin_end(job)
+            task = asyncio.create_task(self._recorder.end(job, outcome), name=f"end of job {job.id}")
+            self._tasks[job.id] = task
+            task.add_done_callback(partial(self._forget, job))
+        await asyncio.shield(self._tasks[job.id])
+
+    async def finish(self, timeout: float) -> None:
+        """Wait until all ends are stored, for some seconds."""
+        if self._tasks:
+            await asyncio.wait([*self._tasks.values()], timeout=timeout)
+
+    def _forget(self, job: StoredJob, _: asyncio.Task[None]) -> None:
+        del self._tasks[job.id]
+        self._on_end(job)

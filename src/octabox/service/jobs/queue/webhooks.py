@@ -102,6 +102,8 @@ class Webhooks:
                     wait = 0 if ready else min(due[0].due - now, MAX_WAIT)
             except JobStoreError as error:
                 logger.warning("Webhooks cannot be sent now: %s", error)
+            except Exception:  # The next ones may not have its cause, which may not last.
+                logger.exception("Webhooks cannot be sent now")
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait)
 
@@ -114,7 +116,11 @@ class Webhooks:
 
     async def _deliver(self, notice: Delivery) -> None:
         """Send a webhook; if that fails, it is sent again later."""
-        problem = await self._send(notice)
+        try:
+            problem = await self._send(notice)
+        except Exception:
+            logger.exception("Sending a webhook for %s failed", notice.url)
+            problem = "see the traceback"
         if problem is None:
             await self._store.remove_delivery(notice.id)
         elif problem == "" or notice.attempts >= len(DELAYS):
@@ -139,7 +145,7 @@ class Webhooks:
             client = httpx.AsyncClient(transport=self._guard.transport(), timeout=TIMEOUT, trust_env=False)
             async with client:
                 status = await asyncio.wait_for(_post(client, notice.url, notice.body, headers), TIMEOUT)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, asyncio.TimeoutError, OctaboxError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError, asyncio.TimeoutError, OctaboxError) as error:
             return str(error) or type(error).__name__
         if status == GONE:
             return ""

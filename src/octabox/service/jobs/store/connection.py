@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,8 +58,8 @@ class StoreConnection:
         """Open the database, which takes some time in another thread.
 
         Raises:
-            JobStoreError: It cannot be opened.
-            ConfigError: Its URL is not valid.
+            JobStoreError: It cannot be opened now.
+            ConfigError: It cannot be opened until a setting or the database is changed.
             MissingDependencyError: Its driver is not installed.
         """
         try:
@@ -85,6 +86,11 @@ class StoreConnection:
             self._presence.abandon()
         if database is not None:
             await asyncio.to_thread(database.close)
+
+    async def drop_files(self, names: Sequence[str]) -> None:
+        """Delete files; the store that has them may be elsewhere, for which the event loop does not wait."""
+        if names:
+            await asyncio.to_thread(self.files.drop, names)
 
     def _open(self) -> None:
         """Import the library and open the database."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, SQLAlchemyError
 
 from octabox.errors import ConfigError, MissingDependencyError
 from octabox.service.jobs.errors import JobStoreError
@@ -65,8 +65,8 @@ def open_database(url: str | None, data_folder: Path) -> Database:
         data_folder: The data folder.
 
     Raises:
-        JobStoreError: It cannot be opened.
-        ConfigError: The URL is not valid.
+        JobStoreError: It cannot be opened now.
+        ConfigError: The URL or the database is not valid, or it has the tables of a newer version.
         MissingDependencyError: The driver of the database is not installed.
     """
     closing: list[Callable[[], Any]] = []
@@ -84,6 +84,11 @@ def open_database(url: str | None, data_folder: Path) -> Database:
         if isinstance(error, ArgumentError | NoSuchModuleError):
             message = "`job_store` is not the URL of a database."
             raise ConfigError(message, hint="Such as postgresql://user:password@host/name.") from None
+        if type(error) is DatabaseError:  # Its subclasses are of a database that can be read.
+            message = f"The store of background jobs cannot be read: {error.orig}."
+            raise ConfigError(
+                message, hint="Move its file elsewhere, or set another `data_dir` or `job_store`."
+            ) from error
         if isinstance(error, SQLAlchemyError | OSError):
             hint = "Check `data_dir` and `job_store`."
             raise JobStoreError(f"The store of background jobs cannot be opened: {error}.", hint=hint) from error

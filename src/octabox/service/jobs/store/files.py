@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
@@ -38,8 +39,8 @@ class JobFiles(Protocol):
     def drop(self, names: Collection[str]) -> None:
         """Delete files, if they exist."""
 
-    def sweep(self, known: Collection[str]) -> int:
-        """Delete all files but the known ones, and return how many there were."""
+    def sweep(self, known: Collection[str], age: float) -> int:
+        """Delete all files but the known ones that were written so many seconds ago, and return how many there were."""
 
 
 class FolderFiles:
@@ -107,9 +108,11 @@ class FolderFiles:
             except OSError as error:  # The others are deleted, and this one when the server starts again.
                 logger.warning("A file of a job is not deleted: %s", error)
 
-    def sweep(self, known: Collection[str]) -> int:
-        """Delete all files but the known ones, and return how many there were."""
-        unknown = [path.name for path in self._folder.iterdir() if path.name not in known]
+    def sweep(self, known: Collection[str], age: float) -> int:
+        """Delete all files but the known ones that were written so many seconds ago, and return how many there were."""
+        before = time.time() - age
+        found = [path.name for path in self._folder.iterdir() if path.name not in known]
+        unknown = [name for name in found if (file := self.find(name)) is None or file.modified <= before]
         self.drop(unknown)
         return len(unknown)
 
@@ -179,6 +182,6 @@ class SharedFiles:
         """Delete files, if they exist."""
         self._store.drop(names)
 
-    def sweep(self, known: Collection[str]) -> int:
-        """Delete all files but the known ones, and return how many there were."""
-        return self._store.sweep(known)
+    def sweep(self, known: Collection[str], age: float) -> int:
+        """Delete all files but the known ones that were written so many seconds ago, and return how many there were."""
+        return self._store.sweep(known, age)

@@ -85,9 +85,16 @@ def release(connection: Connection, server: str) -> None:
     connection.execute(delete(servers).where(servers.c.id == server))
 
 
-def remove_ended(connection: Connection, ended: Collection[str], now: float) -> None:
-    """Remove the servers that have ended: these, and those whose lease has."""
-    connection.execute(delete(servers).where(or_(servers.c.id.in_(ended), servers.c.lease_until <= now)))
+def remove_ended(connection: Connection, ended: Collection[str], late: Collection[str], now: float) -> None:
+    """Remove the servers that have ended, and of some others those whose lease has."""
+    is_late = and_(servers.c.id.in_(late), servers.c.lease_until <= now)
+    connection.execute(delete(servers).where(or_(servers.c.id.in_(ended), is_late)))
+
+
+def forgive_losses(connection: Connection, ids: Collection[str], server: str) -> None:
+    """Count the last loss of jobs no more, which others have taken over from a server that runs still."""
+    taken = (jobs.c.id.in_(ids), jobs.c.server != server, jobs.c.ended.is_(None), jobs.c.losses > 0)
+    connection.execute(update(jobs).where(*taken).values(losses=jobs.c.losses - 1))
 
 
 def request_cancel(connection: Connection, job_id: str) -> None:

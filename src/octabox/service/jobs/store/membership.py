@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 class StoreMembership(StoreConnection):
     """A store that several servers may use."""
 
+    #: When the lease was last renewed, and until when the ends of other leases are disregarded, in seconds since the epoch.
+    _renewed: float | None = None
+    _patient_until = 0.0
+
     async def register(self, now: float, until: float) -> None:
         """Join the servers that use the store, with a new id.
 
@@ -36,19 +40,27 @@ class StoreMembership(StoreConnection):
         except JobStoreError:
             await asyncio.to_thread(self.presence.leave)
             raise
-        self.server = server
+        self.server, self._renewed = server, now
 
     async def renew(self, now: float, until: float) -> LeaseState:
         """Renew the lease of this server; remove the servers that have ended.
+
+        Those are the ones of this machine whose process has ended, and those of others whose lease has. Where this server did
+        not renew its own lease for a while, the others may not have been able to either: they get the time of a lease for it.
 
         Args:
             now: The time in seconds since the epoch.
             until: When the lease ends.
         """
         state: LeaseState = await self._run("renew", self.server, until)
-        ended = await asyncio.to_thread(self.presence.ended, state.others)
-        if ended or any(each.lease_until <= now for each in state.others):
-            await self._run("remove_ended", ended, now)
+        if self._renewed is not None and not 0 <= now - self._renewed < (until - now) / 2:
+            self._patient_until = until
+        self._renewed = now
+        ended, running = await asyncio.to_thread(self.presence.ended, state.others)
+        late = [each.id for each in state.others if each.lease_until <= now and each.id not in running]
+        late = late if now >= self._patient_until else []
+        if ended or late:
+            await self._run("remove_ended", ended, late, now)
             state = await self._run("renew", self.server, until)
         self.is_shared = bool(state.others)
         return state
@@ -77,6 +89,10 @@ class StoreMembership(StoreConnection):
             "take_over", self.server, models, now, now + ttl, notices_of
         )
         return taken
+
+    def forgive_losses(self, ids: Sequence[str]) -> asyncio.Future[None]:
+        """Let the runs of jobs that were taken over from this server not count as ended with it, since it has not ended."""
+        return self._run("forgive_losses", ids, self.server)
 
     def request_cancel(self, job_id: str) -> asyncio.Future[None]:
         """Let the server of a job cancel it; one that no server has is cancelled by the first one that looks for those."""

@@ -64,15 +64,19 @@ class Presence:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def ended(self, entries: Iterable[ServerEntry]) -> list[str]:
-        """Return the ids of the servers of this machine that have ended; their files are deleted."""
-        ours = [each for each in entries if (each.host, each.folder) == (self.host, self.folder_id)]
-        return [each.id for each in ours if self._has_ended(self._folder / each.id)]
+    def ended(self, entries: Iterable[ServerEntry]) -> tuple[list[str], list[str]]:
+        """Return the ids of the servers of this machine that have ended, whose files are deleted, and of those that run.
+
+        Those of other machines are not known; nor are any without locks of files.
+        """
+        ours = [each.id for each in entries if (each.host, each.folder) == (self.host, self.folder_id)]
+        if fcntl is None:
+            return [], []
+        ended = [each for each in ours if self._has_ended(self._folder / each)]
+        return ended, [each for each in ours if each not in ended]
 
     def _has_ended(self, path: Path) -> bool:
         """Return whether no process holds the lock of a file."""
-        if fcntl is None:
-            return False
         try:
             descriptor = os.open(path, os.O_RDWR)
         except FileNotFoundError:

@@ -15,15 +15,21 @@ from octabox.types import GenerationRequest
 if TYPE_CHECKING:
     from octabox.service.jobs.store.schema.statements import RoomCheck
 
+#: How many jobs a transaction deletes: databases limit the number of values in a statement, PostgreSQL to 65,535.
+MAX_REMOVED = 500
+
+#: Seconds in which a server that has written a file of a job stores the job; a file without one is deleted later.
+MIN_AGE = 600.0
+
 
 class JobStore(StoreMembership):
     """Jobs in a database, and their files in a folder."""
 
     async def sweep(self, now: float) -> None:
-        """Delete expired jobs and files without a job; no other server may use the folder."""
+        """Delete expired jobs, and files without a job but the newest: those may be of a server that has started meanwhile."""
         await self.remove_expired(now)
         known = await self._run("known_files")
-        await asyncio.to_thread(self.files.sweep, known)
+        await asyncio.to_thread(self.files.sweep, known, MIN_AGE)
 
     async def accept(
         self, rows: Sequence[Mapping[str, Any]], visible: str | None, check: RoomCheck | None = None
@@ -127,12 +133,14 @@ class JobStore(StoreMembership):
         return counts
 
     async def remove(self, ids: Sequence[str]) -> None:
-        """Delete jobs and their files."""
-        await self.drop_files(await self._run("remove", ids))
+        """Delete jobs and their files, some in each transaction, so that others are written between them."""
+        for start in range(0, len(ids), MAX_REMOVED):
+            await self.drop_files(await self._run("remove", ids[start : start + MAX_REMOVED]))
 
     async def remove_expired(self, now: float) -> None:
-        """Delete expired jobs and their files."""
-        await self.drop_files(await self._run("remove_expired", now))
+        """Delete expired jobs and their files, likewise."""
+        while ids := await self._run("expired", now, MAX_REMOVED):
+            await self.remove(ids)
 
     async def last_place(self) -> int:
         """Return the highest place of all jobs."""
@@ -162,8 +170,3 @@ class JobStore(StoreMembership):
     def remove_delivery(self, delivery_id: str) -> asyncio.Future[None]:
         """Delete a webhook."""
         return self._run("remove_delivery", delivery_id)
-
-    async def drop_files(self, names: Sequence[str]) -> None:
-        """Delete files; the store that has them may be elsewhere, for which the event loop does not wait."""
-        if names:
-            await asyncio.to_thread(self.files.drop, names)

@@ -85,12 +85,27 @@ class Writer:
 
 
 def _outcome(operation: Operation, connection: Connection) -> Any:
-    """Return the result or the exception of an operation; one that fails changes nothing."""
+    """Return the result or the exception of an operation; one that fails changes nothing.
+
+    Raises:
+        Exception: It has ended the transaction of all operations.
+    """
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
-            return operation.run(connection)
-    except Exception as error:  # noqa: BLE001 (likewise)
+        result = operation.run(connection)
+        savepoint.commit()
+    except Exception as error:
+        if not _is_in_transaction(connection):
+            raise
+        if savepoint.is_active:
+            savepoint.rollback()
         return _store_error(error)
+    return result
+
+
+def _is_in_transaction(connection: Connection) -> bool:
+    """Return whether a transaction goes on: SQLite ends it where the disk or the memory is full, or a file fails."""
+    return not connection.invalidated and getattr(connection.connection.dbapi_connection, "in_transaction", True)
 
 
 def _store_error(error: Exception) -> Exception:

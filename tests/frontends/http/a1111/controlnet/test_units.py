@@ -18,6 +18,8 @@ from octabox.config.model import ModelConfig
 from octabox.errors import InvalidParameterError, RequestError
 from octabox.frontends.http.a1111.controlnet.units import Pass, Unit, parse_units
 from octabox.frontends.http.a1111.images import CROP, FILL, STRETCH
+from octabox.media.images import encode_png
+from octabox.media.metadata.infotext import split_infotext
 
 SCALE = "controlnet_conditioning_scale"
 
@@ -109,11 +111,44 @@ def test_what_is_no_unit(args: Any) -> None:
 
 
 def test_the_mask_of_an_image() -> None:
-    """It has no effect, as that of the unit itself."""
+    """It is that of the unit."""
     units, warnings = parse_units({"ControlNet": {"args": [{"image": {"image": "a", "mask": "b"}}]}})
 
-    assert ("a", "b") == (units[0].source, units[0].mask)
-    assert ["'controlnet.mask' has no effect: the control applies to the complete image."] == [*warnings]
+    assert ("a", "b", ()) == (units[0].source, units[0].mask, warnings)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "is_used"), [("line", True), ("black", False), ("white", False), ("nearly black", False)]
+)
+@pytest.mark.parametrize("is_in_image", [True, False])
+async def test_lines_on_a_mask_are_the_control_image(
+    server: Server, drawing: str, *, is_used: bool, is_in_image: bool
+) -> None:
+    """They are not preprocessed; a mask with nothing drawn on it is none, and no mask is dropped without a warning."""
+    mask = Image.new("L", (16, 16), {"white": 255, "nearly black": 4}.get(drawing, 0))
+    if drawing == "line":
+        mask.paste(255, (4, 4, 12, 6))
+    text = base64.b64encode(encode_png(mask)).decode()
+    fields = {"image": {"image": IMAGE, "mask": text}} if is_in_image else {"image": IMAGE, "mask": text}
+    shown = []
+    for unit in ({**fields, "module": "invert"}, {"image": IMAGE, "module": "invert"}):
+        scripts = {"controlnet": {"args": [unit]}}
+        request, warnings = await sent(server, prompt="x", width=16, height=16, alwayson_scripts=scripts)
+        shown += [each for files in request.inputs.values() for each in files]
+
+        assert [] == warnings
+    images = [Image.open(io.BytesIO(each)) for each in shown if isinstance(each, bytes)]
+
+    assert is_used == (shown[0] != shown[1])
+    assert is_used == (mask.convert("RGB").tobytes() == images[0].tobytes())
+
+
+async def test_a_mask_that_is_no_image(server: Server) -> None:
+    """It is an error with the name of its field."""
+    scripts = {"controlnet": {"args": [{"image": IMAGE, "mask": "bm8="}]}}
+    answer = await server.http.post("/sdapi/v1/txt2img", json={"prompt": "x", "alwayson_scripts": scripts})
+
+    assert (400, "alwayson_scripts.controlnet.mask") == (answer.status_code, answer.json()["param"])
 
 
 @pytest.mark.parametrize(("option", "scale"), [("Both", 0.7), ("Low res only", 0), ("High res only", 0.7)])
@@ -146,6 +181,24 @@ async def test_two_passes(server: Server, option: str, first: float, second: flo
     assert second == request.workflow["hires"]["params"].get(SCALE)
     assert 0.7 == single.params[SCALE]
     assert [] == warnings
+
+
+async def test_units_in_infotexts(server: Server) -> None:
+    """They are described as the extension does, also with a weight in one pass alone; read back, they are a warning."""
+    unit = {"image": IMAGE, "module": "canny", "model": "edges", "weight": 0.7, "control_mode": 2, "hr_option": 2}
+    body: dict[str, Any] = {"prompt": "x", "alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    hires = {"enable_hr": True, "hr_upscaler": "Lanczos"}
+    answer = (await server.http.post("/sdapi/v1/txt2img", json={**body, **hires})).json()
+    info = json.loads(answer["info"])
+    _, warnings = await sent(server, infotext=info["infotexts"][0])
+    expected = (
+        "Module: canny, Model: edges, Weight: 0.7, Resize Mode: Crop and Resize, Guidance Start: 0.0, Guidance End: 1.0, "
+        "Pixel Perfect: False, Control Mode: ControlNet is more important, Hr Option: High res only"
+    )
+
+    assert expected == split_infotext(info["infotexts"][0])[2]["ControlNet 0"]
+    assert expected == info["extra_generation_params"]["ControlNet 0"]
+    assert [each for each in warnings if "'ControlNet 0' has no effect" in each]
 
 
 async def test_control_images_in_the_response(server: Server) -> None:

@@ -33,6 +33,18 @@ async def test_an_infotext_has_a_refiner_and_a_size_of_the_second_pass(server: S
     assert [] == warnings
 
 
+async def test_a_second_pass_with_one_side_is_read_back(server: Server) -> None:
+    """The infotext of such an image makes another one of its size."""
+    hires = {"upscaler": "lanczos", "width": 96, "strength": 0.5}
+    params = {"prompt": "x", "num_inference_steps": 3}
+    text = format_infotext({"params": params, "seed": 1, "scheduler": {"name": "DDIM"}, "workflow": {"hires": hires}})
+    request, warnings = await sent(server, infotext=text)
+
+    assert 96 == request.workflow["hires"]["width"]
+    assert request.workflow["hires"].get("height") is None
+    assert [] == warnings
+
+
 async def test_an_infotext_has_an_area_and_a_blur(server: Server) -> None:
     """Those of inpainting too; the radii of the blur may differ."""
     pairs = "Steps: 9, Sampler: DDIM, Seed: 4, Inpaint area: Only masked, Masked area padding: 8"

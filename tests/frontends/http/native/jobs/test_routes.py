@@ -223,6 +223,22 @@ async def test_a_job_tells_what_was_asked_for(tmp_path: Path) -> None:
     )
 
 
+async def test_the_request_of_a_job_is_a_whole_body() -> None:
+    """With its priority of now, its webhook and its previews; a part of the workflow that is too long to show is named."""
+    server = Server(webhook_secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    server.generations.hang = True
+    hook = "https://one.example/"
+    fields = {**GOOD, "id": "a", "priority": 3, "webhook": hook, "partial_images": 2}
+    workflow = {"upscale": {"scale": 2}, "refiner": {"prompt": "w" * 20_000}}
+    await server.http.post(PATH, json={**fields, "workflow": workflow})
+    await server.http.patch(f"{PATH}/a", json={"priority": 5})
+    job = (await server.http.get(f"{PATH}/a")).json()
+    await server.http.delete(f"{PATH}/a")
+
+    assert (5, hook, 2) == tuple(job["request"][name] for name in ("priority", "webhook", "partial_images"))
+    assert ({"upscale": {"scale": 2}}, ["workflow.refiner"]) == (job["request"]["workflow"], job["media"])
+
+
 async def test_events_continue_where_the_client_was(server: Server) -> None:
     """Each event has an id; a client with the last one is told that there is nothing more, another one receives the end."""
     server.generations.pause = 0.05

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError, InvalidRequestError, MediaError, MissingParameterError, RequestError
 from octabox.frontends.http.bodies import read_object
 from octabox.frontends.http.openai.images.schema import parse_fields
@@ -35,6 +36,17 @@ def wanted(**fields: Any) -> ParsedRequest:
 def test_params(fields: dict[str, Any], params: dict[str, Any]) -> None:
     """Prompts are parted, LocalAI's spellings understood, and all else goes by its own name."""
     assert params == wanted(**fields).request.params
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "parameter"), [("StableDiffusionImg2ImgPipeline", "image"), ("JoyImageEditPlusPipeline", "images")]
+)
+def test_images_have_the_name_of_the_pipelines_parameter(pipeline: str, parameter: str) -> None:
+    """OpenAI's image is that of the pipeline, whether it takes one or several."""
+    entry = load_catalog().pipeline(pipeline)
+    parsed = to_request(parse_fields({"prompt": "x"}), "demo", {"image": (b"a", b"b")}, entry=entry)
+
+    assert {parameter: (b"a", b"b")} == parsed.request.inputs
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from octabox.engine.sources.requests import is_remote
 from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.errors import IncompatibleWeightsError, LoadError
 from octabox.hub.cache_layout import CachedRepo
-from octabox.hub.component_files import FileFault, IndexedComponent, find_missing_folders
+from octabox.hub.component_files import FileFault, IndexedComponent, find_file_faults, find_missing_folders
 from octabox.hub.folder import folder_index, index_components, index_file, is_hub_id
 from octabox.hub.limits import check_model_files
 
@@ -107,13 +107,38 @@ def check_config_folder(config: ModelConfig, pipeline_class: Any, part: str, dty
         IncompatibleWeightsError: Files are missing, damaged or of another class.
     """
     folder = Path(str(config.config))
-    if index_file(folder) is None:
-        return
-    loaded, _ = pipeline_class._get_signature_keys(pipeline_class)  # noqa: SLF001 (what `from_pretrained` loads)
-    names = {*loaded} - {part, *(name for name, each in config.parts() if each.model or each.omit)}
-    parts = indexed_components(index_components(folder_index(folder)), names, load_catalog().metadata.ancestors)
-    places = [(each, folder / each.name) for each in parts]
+    places = [(each, folder / each.name) for each in _completing(config, pipeline_class) if each.name != part]
     check_places(config, places, choose_variant(config.variant, str(folder), dtype))
+
+
+def check_configurations(config: ModelConfig, pipeline_class: Any) -> None:
+    """Check the configurations of the components whose weights are those of a single file.
+
+    Args:
+        config: The model's configuration, whose `config` names the folder; a Hub id is not checked.
+        pipeline_class: The pipeline class.
+
+    Raises:
+        IncompatibleWeightsError: Some are missing or damaged.
+    """
+    folder = Path(str(config.config))
+    parts = _completing(config, pipeline_class)
+    required = [each for each in parts if each.name not in pipeline_class._optional_components]  # noqa: SLF001 (has no other name)
+    faults = [*find_missing_folders(folder, required, ())]
+    for part in parts:
+        if (place := folder / part.name).is_dir():
+            faults += find_file_faults(place, part, weights=False)
+    raise_faults(config, faults)
+
+
+def _completing(config: ModelConfig, pipeline_class: Any) -> list[IndexedComponent]:
+    """Return the components of the folder that completes a single file, but those with their own source."""
+    folder = Path(str(config.config))
+    if index_file(folder) is None:
+        return []
+    loaded, _ = pipeline_class._get_signature_keys(pipeline_class)  # noqa: SLF001 (what `from_pretrained` loads)
+    names = {*loaded} - {name for name, each in config.parts() if each.model or each.omit}
+    return list(indexed_components(index_components(folder_index(folder)), names, load_catalog().metadata.ancestors))
 
 
 def check_component(config: ModelConfig, name: str, folder: Path, variant: str | None = None) -> None:

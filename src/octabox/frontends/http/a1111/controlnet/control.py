@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from octabox.catalog.conditions.control import ControlInputs, control_inputs
@@ -24,6 +25,12 @@ from octabox.types import Source
 
 #: Values of a unit's model for the only one of the checkpoint.
 ANY_MODEL = frozenset({"", "none"})
+
+#: The preprocessor that leaves an image as it is.
+NO_PREPROCESSOR = "none"
+
+#: Values up to which and from which on a mask has nothing drawn on it, in the extension.
+NEARLY_BLACK, NEARLY_WHITE = 5, 250
 
 #: Parameter of diffusers for a ControlNet that is more important than the prompt.
 GUESS_MODE = "guess_mode"
@@ -53,11 +60,13 @@ class Control:
         model: Name of the model that has them.
         units: The units in the order of the model's ControlNets; None for one that is not used.
         warnings: Fields without effect.
+        pairs: Descriptions of the units for an infotext, in the order of the request.
     """
 
     model: str = ""
     units: tuple[Unit | None, ...] = ()
     warnings: tuple[str, ...] = ()
+    pairs: Mapping[str, str] = field(default_factory=dict)
 
     def maps(self, files: Sequence[Source]) -> tuple[bytes, ...]:
         """Return those of the control images that are to follow the result."""
@@ -117,7 +126,8 @@ def find_control(models: ModelService, model: str, units: Sequence[Unit], warnin
             notes = (
                 f"The module '{each}' has no effect: '{name}', which has the ControlNet, lacks it." for each in names
             )
-            return Control(name, placed, (*warnings, *notes))
+            pairs = {f"ControlNet {index}": unit.describe() for index, unit in enumerate(units)}
+            return Control(name, placed, (*warnings, *notes), pairs)
     choices = sorted({each for name in same for each in known[name]})
     requested = ", ".join(unit.model for unit in units)
     raise InvalidParameterError(
@@ -144,9 +154,12 @@ def _placed(units: Sequence[Unit], names: Sequence[str]) -> tuple[Unit | None, .
 async def _control_image(
     ctx: AppContext, unit: Unit, size: tuple[int | None, int | None], source: bytes | None
 ) -> Image.Image:
-    """Return the control image of a unit: of its own image or the source image, at the size of the result."""
-    preprocessor = find_preprocessor(unit.module)[1]
-    if unit.source:
+    """Return the control image of a unit: of its mask, its own image or the source image, at the size of the result."""
+    module, drawn = find_preprocessor(unit.module)[0], await _drawn_lines(ctx, unit)
+    if drawn is not None:
+        # The extension does not preprocess what is drawn either.
+        image, module = drawn, NO_PREPROCESSOR
+    elif unit.source:
         image = await read_image(ctx, unit.source, "alwayson_scripts.controlnet.image")
     elif source:
         decoded = await ctx.decoder.decode("image", source, parameter="init_images")
@@ -161,8 +174,23 @@ async def _control_image(
     check_output_size(target, ctx.settings.max_image_pixels, "width")
     image = await asyncio.to_thread(resize, image, target, unit.resize_number)
     resolution = -1 if unit.pixel_perfect else unit.processor_res
-    made = await asyncio.to_thread(preprocess, image, unit.module, resolution, unit.threshold_a, unit.threshold_b)
-    return made if made.size == image.size or preprocessor is None else made.resize(image.size)
+    made = await asyncio.to_thread(preprocess, image, module, resolution, unit.threshold_a, unit.threshold_b)
+    return made if made.size == image.size else made.resize(image.size)
+
+
+async def _drawn_lines(ctx: AppContext, unit: Unit) -> Image.Image | None:
+    """Return the mask of a unit as its control image; None for one that is black or white throughout, and without one.
+
+    Raises:
+        MediaError: It cannot be decoded.
+    """
+    if not unit.mask:
+        return None
+    image = await read_image(ctx, unit.mask, "alwayson_scripts.controlnet.mask")
+    lines = image.convert("RGB").getchannel(0)
+    values = np.asarray(lines)
+    is_blank = values.max() <= NEARLY_BLACK or values.min() >= NEARLY_WHITE
+    return None if is_blank else lines.convert("RGB")
 
 
 def preprocess(image: Image.Image, module: str, resolution: int, low: float, high: float) -> Image.Image:
@@ -184,7 +212,7 @@ def preprocess(image: Image.Image, module: str, resolution: int, low: float, hig
         min(max(value, least), most) if value >= 0 else default
         for value, (default, least, most) in zip((low, high), [*ranges, *[(0.0, 0.0, 0.0)] * 2], strict=False)
     ]
-    if name != "none" and 0 < resolution < min(image.size):
+    if name != NO_PREPROCESSOR and 0 < resolution < min(image.size):
         factor = resolution / min(image.size)
         image = image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
     return preprocessor.apply(image, values[0], values[1])
@@ -207,12 +235,12 @@ def _params(
     neutral = {"weight": 1.0, "guidance_start": 0.0, "guidance_end": 1.0}
     params: dict[str, Any] = {}
     warnings: list[str] = []
-    for field, numbers in values.items():
-        name = names[field]
+    for setting, numbers in values.items():
+        name = names[setting]
         if name is not None:
             params[name] = numbers if len(numbers) > 1 else numbers[0]
-        elif any(number != neutral[field] for number in numbers):
-            warnings.append(f"'controlnet.{field}' has no effect: {entry.name} has no such parameter.")
+        elif any(number != neutral[setting] for number in numbers):
+            warnings.append(f"'controlnet.{setting}' has no effect: {entry.name} has no such parameter.")
     if any(each and each.mode == MODES.index(CONTROL) for each in units):
         if entry.parameter(GUESS_MODE):
             params[GUESS_MODE] = True

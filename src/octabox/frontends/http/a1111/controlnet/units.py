@@ -10,15 +10,15 @@ from pydantic import Field, model_validator
 
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.fields import Count, LenientModel, Number
-from octabox.frontends.http.a1111.images import RESIZE_ALIASES, RESIZE_MODES
+from octabox.frontends.http.a1111.images import RESIZE_ALIASES, RESIZE_LABELS, RESIZE_MODES
 from octabox.frontends.http.bodies import check_fields
 
 #: Name of the script.
 SCRIPT = "controlnet"
 
-#: Control modes by number.
-BALANCED, PROMPT, CONTROL = "balanced", "my prompt is more important", "controlnet is more important"
-MODES = (BALANCED, PROMPT, CONTROL)
+#: Names of control modes by number.
+MODE_LABELS = ("Balanced", "My prompt is more important", "ControlNet is more important")
+MODES = BALANCED, PROMPT, CONTROL = tuple(label.casefold() for label in MODE_LABELS)
 
 #: The same by the names of the members of the extension's Python class.
 MODE_ALIASES = {"prompt": MODES.index(PROMPT), "control": MODES.index(CONTROL)}
@@ -34,6 +34,12 @@ class Pass(Enum):
 #: Options of a unit for the passes in which it has an effect, by number.
 PASSES = ("both", *(each.value for each in Pass))
 
+#: Fields that an infotext describes, in the order of the extension; those of -1 have defaults of their preprocessors.
+DESCRIBED = (
+    *("module", "model", "weight", "resize_mode", "processor_res", "threshold_a", "threshold_b"),
+    *("guidance_start", "guidance_end", "pixel_perfect", "control_mode", "hr_option"),
+)
+
 
 class Unit(LenientModel):
     """A ControlNet with its image."""
@@ -41,7 +47,7 @@ class Unit(LenientModel):
     enabled: bool = Field(default=True, description="Whether it has an effect.")
     image: str | dict[str, Any] | None = Field(None, description="Image in base64; default: the source image.")
     input_image: str | None = Field(None, description="Older name of `image`.")
-    mask: str | None = Field(None, description="No effect.")
+    mask: str | None = Field(None, description="White lines on black, which are the control image.")
     module: str = Field("none", description="Preprocessor of the image.")
     model: str = Field("None", description="The ControlNet; None is the only one of the model.")
     weight: Number = Field(1.0, description="Scale of the control.")
@@ -99,6 +105,19 @@ class Unit(LenientModel):
             InvalidParameterError: There is no such option.
         """
         return _number(self.hr_option or 0, {name: index for index, name in enumerate(PASSES)}, "hr_option")
+
+    def describe(self) -> str:
+        """Return its description in an infotext, as the extension writes and reads it.
+
+        Raises:
+            InvalidParameterError: There is no such mode.
+        """
+        values = {name: getattr(self, name) for name in DESCRIBED} | {
+            "resize_mode": RESIZE_LABELS[self.resize_number],
+            "control_mode": MODE_LABELS[self.mode],
+            "hr_option": PASSES[self.passes].capitalize(),
+        }
+        return ", ".join(f"{name.replace('_', ' ').title()}: {each}" for name, each in values.items() if each != -1)
 
     def in_pass(self, which: Pass) -> Unit:
         """Return it with a weight of 0 if it has no effect in a pass."""
@@ -171,8 +190,6 @@ def _unit_warnings(unit: Unit) -> list[str]:
     # Clients of other versions of the extension send fields that ask for nothing.
     unknown = [name for name, value in unit.unknown.items() if value]
     warnings = [f"'controlnet.{name[:60]}' has no effect: there is no such field." for name in unknown]
-    if unit.mask:
-        warnings.append("'controlnet.mask' has no effect: the control applies to the complete image.")
     if unit.low_vram:
         warnings.append("'controlnet.low_vram' has no effect: the memory mode is a setting of the model.")
     if unit.mode == MODES.index(PROMPT):

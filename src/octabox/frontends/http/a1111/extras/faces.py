@@ -56,6 +56,6 @@ async def restore_faces(ctx: AppContext, body: ExtrasBody, image: Image.Image, w
         if not is_same:
             warnings.append(f"'{field}': '{name}' restores faces, since there is no model '{requested}'.")
         if body.codeformer_weight and WEIGHT.partition("_")[0] == requested:
-            warnings.append(f"'{WEIGHT}' has no effect: '{name}' has no such weight.")
+            warnings.append(f"'{WEIGHT}' has no effect: '{name}' has no such weight, which is one of CodeFormer alone.")
         image = await run_model(ctx, name, image, warnings, {STRENGTH: visibility})
     return image

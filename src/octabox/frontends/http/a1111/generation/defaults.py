@@ -41,6 +41,7 @@ FIELDS = {
     "Mask blur x": "mask_blur_x",
     "Mask blur y": "mask_blur_y",
     "Eta": "eta",
+    "Eta DDIM": "eta",
     "Sigma churn": "s_churn",
     "Sigma tmin": "s_tmin",
     "Sigma tmax": "s_tmax",

@@ -47,6 +47,7 @@ class ParsedRequest:
         warnings: Fields that have no effect.
         client_names: The client's names of parameters.
         maps: Control images that follow those of the result.
+        pairs: Pairs of the infotext that its metadata do not have.
     """
 
     request: GenerationRequest
@@ -58,6 +59,7 @@ class ParsedRequest:
     warnings: tuple[str, ...] = ()
     client_names: Mapping[str, str] = field(default_factory=dict)
     maps: tuple[bytes, ...] = ()
+    pairs: Mapping[str, str] = field(default_factory=dict)
 
     def batch(self, index: int) -> GenerationRequest:
         """Return the request of a batch: its seeds follow those of the batches before, and its id is its own.

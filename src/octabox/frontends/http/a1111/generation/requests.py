@@ -190,4 +190,5 @@ class RequestBuilder:
         # Those that follow the result are the same for all sources where units have images themselves.
         maps = tuple(file for images in dict.fromkeys(controls) for file in control.maps(images))
         parsed = with_warnings(with_params(parsed, params=params), *warnings)
-        return replace(with_inputs(parsed, {parsed.target.control: controls[0]}), maps=maps), controls
+        parsed = replace(parsed, maps=maps, pairs=control.pairs)
+        return with_inputs(parsed, {parsed.target.control: controls[0]}), controls

@@ -8,7 +8,6 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from PIL import Image
@@ -18,13 +17,15 @@ from octabox.frontends.http.a1111.generation.infotext import Guidances, build_in
 from octabox.frontends.http.a1111.generation.passes.hires import second_target
 from octabox.frontends.http.a1111.generation.plots.plot import Plot, draw_grid
 from octabox.frontends.http.a1111.generation.requests import Batches
+from octabox.frontends.http.a1111.generation.saving import save_images
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody
 from octabox.frontends.http.a1111.images import join_grid
 from octabox.frontends.http.a1111.modules import vae_name
 from octabox.frontends.http.a1111.progress.tasks import Task
+from octabox.frontends.http.context import AppContext
 from octabox.frontends.naming.renaming import rename_warnings
 from octabox.media.images import encode, encode_png, read_size
-from octabox.service.protocols import ModelService
+from octabox.telemetry.installation import package_version
 from octabox.types import Artifact, Generation
 
 #: Fields that are not part of the echoed parameters unless the client requests it.
@@ -54,28 +55,28 @@ class Output:
 
 
 async def to_response(
-    models: ModelService, body: GenerationBody, batches: Batches, output: Output, task: Task
+    ctx: AppContext, body: GenerationBody, batches: Batches, output: Output, task: Task
 ) -> dict[str, Any]:
-    """Return the body of a response.
+    """Return the body of a response, and store the images where the request asks for it.
 
     Args:
-        models: The models of this server.
+        ctx: Collaborators of the routes.
         body: The body of the request.
         batches: Its batches.
         output: Its images.
         task: Its task.
     """
-    return await asyncio.to_thread(_response, models, body, batches, output, task)
+    return await asyncio.to_thread(_response, ctx, body, batches, output, task)
 
 
-def _response(
-    models: ModelService, body: GenerationBody, batches: Batches, output: Output, task: Task
-) -> dict[str, Any]:
+def _response(ctx: AppContext, body: GenerationBody, batches: Batches, output: Output, task: Task) -> dict[str, Any]:
+    models = ctx.models
     parsed, artifacts = batches.parsed, output.artifacts
     info = models.get(parsed.target.model)
     label, known = parsed.sampling.label if parsed.sampling.choice else "", models.catalog.schedulers
     model_hash = identity(info)[:HASH_DIGITS]
     extra = {"Model hash": model_hash, **({"VAE": vae} if (vae := vae_name(parsed.target.served)) else {})}
+    extra |= parsed.pairs
     hires = parsed.request.workflow.get("hires")
     second = second_target(models, hires.get("model"), parsed.target) if hires else parsed.target
     guidances = Guidances(*((each.guidance, each.distilled_guidance) for each in (parsed.target, second)))
@@ -84,11 +85,14 @@ def _response(
         [*parsed.warnings, *(each for generation in output.generations for each in generation.warnings)],
         parsed.client_names,
     )
-    images = []
-    if body.send_images:
-        pairs = zip(artifacts, infotexts, strict=True)
-        images = [base64.b64encode(replace_infotext(each.content, text)).decode("ascii") for each, text in pairs]
+    files = [replace_infotext(each.content, text) for each, text in zip(artifacts, infotexts, strict=True)]
+    images = [base64.b64encode(each).decode("ascii") for each in files] if body.send_images else []
     described = _info(body, batches, artifacts, infotexts, task)
+    if body.save_images:
+        # The preview of an interrupted image is the last one, and is not stored.
+        finished = zip(files, artifacts, described["all_seeds"], strict=True)
+        rows = [(file, each.media_type, seed) for file, each, seed in finished if each is not output.preview]
+        warnings += save_images(ctx.settings.a1111_outputs, task.job, rows)
     if batches.options.return_grid and not body.do_not_save_grid and len(images) > 1:
         grid = encode(join_grid([_decoded(each) for each in images]), parsed.request.output, artifacts[0].metadata)[0]
         images.insert(0, base64.b64encode(replace_infotext(grid, infotexts[0])).decode("ascii"))
@@ -196,7 +200,7 @@ def _info(
         "job_timestamp": task.timestamp,
         "clip_skip": parsed.layer,
         "is_using_inpainting_conditioning": bool(target.mask),
-        "version": f"octabox {_version()}",
+        "version": f"octabox {package_version('octabox') or '0'}",
         "id_task": task.id,
     }
 
@@ -214,11 +218,3 @@ def _parameters(body: GenerationBody) -> dict[str, Any]:
         fields |= {name: None for name in SOURCES if name in fields}
     fields["alwayson_scripts"] = {name: {"args": []} for name in body.alwayson_scripts}
     return fields
-
-
-def _version() -> str:
-    """Return the version of the package; 0 if it is not installed."""
-    try:
-        return version("octabox")
-    except PackageNotFoundError:
-        return "0"

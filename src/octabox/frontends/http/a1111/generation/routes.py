@@ -20,6 +20,7 @@ from octabox.frontends.http.a1111.generation.requests import Batches, RequestBui
 from octabox.frontends.http.a1111.generation.results import Output, to_plot_response, to_response
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody, TextToImageBody
 from octabox.frontends.http.a1111.generation.translate import requested_steps
+from octabox.frontends.http.a1111.options import COMMENTS, Options, sent_options
 from octabox.frontends.http.a1111.progress.tasks import OnProgress, Task, Tasks
 from octabox.frontends.http.a1111.responses import A1111Route, ScriptNotFoundError
 from octabox.frontends.http.a1111.scripts import PLOT
@@ -28,6 +29,7 @@ from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.naming.renaming import rename_error_params
+from octabox.prompts.comments import remove_comments
 from octabox.service.events import result_of
 from octabox.types import Generation, GenerationRequest
 
@@ -64,13 +66,28 @@ class Generator:
             OctaboxError: The request is invalid or has failed.
         """
         caller = caller_of(request)
+        body = self._without_comments(body, caller)
         with self.tasks.started(body.force_task_id, caller, job, body.n_iter) as task:
             if body.script_name:
                 return await self._plot(body, task, build)
             batches = await build(body, caller)
             task.batches = batches.runs
             output = await self._run(body, batches, task)
-            return await to_response(self.ctx.models, body, batches, output, task)
+            return await to_response(self.ctx, body, batches, output, task)
+
+    def _without_comments(self, body: Body, caller: Caller) -> Body:
+        """Return a body whose prompts have no comments, unless the options turn them off.
+
+        Raises:
+            InvalidParameterError: The option is not true or false.
+        """
+        set_options = {**self.callers.options(caller), **sent_options(body.override_settings)}
+        sent = {name: value for name, value in set_options.items() if name == COMMENTS}
+        if not check_fields(Options, sent, "override_settings.").enable_prompt_comments:
+            return body
+        prompts = {name: getattr(body, name) for name in type(body).model_fields if name.endswith("prompt")}
+        changed = {name: made for name, text in prompts.items() if (made := remove_comments(text)) != text}
+        return body.model_copy(update=changed)
 
     async def _plot(self, body: Body, task: Task, build: Build[Body]) -> dict[str, Any]:
         """Return the body of the response to a request for a plot."""
@@ -85,7 +102,7 @@ class Generator:
         for cell, batches in zip(cells, built, strict=True):
             output = await self._run(cell, batches, task, done)
             done += batches.runs
-            made = await to_response(self.ctx.models, cell, batches, output, task) if output.artifacts else None
+            made = await to_response(self.ctx, cell, batches, output, task) if output.artifacts else None
             bodies.append(made)
             if task.interrupted:
                 break
@@ -118,7 +135,7 @@ class Generator:
             except QueueFullError as error:
                 if task.is_current(index):
                     raise
-                await asyncio.sleep(error.retry_after)
+                await asyncio.sleep(error.pause)
 
     def _previews(self, batches: Batches, body: GenerationBody, caller: Caller) -> int:
         """Return the number of previews of a run: those of a caller that reads them, or that the request asks for."""

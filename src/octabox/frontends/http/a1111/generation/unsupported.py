@@ -8,14 +8,11 @@ from typing import Any
 from octabox.frontends.http.a1111.generation.defaults import infotext_warnings
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, TextToImageBody
 
-_STORED = "images are returned, and not stored on the server"
-
 #: By field: neutral values, and why others have no effect.
 UNSUPPORTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
-    "s_min_uncond": ((0,), "the negative prompt is used in all steps"),
-    "save_images": ((False,), _STORED),
-    "comments": (({},), "nothing reads it"),
-    "latent_mask": (("",), "a mask is one of pixels: send 'mask'"),
+    "s_min_uncond": ((0,), "no pipeline takes a smallest sigma for the negative prompt"),
+    "comments": (({},), "the web UI replaces it by its messages, which are in 'warnings'"),
+    "latent_mask": (("",), "the web UI decodes no such image either: send 'mask'"),
 }
 
 #: Unknown fields that clients send for other servers, and that need no warning.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,13 @@ from fastapi.responses import Response
 from octabox.frontends.http.a1111.responses import A1111Route, ServerControlError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.middleware import SafeJson
+from octabox.telemetry.installation import describe_machine, describe_versions
 
 #: The file in which Linux reports its memory.
 MEMORY_FILE = Path("/proc/meminfo")
+
+#: The unit of sizes of memory.
+GIBIBYTE = 2**30
 
 #: Routes that stop the server; a service manager may start it again.
 CONTROLS = ("server-kill", "server-restart", "server-stop")
@@ -23,14 +29,24 @@ CONTROLS = ("server-kill", "server-restart", "server-stop")
 
 def routes(ctx: AppContext) -> APIRouter:
     """Return the routes."""
-    router = APIRouter(prefix="/sdapi/v1", route_class=A1111Route, tags=["A1111"])
+    router = APIRouter(route_class=A1111Route, tags=["A1111"])
 
-    @router.get("/memory")
+    @router.get("/sdapi/v1/memory")
     async def memory() -> Response:
         """Return the memory of the host, and that of the models on accelerators."""
         return SafeJson({"ram": _host_memory(), "cuda": _accelerator_memory(ctx)})
 
-    @router.get("/cmd-flags")
+    @router.get("/internal/sysinfo")
+    async def information(attachment: bool = False) -> Response:
+        """Return the machine and the versions of packages, without settings; as a file to store, if requested."""
+        return _information_file(is_attached=attachment)
+
+    @router.get("/internal/sysinfo-download")
+    async def download() -> Response:
+        """Return the same as a file to store."""
+        return _information_file(is_attached=True)
+
+    @router.get("/sdapi/v1/cmd-flags")
     async def flags() -> Response:
         """Return the settings of the server under the names of the flags of the web UI."""
         settings = ctx.settings
@@ -58,8 +74,26 @@ def routes(ctx: AppContext) -> APIRouter:
         return SafeJson({})
 
     for name in CONTROLS:
-        router.add_api_route(f"/{name}", stop, methods=["POST"], name=name)
+        router.add_api_route(f"/sdapi/v1/{name}", stop, methods=["POST"], name=name)
     return router
+
+
+def _information_file(*, is_attached: bool) -> Response:
+    """Return the machine and the versions of packages under the names of the web UI, as a file."""
+    machine, versions = describe_machine(), describe_versions()
+    python = versions.pop("python")
+    content = {
+        "Platform": machine["system"],
+        "Python": python,
+        "Version": versions["octabox"],
+        "CPU": {"model": platform.processor(), "count logical": machine["cores"]},
+        "RAM": {name: f"{size / GIBIBYTE:.1f}GB" for name, size in _host_memory().items()},
+        "Extensions": [],
+        "Packages": [f"{name}=={version}" for name, version in versions.items() if version],
+    }
+    name = datetime.now(tz=timezone.utc).strftime("sysinfo-%Y-%m-%d-%H-%M.json")
+    kind = "attachment" if is_attached else "inline"
+    return SafeJson(content, headers={"content-disposition": f'{kind}; filename="{name}"'})
 
 
 def _host_memory() -> dict[str, int]:

@@ -133,9 +133,15 @@ def _stored_to_json(job: StoredJob) -> dict[str, Any]:
         "attempts": job.attempts,
         "seed": job.request.seed,
         "webhook": job.webhook,
-        "request": request_to_json(job.request),
+        "request": _request_of(job),
         "media": [*job.request.inputs],
     }
+
+
+def _request_of(job: StoredJob) -> dict[str, Any]:
+    """Return the body of the request that a background job was started by; its priority is that of now."""
+    terms = {"priority": job.priority or None, "webhook": job.webhook}
+    return {**request_to_json(job.request), **{name: value for name, value in terms.items() if value is not None}}
 
 
 def request_to_json(request: GenerationRequest) -> dict[str, Any]:
@@ -162,6 +168,7 @@ def request_to_json(request: GenerationRequest) -> dict[str, Any]:
         "styles": list(request.styles),
         "workflow": dict(request.workflow),
         "output": {name: value for name, value in output.items() if value is not None},
+        "partial_images": request.partial_images or None,
         "deterministic": request.deterministic or None,
         "keep_alive": request.keep_alive,
     }

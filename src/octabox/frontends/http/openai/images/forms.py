@@ -25,17 +25,18 @@ async def read_edit(request: Request, max_bytes: int) -> tuple[ImageRequest, dic
     """Return the fields of a body, and its media by call parameter.
 
     A JSON body has ``images`` and ``mask`` as OpenAI's API has them: objects with ``image_url``, which is a URL or a data URI.
-    LocalAI's names of an image stand for it too.
+    A form may have the same in keys such as ``images[0][image_url]``. LocalAI's names of an image stand for it too.
 
     Raises:
         RequestError: The body is neither a form nor JSON, or a field has an invalid value.
     """
     if is_form(request):
-        fields, media = await read_fields(request, max_bytes, ImageRequest)
-        return parse_fields(fields), media
-    body = merge_images(await read_json(request, EXAMPLE, "multipart/form-data or application/json"))
-    images: dict[str, tuple[Source, ...]] = {}
-    client_names: dict[str, str] = {}
+        body, media = await read_fields(request, max_bytes, ImageRequest)
+    else:
+        body = merge_images(await read_json(request, EXAMPLE, "multipart/form-data or application/json"))
+        media = {}
+    images = dict(media)
+    client_names = {parameter: parameter for parameter in media}
     for name in [each for each in JSON_MEDIA if each in body]:
         parameter, sources = JSON_MEDIA[name], tuple(_sources(name, body.pop(name)))
         if sources and parameter in images:

@@ -70,7 +70,8 @@ def to_request(
         RequestError: A field has an invalid value.
     """
     warnings: list[str] = []
-    params, client_names = call_parameters(body.extra_fields, inputs or {}, entry)
+    inputs = _bind_images(inputs or {}, entry)
+    params, client_names = call_parameters(body.extra_fields, inputs, entry)
     negative = find_negative(body.negative_prompt, params, client_names)
     prompts = parse_prompts(body.prompt, negative, warnings, body.prompt_syntax, entry)
     prompt_params, optional_prompts = place_prompts(prompts, entry)
@@ -86,14 +87,14 @@ def to_request(
         task=body.task or task,
         params=params,
         optional_params=optional_params,
-        inputs=dict(inputs or {}),
+        inputs=dict(inputs),
         seed=parse_seed(body.seed),
         num_outputs=body.n,
         output=output,
         partial_images=body.partial_images if body.stream else 0,
     )
     quality = None if body.quality is None else str(body.quality)
-    mask = "mask" if "mask_image" in (inputs or {}) else "mask_image"
+    mask = "mask" if "mask_image" in inputs else "mask_image"
     client_names = {"num_outputs": "n", "mask_image": mask, **client_names}
     response_format = parse_response_format(body.response_format)
     return ParsedRequest(body.control_from_aliases(request), response_format, quality, tuple(warnings), client_names)
@@ -130,6 +131,13 @@ def needs_prompt(body: ImageRequest) -> bool:
     """Return whether a body has neither an image nor embeddings in place of a prompt."""
     names = {ALIASES.get(name, name) for name in body.extra_fields}
     return "image" not in names and "prompt_embeds" not in names and body.task in (None, "text-to-image")
+
+
+def _bind_images(inputs: Inputs, entry: PipelineEntry | None) -> Inputs:
+    """Return media whose images have the name of the pipeline's parameter, where that is ``images``."""
+    if entry is None or "image" not in inputs or entry.parameter("image") or not entry.parameter("images"):
+        return inputs
+    return {("images" if name == "image" else name): sources for name, sources in inputs.items()}
 
 
 def _parse_quality(quality: str | int | None, params: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.schema import CreateColumn
 
-from octabox.service.jobs.errors import JobStoreError
+from octabox.errors import ConfigError
 from octabox.service.jobs.store.schema import statements
 from octabox.service.jobs.store.schema.tables import jobs, metadata
 
@@ -23,7 +23,7 @@ def create_tables(connection: Connection) -> None:
     """Create the tables of a new database, or convert those of an older version.
 
     Raises:
-        JobStoreError: The tables are of a newer version.
+        ConfigError: The tables are of a newer version.
     """
     metadata.create_all(connection)
     found = statements.get_property(connection, "version")
@@ -33,7 +33,8 @@ def create_tables(connection: Connection) -> None:
         _add_columns(connection, [name for version in later for name in ADDED[version]])
     elif found not in {None, VERSION}:
         message = f"The store of background jobs has version {found}, and this server needs version {VERSION}."
-        raise JobStoreError(message, hint="Use the version of Octabox that made it, or set another `data_dir`.")
+        hint = "Use the version of Octabox that made it, or set another `data_dir` or `job_store`."
+        raise ConfigError(message, hint=hint)
     for index in jobs.indexes:  # One that was added later changes nothing for servers of older versions.
         index.create(connection, checkfirst=True)
     statements.set_property(connection, "version", VERSION)

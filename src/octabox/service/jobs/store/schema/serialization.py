@@ -75,7 +75,11 @@ def decode_request(text: str, places: list[FilePlace], read: Callable[[str], byt
 def without_content(request: GenerationRequest) -> GenerationRequest:
     """Return a request as a job shows it: its media have names and no content, and no value is longer than `LONG_TEXT`."""
     params, optional, workflow = map(_without_long_values, (request.params, request.optional_params, request.workflow))
-    left_out = (request.params.keys() - params.keys()) | (request.optional_params.keys() - optional.keys())
+    left_out = {
+        *(request.params.keys() - params.keys()),
+        *(request.optional_params.keys() - optional.keys()),
+        *(f"workflow.{name}" for name in request.workflow.keys() - workflow.keys()),
+    }
     return dataclasses.replace(
         request,
         params=params,

@@ -214,10 +214,10 @@ def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
     return [name for row in rows for name in file_names(row)]
 
 
-def remove_expired(connection: Connection, now: float) -> list[str]:
-    """Delete expired jobs, and return the names of their files."""
-    ids = connection.execute(select(jobs.c.id).where(jobs.c.expires <= now)).scalars().all()
-    return remove(connection, ids) if ids else []
+def expired(connection: Connection, now: float, limit: int) -> Sequence[str]:
+    """Return the ids of expired jobs, the first ones to expire at the front; `limit` at most."""
+    found = select(jobs.c.id).where(jobs.c.expires <= now).order_by(jobs.c.expires).limit(limit)
+    return connection.execute(found).scalars().all()
 
 
 def known_files(connection: Connection) -> set[str]:

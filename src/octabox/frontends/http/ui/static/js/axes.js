@@ -33,11 +33,19 @@ export function countOf(axes) {
   return AXES.reduce((product, each) => product * valuesOf(axes[each]).length, 1);
 }
 
-/** Return why axes make no grid; empty if they do. @param {Record<string, {name: string, text: string}>} axes */
-export function axisProblem(axes) {
+/** Return why axes make no grid; empty if they do. @param {Record<string, {name: string, text: string}>} axes @param {Form} [form] */
+export function axisProblem(axes, form = {}) {
   const empty = AXES.find((each) => !valuesOf(axes[each]).length);
   if (empty) return T.grid.noValues(T.grid[empty]);
+  const absent = AXES.map((each) => axes[each].name === T.grid.words && absentWords(axes[each], form)).find(Boolean);
+  if (absent) return T.grid.notInPrompt(absent);
   return countOf(axes) > MOST ? T.grid.tooMany(MOST) : "";
+}
+
+/** Return the words that an axis replaces if the prompt does not have them, so that all its outputs would be the same. @param {{name: string, text: string}} axis @param {Form} form */
+function absentWords(axis, { values }) {
+  const [first] = valuesOf(axis).map(String);
+  return !values || [values.prompt ?? ""].flat().some((each) => String(each).includes(first)) ? "" : first;
 }
 
 /** What a person may write for a switch that is on, and for one that is off. */

@@ -86,7 +86,7 @@ export class OctaboxField extends LitElement {
     const described = this.problem || this.warning ? `${id}-note` : nothing;
     switch (field.control) {
       case "prompt":
-        return html`<textarea id=${id} name=${field.name} rows=${field.name === "prompt" ? 3 : 2} .value=${asText(value)} ?required=${field.required}
+        return html`<textarea id=${id} dir="auto" name=${field.name} rows=${field.name === "prompt" ? 3 : 2} .value=${asText(value)} ?required=${field.required}
           aria-describedby=${described} title=${T.create.weightHint} @input=${(e) => this.changeText(e.target.value)} @keydown=${this.onPromptKey}></textarea>`;
       case "choice":
         return html`<select id=${id} aria-describedby=${described} @change=${(e) => this.change(e.target.value || null)}>
@@ -107,7 +107,7 @@ export class OctaboxField extends LitElement {
         return html`<octabox-media id=${id} .kind=${field.control} .many=${field.many} .value=${value} .image=${this.image} .sized=${this.sized && field.control === "image"}
           .label=${field.label} @media-change=${(e) => this.change(e.detail)}></octabox-media>`;
       case "text":
-        return html`<textarea id=${id} rows=${Array.isArray(value) || field.texts ? 3 : 1} class="code" .value=${asText(value)} aria-describedby=${described}
+        return html`<textarea id=${id} dir="auto" rows=${Array.isArray(value) || field.texts ? 3 : 1} class="code" .value=${asText(value)} aria-describedby=${described}
           @input=${(e) => this.changeText(e.target.value)} @change=${(e) => this.scope && this.fill(e.target.value)}></textarea>`;
       default:
         return html`<textarea id=${id} rows="1" class="code" .value=${typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value)}

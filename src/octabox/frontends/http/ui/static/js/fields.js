@@ -280,3 +280,9 @@ export function benchmarkParams(fields) {
   const { params, problems } = toParams(fields, { ...initialValues(fields), ...Object.fromEntries(prompts), ...steps });
   return { params: { ...params, ...steps }, missing: fields.filter((each) => each.name in problems).map((each) => each.label) };
 }
+
+/** Return whether a value of the last form remains in the next: the person has set it, and the field is there. @param {Field[]} fields @param {Field[]} before */
+export function keepsValue(fields, before, name, value) {
+  const [next, last] = [fields, before].map((all) => all.find((each) => each.name === name));
+  return !!next && !!last && next.control === last.control && !same(value, last.initial) && value !== "";
+}

@@ -152,7 +152,7 @@ export class OctaboxGallery extends LitElement {
     const words = promptOf(item);
     return html`<li class="cell ${this.chosen.has(item.key) ? "chosen" : ""}" data-index=${index}>
       <button type="button" class="thumb" title=${words} aria-label=${words || item.kind} @click=${() => (this.open = item.key)}>
-        ${type === "image" ? html`<img src=${item.url} alt="" loading="lazy" decoding="async">` : type === "video" ? html`<video src=${item.url} preload="metadata" muted tabindex="-1"></video>` : html`<span class="kind">${T.gallery.kinds[item.kind] || item.kind}<small>${words}</small></span>`}${item.star ? html`<span class="star" aria-hidden="true">★</span>` : nothing}
+        ${type === "image" ? html`<img src=${item.url} alt="" loading="lazy" decoding="async">` : type === "video" ? html`<video src=${item.url} preload="metadata" muted tabindex="-1"></video>` : html`<span class="kind">${T.gallery.kinds[item.kind] || item.kind}<small dir="auto">${words}</small></span>`}${item.star ? html`<span class="star" aria-hidden="true">★</span>` : nothing}
       </button>
       <input type="checkbox" aria-label=${words || item.kind} .checked=${this.chosen.has(item.key)} @click=${(e) => this.onChoose(item.key, e.target.checked, e.shiftKey)}>
     </li>`;
@@ -168,7 +168,7 @@ export class OctaboxGallery extends LitElement {
           <button type="button" class="icon" title=${T.gallery.next} aria-label=${T.gallery.next} @click=${() => this.step(1)}>→</button>
           <button type="button" class="close" @click=${() => this.close()}>${T.gallery.close}</button>
         </div>
-        <p class="words">${promptOf(item)}</p>
+        <p class="words" dir="auto" tabindex="0">${promptOf(item)}</p>
         <div class="buttons">
           <button type="button" class="primary" @click=${() => this.use("all", item)}>${T.create.again}</button>
           <button type="button" @click=${() => this.use("prompt", item)}>${T.create.usePrompt}</button>
@@ -182,7 +182,7 @@ export class OctaboxGallery extends LitElement {
           <button type="button" class="danger" @click=${() => { this.close(); this.onDelete([item.key]); }}>${T.gallery.delete}</button>
         </div>
         <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => this.mark([item.key], { tags: tagsOf(e.target.value) })}></label>
-        <dl class="facts">${[["model", item.metadata?.model], ["seed", item.seed], ...Object.entries(params).filter(([name]) => name !== "prompt")].map(([name, value]) => html`<dt>${name}</dt><dd>${typeof value === "object" ? JSON.stringify(value) : value}</dd>`)}</dl>
+        <dl class="facts">${[["model", item.metadata?.model], ["seed", item.seed], ...Object.entries(params).filter(([name]) => name !== "prompt")].map(([name, value]) => html`<dt>${name}</dt><dd dir="auto">${typeof value === "object" ? JSON.stringify(value) : value}</dd>`)}</dl>
       </div>
     </dialog>`;
   }

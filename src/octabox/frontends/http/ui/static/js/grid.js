@@ -23,27 +23,36 @@ export class OctaboxGrid extends LitElement {
   connectedCallback() {
     super.connectedCallback();
     grid.addEventListener("change", this.onChange);
+    grid.restore();
   }
 
   disconnectedCallback() {
     super.disconnectedCallback();
     grid.removeEventListener("change", this.onChange);
+    this.create?.removeEventListener("form-ready", this.onChange);
+  }
+
+  /** The parameters of the form may be known later than the screen is shown. @param {Map<string, any>} changed */
+  willUpdate(changed) {
+    if (!changed.has("create")) return;
+    changed.get("create")?.removeEventListener("form-ready", this.onChange);
+    this.create?.addEventListener("form-ready", this.onChange);
   }
 
   render() {
-    const problem = axisProblem(grid.axes);
+    const problem = axisProblem(grid.axes, this.create || {});
     const names = [...(this.create?.fields || []).filter((each) => ["number", "slider", "size", "choice", "switch", "text"].includes(each.control)).map((each) => each.name), "seed", "scheduler", ...Object.keys(this.create?.chosen || {}).map(T.grid.lora), T.grid.words];
     return html`<section class="grid" aria-label=${T.screens.grid}>
       <p class="hint">${T.grid.hint}</p>
       ${AXES.map((axis) => html`<div class="row"><label>${T.grid[axis]}<select name=${`axis-${axis}`} @change=${(e) => this.setAxis(axis, { name: e.target.value })}>
         <option value="">${T.grid.none}</option>${names.map((each) => html`<option .selected=${each === grid.axes[axis].name}>${each}</option>`)}</select></label>
-        <label class="wide">${T.grid.values}<input name=${`values-${axis}`} .value=${grid.axes[axis].text} ?disabled=${!grid.axes[axis].name} @input=${(e) => this.setAxis(axis, { text: e.target.value })}></label></div>`)}
+        <label class="wide">${T.grid.values}<input name=${`values-${axis}`} dir="auto" .value=${grid.axes[axis].text} ?disabled=${!grid.axes[axis].name} @input=${(e) => this.setAxis(axis, { text: e.target.value })}></label></div>`)}
       <div class="buttons"><button type="button" class="primary" ?disabled=${grid.running || !!problem || !this.create?.fields.length} @click=${() => this.make()}>${T.grid.make}</button>
         ${grid.running ? html`<button type="button" @click=${() => grid.stop()}>${T.grid.stop}</button>` : nothing}
         <span>${problem || T.grid.count(countOf(grid.axes))}</span>
         ${grid.cells.size && !grid.running ? html`<button type="button" @click=${() => this.save()}>${T.grid.save}</button>` : nothing}</div>
       ${grid.message ? html`<p class="error" role="alert">${grid.message}</p>` : nothing}
-      ${this.renderPages()}${grid.cells.size ? this.renderTable() : nothing}
+      ${this.renderPages()}${grid.cells.size || grid.gone.size ? this.renderTable() : nothing}
     </section>`;
   }
 
@@ -66,12 +75,14 @@ export class OctaboxGrid extends LitElement {
 
   renderTable() {
     const { x, y } = grid.made;
-    return html`<div class="table"><table class="plot"><thead><tr><th></th>${x.map((each) => html`<th>${each ?? ""}</th>`)}</tr></thead>
-      <tbody>${y.map((row, j) => html`<tr><th>${row ?? ""}</th>${x.map((_, i) => html`<td>${this.renderCell(grid.cells.get(`${i}/${j}/${grid.page}`))}</td>`)}</tr>`)}</tbody></table></div>`;
+    return html`<div class="table"><table class="plot"><thead><tr><th></th>${x.map((each) => html`<th dir="auto">${each ?? ""}</th>`)}</tr></thead>
+      <tbody>${y.map((row, j) => html`<tr><th dir="auto">${row ?? ""}</th>${x.map((_, i) => html`<td>${this.renderCell(`${i}/${j}/${grid.page}`)}</td>`)}</tr>`)}</tbody></table></div>`;
   }
 
-  renderCell(run) {
-    if (!run) return nothing;
+  /** @param {string} place */
+  renderCell(place) {
+    const run = grid.cells.get(place);
+    if (!run) return grid.gone.has(place) ? html`<span class="hint">${T.grid.gone}</span>` : nothing;
     const [output] = run.outputs;
     if (output) return html`<octabox-output .output=${output}></octabox-output>`;
     return run.error ? html`<p class="error">${run.error.message}</p>` : html`<span>${T.phases[run.state] || run.state}</span>`;

@@ -2,6 +2,7 @@
 // @ts-check
 
 import { LitElement, html } from "../vendor/lit/lit.js";
+import { drawLine, invert, maskOf, paintFrom, pixelsOf } from "./brush.js";
 import { Strokes } from "./strokes.js";
 import { T } from "./texts.js";
 
@@ -80,7 +81,7 @@ export class MaskPainter extends LitElement {
       </div></div>
       <footer><p>${T.mask.keys}</p>
         <button type="button" @click=${() => this.close(null)}>${T.mask.cancel}</button>
-        <button type="button" class="primary" @click=${() => this.close(this.result())}>${T.mask.done}</button>
+        <button type="button" class="primary" @click=${() => this.close(maskOf(this.context))}>${T.mask.done}</button>
       </footer>
     </dialog>`;
   }
@@ -129,19 +130,12 @@ export class MaskPainter extends LitElement {
     }
   }
 
-  /** Draw an earlier mask: its brightness is what is painted. */
+  /** Draw an earlier mask. */
   drawMask(mask) {
     const picture = new Image();
     picture.onload = () => {
-      const { context, canvas } = this;
-      context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-      const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
-      for (let at = 0; at < pixels.data.length; at += 4) {
-        pixels.data[at + 3] = pixels.data[at];
-        pixels.data.fill(255, at, at + 3);
-      }
-      context.putImageData(pixels, 0, 0);
-      this.strokes = new Strokes(context);
+      paintFrom(this.context, picture);
+      this.strokes = new Strokes(this.context);
     };
     picture.src = mask;
   }
@@ -214,29 +208,15 @@ export class MaskPainter extends LitElement {
     if (!this.fingers.size) this.pinch = null;
   }
 
-  /** Draw along a line with round spots whose edges are as soft as the hardness says. */
+  /** Draw along a line; a pen that is pressed draws a wider one. */
   stroke(from, to, event) {
-    const { context } = this;
     const pressure = event.pointerType === "pen" && event.pressure > 0 ? 0.4 + event.pressure * 0.6 : 1;
-    const radius = (this.size * pressure) / 2;
-    const distance = Math.hypot(to.x - from.x, to.y - from.y);
-    const spots = Math.max(1, Math.ceil(distance / Math.max(1, radius / 3)));
-    context.globalCompositeOperation = this.erase ? "destination-out" : "source-over";
-    for (let each = 0; each <= spots; each++) {
-      const x = from.x + ((to.x - from.x) * each) / spots;
-      const y = from.y + ((to.y - from.y) * each) / spots;
-      const spot = context.createRadialGradient(x, y, radius * this.hardness * 0.99, x, y, radius);
-      spot.addColorStop(0, "rgba(255,255,255,1)");
-      spot.addColorStop(1, "rgba(255,255,255,0)");
-      context.fillStyle = spot;
-      context.fillRect(x - radius, y - radius, radius * 2, radius * 2);
-      this.strokes?.reach(x, y, radius);
-    }
-    context.globalCompositeOperation = "source-over";
+    const brush = { radius: (this.size * pressure) / 2, hardness: this.hardness, erase: this.erase };
+    drawLine(this.context, from, to, brush, (...spot) => this.strokes?.reach(...spot));
   }
 
   pixels() {
-    return this.context.getImageData(0, 0, this.canvas.width, this.canvas.height);
+    return pixelsOf(this.context);
   }
 
   count() {
@@ -255,12 +235,7 @@ export class MaskPainter extends LitElement {
   }
 
   invert() {
-    const pixels = this.pixels();
-    for (let at = 0; at < pixels.data.length; at += 4) {
-      pixels.data.fill(255, at, at + 3);
-      pixels.data[at + 3] = 255 - pixels.data[at + 3];
-    }
-    this.context.putImageData(pixels, 0, 0);
+    invert(this.context);
     this.strokes?.finishAll();
     this.count();
   }
@@ -269,23 +244,6 @@ export class MaskPainter extends LitElement {
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.strokes?.finishAll();
     this.count();
-  }
-
-  /** Return the mask in white on black; empty if nothing is painted. */
-  result() {
-    const pixels = this.pixels();
-    let painted = false;
-    for (let at = 0; at < pixels.data.length; at += 4) {
-      const strength = pixels.data[at + 3];
-      painted ||= strength > 0;
-      pixels.data.fill(strength, at, at + 3);
-      pixels.data[at + 3] = 255;
-    }
-    if (!painted) return "";
-    const canvas = document.createElement("canvas");
-    Object.assign(canvas, { width: pixels.width, height: pixels.height });
-    /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(pixels, 0, 0);
-    return canvas.toDataURL("image/png");
   }
 
   /** The wheel zooms with the control key. @param {WheelEvent} event */

@@ -149,13 +149,16 @@ export function fromOctabox(metadata) {
 }
 
 /** Words of A1111's infotext, by the parameter of diffusers. */
-const NAMES = { Steps: "num_inference_steps", "CFG scale": "guidance_scale", "Image CFG scale": "image_guidance_scale", "Denoising strength": "strength" };
+const NAMES = { Steps: "num_inference_steps", "CFG scale": "guidance_scale", "Image CFG scale": "image_guidance_scale", "Denoising strength": "strength", Eta: "eta", "Eta DDIM": "eta" };
+
+/** Words for the values that the steps of a sampler take, by their names. */
+const STEP_NAMES = { "Sigma churn": "s_churn", "Sigma tmin": "s_tmin", "Sigma tmax": "s_tmax", "Sigma noise": "s_noise" };
 
 /** The guidance of distilled models, next to which "CFG scale" is another parameter. */
 const DISTILLED = "Distilled CFG Scale";
 
 /** Those that are read in another way, or say nothing that a form could have. */
-const READ = new Set([...Object.keys(NAMES), DISTILLED, "Size", "Seed", "Sampler", "Schedule type", "Model", "Model hash", "VAE", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "Version"]);
+const READ = new Set([...Object.keys(NAMES), ...Object.keys(STEP_NAMES), DISTILLED, "Size", "Seed", "Sampler", "Schedule type", "Model", "Model hash", "VAE", "VAE hash", "Lora hashes", "TI hashes", "Hashes", "Version"]);
 
 /**
  * Return the parameters of an infotext: the prompt, a line "Negative prompt: ...", and a line "Steps: 20, Sampler: ...".
@@ -177,6 +180,9 @@ export function fromInfotext(text) {
   if (width) Object.assign(params, { width: Number(width), height: Number(height) });
   const seed = settings.Seed ? Number(settings.Seed) : null;
   const { Sampler: sampler, "Schedule type": schedule } = settings;
-  const unused = Object.keys(settings).filter((each) => !READ.has(each));
-  return { model: settings.Model, params, seed, scheduler: sampler && schedule ? { name: sampler, schedule } : sampler, syntax: "a1111", unused };
+  // Infinity is the default of one of them.
+  const steps = Object.fromEntries(Object.entries(STEP_NAMES).map(([word, name]) => [name, Number(settings[word] ?? NaN)]).filter(([, value]) => Number.isFinite(value)));
+  const beside = { ...(schedule && { schedule }), ...steps };
+  const unused = Object.keys(settings).filter((each) => !READ.has(each) || (each in STEP_NAMES && !sampler));
+  return { model: settings.Model, params, seed, scheduler: sampler && Object.keys(beside).length ? { name: sampler, ...beside } : sampler, syntax: "a1111", unused };
 }

@@ -7,8 +7,11 @@ import { formatBytes } from "./format.js";
 import { T } from "./texts.js";
 import "./hub.js";
 
+/** Models that a person overlooks without a search. */
+const FEW = 8;
+
 export class OctaboxModels extends LitElement {
-  static properties = { models: { attribute: false }, problems: { attribute: false }, order: { state: true }, busy: { state: true }, message: { state: true }, estimates: { state: true } };
+  static properties = { models: { attribute: false }, problems: { attribute: false }, order: { state: true }, busy: { state: true }, message: { state: true }, estimates: { state: true }, search: { state: true } };
 
   constructor() {
     super();
@@ -19,6 +22,7 @@ export class OctaboxModels extends LitElement {
     /** What models that are not in memory would need. @type {Record<string, any>} */
     this.estimates = {};
     this.order = { by: "name", up: true };
+    this.search = "";
     /** @type {Set<string>} */
     this.busy = new Set();
     this.message = "";
@@ -42,7 +46,9 @@ export class OctaboxModels extends LitElement {
   render() {
     const bytesOf = (model) => memoryOf(model) || this.estimates[model.id]?.bytes || 0;
     const columns = { name: (m) => m.id, tasks: (m) => m.tasks.join(", "), pipeline: (m) => m.pipeline || "", state: (m) => stateOf(m), memory: (m) => bytesOf(m) };
-    const sorted = [...this.models].sort((a, b) => {
+    const words = this.search.toLowerCase().split(/\s+/).filter(Boolean);
+    const matches = (model) => words.every((word) => [model.id, model.description, model.pipeline, ...model.tasks].join(" ").toLowerCase().includes(word));
+    const sorted = this.models.filter(matches).sort((a, b) => {
       const [one, other] = [a, b].map(columns[this.order.by]);
       const result = typeof one === "number" ? one - other : String(one).localeCompare(String(other));
       return this.order.up ? result : -result;
@@ -50,6 +56,8 @@ export class OctaboxModels extends LitElement {
     return html`<section aria-label=${T.screens.models}>
       ${this.message ? html`<p class="error" role="alert">${this.message}</p>` : nothing}
       ${this.problems.length ? html`<ul class="warnings" aria-label=${T.models.problems}>${this.problems.map((each) => html`<li><strong>${each.file}</strong> ${each.message} ${each.hint || ""}</li>`)}</ul>` : nothing}
+      ${this.models.length > FEW ? html`<div class="bar"><input type="search" name="models" aria-label=${T.models.searchOwn} placeholder=${T.models.searchOwn} .value=${this.search} @input=${(e) => (this.search = e.target.value)}>
+        <span role="status">${T.models.count(sorted.length)}</span></div>` : nothing}
       <div class="table"><table class="stack"><thead><tr>${Object.keys(columns).map((name) => html`<th aria-sort=${this.order.by === name ? (this.order.up ? "ascending" : "descending") : "none"}>
         <button type="button" @click=${() => (this.order = { by: name, up: this.order.by === name ? !this.order.up : true })}>${T.models[name]}</button></th>`)}<td></td></tr></thead>
         <tbody>${sorted.map((each) => html`<tr data-model=${each.id}>
@@ -75,7 +83,7 @@ export class OctaboxModels extends LitElement {
     const bytes = memoryOf(model);
     if (bytes) return formatBytes(bytes);
     const found = this.estimates[model.id];
-    return found?.bytes ? html`${T.models.about(formatBytes(found.bytes))}${found.fits ? html`<br><small>${T.models.fits[found.fits]}</small>` : nothing}` : nothing;
+    return found?.bytes ? html`<span class="size">${T.models.about(formatBytes(found.bytes))}</span>${found.fits ? html`<br><small>${T.models.fits[found.fits]}</small>` : nothing}` : nothing;
   }
 
   /** @param {any} model @param {"load" | "unload"} action @param {{pin: boolean}} [body] */

@@ -24,6 +24,7 @@ export class OctaboxQueue extends LitElement {
     super.connectedCallback();
     runs.addEventListener("change", this.onChange);
     runs.watch();
+    runs.recall();
   }
 
   disconnectedCallback() {
@@ -54,7 +55,8 @@ export class OctaboxQueue extends LitElement {
     const picture = image?.url || run.preview;
     return html`<li data-state=${run.state}>
       ${picture ? html`<img class="thumb" src=${picture} alt="">` : html`<span class="thumb"></span>`}
-      <div class="what"><strong>${run.body.model}</strong> <span class="words">${words}</span>
+      <div class="what"><strong>${run.body.model}</strong>
+        <div class="words" dir="auto" title=${words}>${words}</div>
         <div class="where">${describeProgress(run)}</div>
         ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${steps ? step : 0}></progress>`}
         ${run.error && run.state === "failed" ? html`<p class="error">${run.error.message}</p>` : nothing}

@@ -35,7 +35,8 @@ export function requestBody({
   model, task = "", fields, values, seed = "", outputs = 1, scheduler = "", syntax = "", styles = [], format = "", chosen = {}, componentWeights = {}, parts = [], workflow = {}, extra = {},
 }) {
   const { params, problems } = toParams(fields, values);
-  const { body: steps, problems: wrong } = workflowBody(parts, workflow);
+  const { body: chosenParts, problems: wrong } = workflowBody(parts, workflow);
+  const steps = { ...extra.workflow, ...chosenParts };
   const adapters = Object.entries(chosen).map(([lora, weight]) => ({ lora, weight, ...(componentWeights[lora] ? { weights: componentWeights[lora] } : {}) }));
   const output = { ...extra.output, ...(format ? { format } : {}) };
   const body = {

@@ -15,11 +15,17 @@ import { restoreParts } from "./workflow.js";
 export function fromRequest(body, files = []) {
   const {
     model, task, params = {}, seed = null, num_outputs: outputs, scheduler, workflow, adapters, styles, prompt_syntax: syntax,
-    output = {}, partial_images: _, ...others
+    output = {}, partial_images: _, id: __, ...others
   } = body;
+  // The id is of that request alone, and this page asks for its own number of previews.
   const { format, ...settings } = output;
   const extra = { ...others, ...(Object.keys(settings).length ? { output: settings } : {}) };
   return { model, task, params, seed, outputs, scheduler, workflow, adapters, styles, syntax, format, files, extra };
+}
+
+/** Return the names of the parameters that a form must have to be restored as a whole. @param {import("./metadata.js").Restored} found */
+export function neededNames({ params, files = [] }) {
+  return [...new Set([...Object.keys(params), ...files])];
 }
 
 /**
@@ -31,14 +37,18 @@ export function fromRequest(body, files = []) {
 export function formState(found, { fields, known, counts = [], formats, knownStyles, parts }) {
   const { params, adapters = [], styles = [], format = "" } = found;
   const named = (name) => knownStyles.some((each) => each.name === name);
-  const workflow = restoreParts(parts, found.workflow);
+  const restored = Object.entries(restoreParts(parts, found.workflow));
+  const workflow = Object.fromEntries(restored.filter(([name]) => parts.some((each) => each.name === name)));
+  // A part without a control, such as the stages of a cascade, goes with what a job has besides the form.
+  const others = Object.fromEntries(restored.filter(([name]) => !(name in workflow)).map(([name]) => [name, found.workflow[name]]));
+  const isJob = !!found.extra;
   const loras = adapters.map((each) => ({ ...each, lora: each.lora || each.name }));
   const unused = [
-    ...Object.keys(params).filter((name) => !known.includes(name)),
+    ...neededNames(found).filter((name) => !known.includes(name)),
     ...lostLists(fields, params),
     ...styles.filter((each) => !named(each)).map((each) => `${T.create.style} ${each}`),
     ...(format && !formats.includes(format) ? [`${T.create.format} ${format}`] : []),
-    ...Object.keys(workflow).filter((name) => !parts.some((each) => each.name === name)),
+    ...(isJob ? [] : Object.keys(others)),
   ];
   const state = {
     values: restoreValues(fields, params, !!found.files),
@@ -51,13 +61,13 @@ export function formState(found, { fields, known, counts = [], formats, knownSty
     chosen: Object.fromEntries(loras.map((each) => [each.lora, each.weight ?? 1])),
     componentWeights: Object.fromEntries(loras.filter((each) => each.weights).map((each) => [each.lora, each.weights])),
     workflow,
-    extra: found.extra || {},
+    extra: { ...found.extra, ...(isJob && Object.keys(others).length ? { workflow: others } : {}) },
   };
   return { state, unused };
 }
 
 /** Return the words of what is sent besides the form: "output.quality 80". @param {Record<string, any>} extra @returns {string[]} */
-export function describeExtra({ output = {}, ...others }) {
-  const settings = Object.entries(output).map(([name, value]) => [`output.${name}`, value]);
-  return [...Object.entries(others), ...settings].map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+export function describeExtra({ output = {}, workflow = {}, ...others }) {
+  const inside = (group, settings) => Object.entries(settings).map(([name, value]) => [`${group}.${name}`, value]);
+  return [...Object.entries(others), ...inside("output", output), ...inside("workflow", workflow)].map(([name, value]) => `${name} ${JSON.stringify(value)}`);
 }

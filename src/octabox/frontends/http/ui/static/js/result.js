@@ -3,6 +3,7 @@
 
 import { LitElement, html, nothing } from "../vendor/lit/lit.js";
 import { describeProgress } from "./run.js";
+import { runs } from "./runs.js";
 import { T } from "./texts.js";
 import "./output.js";
 
@@ -22,6 +23,17 @@ export class OctaboxResult extends LitElement {
     return this;
   }
 
+  connectedCallback() {
+    super.connectedCallback();
+    // They know whether the queue is paused.
+    runs.addEventListener("change", this.onUpdate);
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    runs.removeEventListener("change", this.onUpdate);
+  }
+
   willUpdate(changed) {
     if (!changed.has("run")) return;
     changed.get("run")?.removeEventListener("update", this.onUpdate);
@@ -31,10 +43,11 @@ export class OctaboxResult extends LitElement {
   render() {
     const { run } = this;
     if (!run) return html`<section class="result empty" aria-label=${T.create.result}><div><p>${T.create.empty}</p>
-      ${this.examples.length ? html`<p>${T.create.tryOne}</p><div class="examples">${this.examples.map((each) => html`<button type="button" @click=${() => this.dispatchEvent(new CustomEvent("try-prompt", { detail: each }))}>${each}</button>`)}</div>` : nothing}</div></section>`;
+      ${this.examples.length ? html`<p>${T.create.tryOne}</p><div class="examples">${this.examples.map((each) => html`<button type="button" dir="auto" @click=${() => this.dispatchEvent(new CustomEvent("try-prompt", { detail: each }))}>${each}</button>`)}</div>` : nothing}</div></section>`;
     const { step, steps } = run.progress;
     return html`<section class="result" aria-label=${T.create.result} data-state=${run.state}>
       <p class="state" role="status" aria-live="polite">${describeProgress(run)}${run.timings ? html` <small>${T.create.seconds(run.timings.run || 0)}</small>` : nothing}</p>
+      ${runs.holds(run) ? html`<p class="hint">${T.queue.paused}</p>` : nothing}
       ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${run.state === "in_progress" && steps ? step : 0}></progress>`}
       ${run.preview && !run.finished ? html`<img class="preview" src=${run.preview} alt=${T.create.result}>` : nothing}
       <div class="outputs">${this.renderInput(run)}${run.outputs.map((output) => this.renderOutput(output))}</div>

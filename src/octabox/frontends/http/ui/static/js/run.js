@@ -16,6 +16,9 @@ import { T } from "./texts.js";
 
 const ENDED = ["completed", "failed", "cancelled"];
 
+/** How a warning begins about the number of previews, for which this page has asked, and no person. */
+const PREVIEWS = "'partial_images'";
+
 /** Milliseconds before a connection is tried again, at most. */
 const LONGEST_PAUSE = 10_000;
 
@@ -59,6 +62,8 @@ export class Run extends EventTarget {
     this.own = true;
     /** Parameters whose files the server has and this page does not. @type {string[]} */
     this.files = [];
+    /** The batch that it was submitted with; empty without one. */
+    this.batch = "";
     /** When there was news of it last, by the clock of the page. */
     this.heard = 0;
     /** When the connection with its events has brought something last. */
@@ -176,13 +181,15 @@ export class Run extends EventTarget {
   apply(job) {
     this.heard = performance.now();
     this.id = job.id;
+    this.batch = job.batch || "";
     this.state = job.status;
     this.progress = job.progress || this.progress;
     this.created = job.created_at;
+    this.ended = job.ended_at;
     this.error = job.error ? new ApiError(500, job.error) : null;
     if (job.result) {
       this.outputs = job.result.outputs.map(withLocalUrl);
-      this.warnings = job.result.warnings || [];
+      this.warnings = (job.result.warnings || []).filter((each) => !each.startsWith(PREVIEWS));
       this.timings = job.result.timings;
       this.preview = "";
     }

@@ -3,6 +3,7 @@
 
 import { getJson, postJson } from "./api.js";
 import { Run, SILENCE } from "./run.js";
+import { keepText, readText } from "./storage.js";
 
 /** Milliseconds between two looks at the jobs that wait or run. */
 const INTERVAL = 1500;
@@ -13,6 +14,15 @@ const MOST_READ = 32;
 /** Most requests, and characters, of a batch; the files of requests are in them. */
 const BATCH = 1000;
 const LONGEST_BATCH = 16_000_000;
+
+/** What stands for all models among those that are paused. */
+const ALL = "*";
+
+/** Most jobs that are shown after their end, of those from before a reload. */
+const MOST_RECALLED = 50;
+
+/** Until when jobs have ended that a person has cleared away, in seconds since the epoch. */
+const CLEARED = "octabox-cleared";
 
 class Runs extends EventTarget {
   constructor() {
@@ -85,6 +95,17 @@ class Runs extends EventTarget {
     this.watchers -= 1;
   }
 
+  /** Read the jobs that have failed or were cancelled, so that they can be repeated after a reload too; what was made is in the gallery. */
+  async recall() {
+    const { data } = await getJson(`v1/jobs?status=failed,cancelled&limit=${MOST_RECALLED}`).catch(() => ({ data: [] }));
+    const cleared = Number(readText(CLEARED));
+    // While requests are sent, an unknown job may be one of them.
+    const added = this.sending ? [] : data.filter((job) => job.ended_at > cleared && !this.list.some((each) => each.id === job.id));
+    if (!added.length) return;
+    this.list = [...this.list, ...added.map((job) => this.listen(Run.of(job)))];
+    this.changed();
+  }
+
   /** Read which jobs wait or run, of all tabs and clients, and how those that no longer do have ended. */
   async look() {
     clearTimeout(this.timer);
@@ -120,6 +141,24 @@ class Runs extends EventTarget {
         this.list = [this.listen(Run.of(job)), ...this.list];
       }
     }
+  }
+
+  /** Return the run of a job that the server has; one that waits or runs is among the others from now on. @param {any} job */
+  adopt(job) {
+    const known = this.list.find((each) => each.id === job.id);
+    if (known) return known;
+    const run = Run.of(job);
+    if (!run.finished) {
+      this.list = [this.listen(run), ...this.list];
+      this.changed();
+      this.plan(INTERVAL);
+    }
+    return run;
+  }
+
+  /** Return whether a run waits because its model, or the whole queue, is paused. @param {Run} run */
+  holds(run) {
+    return run.state === "queued" && this.paused.some((each) => each === ALL || each === run.body.model);
   }
 
   /** Return whether the events of a run arrive: a connection may be gone without a sign of it. @param {Run} run */
@@ -184,6 +223,8 @@ class Runs extends EventTarget {
   }
 
   clearFinished() {
+    const ends = this.list.filter((each) => each.finished).map((each) => each.ended || 0);
+    keepText(CLEARED, String(Math.max(Number(readText(CLEARED)), ...ends)));
     this.list = this.list.filter((each) => !each.finished);
     this.changed();
   }

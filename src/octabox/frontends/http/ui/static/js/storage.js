@@ -45,3 +45,28 @@ export function readList(name) {
 export function keepList(name, list) {
   return keepText(name, JSON.stringify(list));
 }
+
+/**
+ * Return a text of this tab; one that was opened meanwhile has that of the last tab that kept one.
+ *
+ * @param {string} name
+ */
+export function readTabText(name) {
+  try {
+    return sessionStorage.getItem(name) || readText(name);
+  } catch {
+    return readText(name);
+  }
+}
+
+/** Keep a text for this tab, and for those that are opened later. @param {string} name @param {string} text */
+export function keepTabText(name, text) {
+  try {
+    // An older one must not outlast one that is not stored.
+    sessionStorage.removeItem(name);
+    sessionStorage.setItem(name, text);
+  } catch {
+    // The text for all tabs is this tab's until another one keeps its own.
+  }
+  return keepText(name, text);
+}

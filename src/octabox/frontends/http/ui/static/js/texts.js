@@ -61,6 +61,7 @@ export const T = {
     name: "Name", tasks: "Tasks", pipeline: "Pipeline", state: "State", memory: "Memory", load: "Load", unload: "Unload", use: "Use",
     states: { ready: "in memory", loading: "loading", busy: "running", sleeping: "sleeping" }, pin: "Pin", pinHint: "Never unload it for another model", pinned: "pinned", problems: "Problems of configurations",
     leaves: (/** @type {number} */ s) => `for ${s < 90 ? `${Math.round(s)} s` : `${Math.round(s / 60)} min`} more`, about: (/** @type {string} */ size) => `about ${size}`, none: "not loaded", waiting: (/** @type {number} */ n) => `${n} waiting`,
+    searchOwn: "Search names, tasks and pipelines", count: (/** @type {number} */ n) => `${n} ${n === 1 ? "model" : "models"}`,
     search: "Search the Hub", searchButton: "Search", pull: "Download", what: "Kind", nothingFound: "Nothing was found.", cached: "On the disk", incomplete: "incomplete",
     remove: (/** @type {string} */ name, /** @type {string} */ size) => `Delete ${name} (${size}) from the disk?`, hubOff: "The Hub is not available on this server.", results: "Models of the Hub", gated: "gated",
     fits: { yes: "fits into memory", offloaded: "fits with offloading", no: "does not fit into memory" }, bytes: "Size", downloads: "Downloads", licence: "Licence",
@@ -75,6 +76,8 @@ export const T = {
     count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`, save: "Save as one image", tooLarge: "This browser cannot draw so large an image.", tooMany: (/** @type {number} */ n) => `At most ${n} outputs are made in one grid.`,
     noValues: (/** @type {string} */ axis) => `${axis}: set the values, such as 1, 2, 4 or 1..5.`, problems: (/** @type {string[]} */ names) => `No grid is made: in Create, correct ${names.join(", ")}.`,
     hint: "Columns, rows and pages each vary one parameter of the form in Create. Values may be a range: 1..5, or 0..1 step 0.25.", stop: "Stop",
+    notInPrompt: (/** @type {string} */ words) => `The first value, "${words}", is not in the prompt, so that the others cannot replace it.`,
+    gone: "The server does not keep this output any more.",
   },
   system: {
     server: "Server", models: "Memory by model", metrics: "Metrics", key: "API key", save: "Save", keyHint: "This browser sends it with each request.",

@@ -1,21 +1,12 @@
-// The parts of a workflow, from the OpenAPI document of the server.
+// The parts of a workflow, from the schema of a request.
 // @ts-check
 
-import { getJson } from "./api.js";
 import { label } from "./fields.js";
-
-/** @type {Promise<any[]> | null} */
-let known = null;
+import { requestSchema } from "./request-schema.js";
 
 /** Return the parts of a workflow, each with the fields of its settings. */
-export function workflowFields() {
-  known ??= getJson("openapi.json").then((document) => {
-    const body = document.paths["/v1/generations"].post.requestBody.content["application/json"].schema;
-    return parts(body.properties.workflow);
-  });
-  // What could not be read is read again when it is asked for.
-  known.catch(() => (known = null));
-  return known;
+export async function workflowFields() {
+  return parts((await requestSchema()).properties.workflow);
 }
 
 /** Return the parts in the schema of a workflow. */

@@ -1,0 +1,66 @@
+"""Store images on the server, in folders and under names as the web UI has them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from octabox.media.formats import suffix_of
+
+#: The number at the beginning of a name.
+NUMBER = re.compile(r"(\d+)-")
+
+
+def save_images(folder: Path | None, job: str, files: Sequence[tuple[bytes, str, int]]) -> list[str]:
+    """Store images as ``JOB-images/DATE/NUMBER-SEED`` in a folder, and return a warning if one cannot be stored.
+
+    Args:
+        folder: The folder; None if the server has none.
+        job: The kind of request, such as ``txt2img``.
+        files: Content, media type and seed of each image.
+    """
+    if folder is None:
+        return ["'save_images' has no effect: the server has no folder for images, its setting 'a1111_outputs'."]
+    try:
+        day = folder / f"{job}-images" / datetime.now(tz=timezone.utc).astimezone().date().isoformat()
+        day.mkdir(parents=True, exist_ok=True)
+        number = _next_number(day)
+        for content, media_type, seed in files:
+            number = _write(day, number, f"{seed}{suffix_of(media_type)}", content) + 1
+    except OSError as error:
+        return [
+            f"'save_images' has no effect on all images: they cannot be stored on the server: {error.strerror or error}."
+        ]
+    return []
+
+
+def _next_number(folder: Path) -> int:
+    """Return the number after the largest one of the files in a folder; 0 is the first."""
+    numbers = (NUMBER.match(each.name) for each in folder.iterdir())
+    return max((int(each[1]) for each in numbers if each), default=-1) + 1
+
+
+def _write(folder: Path, number: int, name: str, content: bytes) -> int:
+    """Write a new file under a number, or the next one that another request has not taken, and return that number.
+
+    Raises:
+        OSError: It cannot be written; nothing of it stays.
+    """
+    while True:
+        path = folder / f"{number:05}-{name}"
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            number += 1
+            continue
+        try:
+            with file:
+                file.write(content)
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+        return number
