@@ -174,7 +174,9 @@ class InvalidRequestError(RequestError):
 
 
 class CapacityError(OctaboxError):
-    """The request is valid, but resources are exhausted."""
+    """The request is valid, but resources are exhausted; ``retry_after`` is after how many seconds it may succeed, if ever."""
+
+    retry_after: float | None = None
 
 
 #: Seconds after which a part of the server that waits for room in a queue asks again: at most, whatever clients are to wait.
@@ -183,6 +185,8 @@ MAX_PAUSE = 5.0
 
 class QueueFullError(CapacityError):
     """The queue of the model is full; ``retry_after`` is the estimated time until it has room, in seconds."""
+
+    retry_after: float
 
     def __init__(self, message: str, *, retry_after: float = 1.0, hint: str = "", model: str | None = None) -> None:
         super().__init__(message, hint=hint, model=model)
@@ -227,13 +231,9 @@ class LoadError(OctaboxError):
 
 
 class DownloadError(LoadError):
-    """The files of a model could not be downloaded: no such repository, no network, or no disk space.
+    """The files of a model could not be downloaded: no such repository, no network, or no disk space."""
 
-    Attributes:
-        retry_after: Seconds until the Hub accepts requests again; None if it does not state them.
-    """
-
-    retry_after: float | None = None
+    retry_after: float | None = None  # Seconds until the Hub accepts requests again; None if it does not state them.
 
 
 class GatedModelError(LoadError):

@@ -6,7 +6,7 @@ import gc
 import json
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.process_memory import free_memory, measure_memory
 from octabox.engine.worker.placement.recovery import clean_up, is_usable
+from octabox.engine.worker.process.encoder import Encoder
 from octabox.engine.worker.process.pipe import Pipe
 from octabox.engine.worker.process.serving import _run_call
 from octabox.engine.worker.trial import TrialRunner
@@ -71,7 +72,7 @@ class Worker:
 
     def make(self, **options: Any) -> bytes | Exception:
         """Make a call; return its image, or the error that was sent."""
-        with ThreadPoolExecutor(1) as encoder:
+        with closing(Encoder()) as encoder:
             self.usable = _run_call(self.calls(**options), self.runner, self.pipe, encoder)
         answer = self.pipe.last((Finished, Failed))  # type: ignore[arg-type]
         return answer.error if isinstance(answer, Failed) else bytes(answer.generation.artifacts[0].content)

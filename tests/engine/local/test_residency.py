@@ -17,6 +17,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.placement import Placement
+from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.replicas.local_replica import LocalReplica
@@ -51,6 +52,18 @@ class FakeModel:
         self.memory: dict[str, int] = {}
         self.asleep = False
         self.busy_seconds = 0.0 if idle else 1.0
+        self.claim: Claim | None = None
+        self.turn: Turn | None = None
+        self.yields_to, self.has_yielded = "", False
+        self.host_bytes = 0
+
+    def yield_to(self, name: str) -> None:
+        """Give its place to another one."""
+        self.yields_to = name
+
+    def resume(self, name: str) -> None:
+        """Keep its place."""
+        self.yields_to = "" if self.yields_to == name else self.yields_to
 
     async def sleep(self) -> bool:
         """Move the weights to the host."""
@@ -515,6 +528,26 @@ async def test_a_load_waits_for_the_bytes_of_a_busy_model(monkeypatch: pytest.Mo
     assert ["new"] == resident(loads)
 
 
+async def test_a_model_in_use_gives_its_bytes_to_one_that_has_waited_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked to where its turn ends, which nothing else announces, and leaves once its calls are done."""
+    busy, now = holding("one", 10, 10, idle=False), time.perf_counter()
+    busy.turn = Turn(now + 0.1, 0.0, Claim(now))
+    residency, loads = budgeted({"cuda:0": 10}, {"cuda:0": 10}, monkeypatch, busy, timeout=LIMIT)
+    loads.models["new"].claim = Claim(now - 1)
+    load = asyncio.create_task(residency.load("new", configuration("new", device="cuda:0"), loads))
+    await asyncio.sleep(0.02)
+    yields = [busy.yields_to]
+    await asyncio.sleep(0.2)
+    assert ["", "new"] == [*yields, busy.yields_to]
+    assert [] == loads.made
+
+    busy.has_yielded = True
+    residency.notify_freed()
+    await asyncio.wait_for(load, LIMIT)
+    assert ["new"] == resident(loads)
+    assert not busy.yields_to
+
+
 async def test_a_load_waits_for_the_bytes_of_a_model_that_is_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds nothing yet, and is no reason to say that others are pinned; once it is loaded and idle, it makes room."""
     other = FakeModel("other", 10)
@@ -536,6 +569,35 @@ async def test_a_load_waits_for_the_bytes_of_a_model_that_is_being_loaded(monkey
     await asyncio.wait_for(asyncio.gather(first, second), LIMIT)
     assert ["new"] == resident(loads)
     assert [("other", "cpu"), ("new", "cpu")] == loads.made
+
+
+@pytest.mark.parametrize(("place", "taken", "waits"), [("host", 0, True), ("host", 20, False), ("cuda:0", 0, True)])
+async def test_models_that_are_being_loaded_count_in_what_is_free(
+    place: str, taken: int, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them do not take the same bytes; what one has taken already is not counted twice."""
+    other, devices = FakeModel("other", 10), FakeDevices()
+    monkeypatch.setattr(room, "memory_need", lambda *_: MemoryNeed({place: 20}))
+    budget = MemoryBudget({}, host=lambda: (40, 100))
+    devices.free_bytes = {"cuda:0": 30}
+    residency, loads = residency_of(other, devices=devices, budget=budget, timeout=LIMIT)
+    proceed = asyncio.Event()
+
+    async def load_slowly(model: ModelConfig, *, makes_room: bool) -> None:
+        other.host_bytes = taken
+        await proceed.wait()
+        await loads(model, makes_room=makes_room)
+
+    device = "cpu" if place == "host" else place
+    first = asyncio.create_task(residency.load("other", configuration("other", device=device), load_slowly))
+    await asyncio.sleep(0.1)
+    second = asyncio.create_task(residency.load("new", configuration("new", device=device), loads))
+    await asyncio.sleep(0.1)
+    assert waits is not second.done()
+
+    proceed.set()
+    await asyncio.wait_for(asyncio.gather(first, second), LIMIT)
+    assert {"other", "new"} == {name for name, _ in loads.made}
 
 
 async def test_without_a_limit_what_is_free_decides(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from octabox.engine.memory.host import host_memory, reserve
+from octabox.engine.memory.host import host_memory, private_bytes, reserve
 
 GIB = 2**30
 
@@ -30,3 +30,13 @@ def test_a_container_has_what_its_limit_leaves(tmp_path: Path) -> None:
 def test_a_reserve_is_a_share_of_what_there_is(total: int, left: int) -> None:
     """It is half a GiB at least, and a tenth at most."""
     assert left == reserve(total)
+
+
+def test_mapped_files_are_not_what_a_process_alone_holds(tmp_path: Path) -> None:
+    """They leave memory where others need it; of a process that has ended, nothing is known."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "status").write_text(
+        "VmRSS:\t  900 kB\nRssAnon:\t  300 kB\nRssFile:\t  500 kB\nRssShmem:\t  100 kB\n"
+    )
+
+    assert [400 * 1024, 0] == [private_bytes(pid, tmp_path) for pid in (7, 8)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -180,16 +180,39 @@ class Replicas:
 
     def __init__(self, **values: float) -> None:
         self.values, self.evicted = values, list[str]()
+        #: Those that are in use, and those of them that have given their places.
+        self.in_use, self.done = list[str](), list[str]()
 
     def resident(self) -> dict[str, Any]:
-        """Return them, all of which are idle."""
+        """Return them."""
         return {
-            name: SimpleNamespace(name=name, keep_value=value, idle=True, pinned=False, last_used=0.0, memory={})
+            name: SimpleNamespace(
+                name=name, keep_value=value, idle=name not in self.in_use, pinned=False, last_used=0.0, memory={}
+            )
             for name, value in self.values.items()
         }
 
-    async def evict(self, name: str) -> None:
+    def yielded(self, name: str) -> list[str]:
+        """Return those whose calls are done."""
+        del name
+        return self.done
+
+    def yielding(self, name: str) -> list[str]:
+        """Return those in use whose turn is over."""
+        del name
+        return [each for each in self.in_use if each not in self.done]
+
+    def let_yield(self, name: str, yielding: Iterable[str]) -> None:
+        """End the calls of those that give their places."""
+        del name
+        self.done += yielding
+
+    def end_wait(self, name: str) -> None:
+        """Do nothing, since none waits for it."""
+
+    async def evict(self, name: str, other: str) -> None:
         """Note what is unloaded."""
+        del other
         self.evicted.append(name)
 
 
@@ -232,6 +255,19 @@ async def test_another_replica_has_a_place_where_that_costs_no_more_than_it_is_w
     assert [False, True] == found
     assert await places.has_room(model, 0, (), 0.0)
     assert [] == replicas.evicted
+
+
+async def test_a_replica_in_use_gives_its_place_at_the_end_of_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the one of those whose place costs least, and leaves once its calls are done."""
+    replicas = Replicas(dear=9.0, cheap=1.0)
+    replicas.in_use = ["dear", "cheap"]
+    monkeypatch.setattr(Group, "wait", lambda self, _seconds: self.node != "any" or bool(replicas.evicted))
+    monkeypatch.setattr(reservations, "POLL", 0.0)
+    places = places_on(monkeypatch, replicas, {"a": {"CPU": 0.0}, "b": {"CPU": 0.0}}, dear="a", cheap="b")
+    await places.reserve("new", configuration("new"))
+
+    assert ["cheap"] == replicas.evicted
+    assert ["cheap"] == replicas.done
 
 
 async def test_a_place_that_only_seems_to_be_free(monkeypatch: pytest.MonkeyPatch) -> None:

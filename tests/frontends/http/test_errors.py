@@ -72,9 +72,13 @@ def test_derived_error_takes_the_row_above() -> None:
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.0, "1"), (2.4, "3"), (90.0, "90")])
 def test_retry_after(seconds: float, shown: str) -> None:
-    """A full queue and a server that stops say when to come back, in whole seconds."""
+    """A full queue, models in use and a server that stops say when to come back, in whole seconds."""
     assert int(error_headers(errors.ServerStoppingError("x"))["retry-after"]) >= 1
     assert {"retry-after": shown} == error_headers(errors.QueueFullError("Full.", retry_after=seconds))
+    no_room = errors.CapacityError("There was no room.")
+    assert {} == error_headers(no_room)
+    no_room.retry_after = seconds
+    assert {"retry-after": shown} == error_headers(no_room)
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,8 @@ class RequestQueue:
         """Report the new positions, and add a replica where the requests that are left need it."""
         self._publish_positions()
         self._replicas.scale(request)
+        for replica in self._replicas:
+            self._residency.notify_taken(replica)
 
     def _on_idle(self, unloaded: bool) -> None:
         """Forget what requests have set for a model that was unloaded; let a replica serve what still waits."""

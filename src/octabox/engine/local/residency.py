@@ -10,28 +10,18 @@ from functools import partial
 from octabox.config.memory.limits import HOST
 from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.budget import MemoryBudget
+from octabox.engine.local.resident.capacity_errors import all_pinned, describe, no_memory, too_large
 from octabox.engine.local.resident.device_loads import Attempt, DeviceLoads
 from octabox.engine.local.resident.eviction import Evictions, select_for
 from octabox.engine.local.resident.resident_models import LoadModel, ResidentModels
-from octabox.engine.local.resident.room import (
-    Devices,
-    InUseError,
-    MemoryRoom,
-    all_pinned,
-    describe,
-    no_memory,
-    no_room,
-    select_evicted,
-    too_large,
-    wait_for_room,
-)
+from octabox.engine.local.resident.room import Devices, InUseError, MemoryRoom
 from octabox.errors import OutOfMemoryError
 
 logger = logging.getLogger("octabox.engine")
 
 
 class Residency(ResidentModels):
-    """The models in memory. Where there is no room for another one, an idle model is unloaded.
+    """The models in memory. Where there is no room for another one, an idle model is unloaded, or one in use at its turn's end.
 
     It is the one that is worth least for each of its bytes: the time of its load, by the chance that it is needed soon.
 
@@ -60,19 +50,19 @@ class Residency(ResidentModels):
         *,
         keeps_weights: bool = False,
     ) -> None:
-        super().__init__(lambda name: on_evict(name, "keep_alive"))
-        self._max_resident, self._timeout = max_resident, timeout
+        self._room = MemoryRoom(devices, budget, dtype)
+        evictions = Evictions(self._room, on_evict, keeps_weights=keeps_weights)
+        super().__init__(lambda name: on_evict(name, "keep_alive"), max_resident, evictions)
+        self._timeout = timeout
         #: Loads models on devices.
         self.placement = DeviceLoads(
             devices,
             device,
-            lambda: bool(max_resident) and len(self._occupants()) >= max_resident,
+            lambda: self._full,
             lambda: [each for each in self._models.values() if each.resident],
             lambda: self._freed,
         )
         self.on_out_of_memory = on_out_of_memory
-        self._room = MemoryRoom(devices, budget, dtype)
-        self._evictions = Evictions(self._room, on_evict, keeps_weights=keeps_weights)
 
     async def load(
         self,
@@ -100,15 +90,16 @@ class Residency(ResidentModels):
             CapacityError: There is no room.
         """
         end = None if self._timeout is None else time.monotonic() + self._timeout
-        await self._make_room(name, end)
-        self._admitted.add(name)
         load_placed = partial(self._load_placed, name, load, pipeline)
         sleeps_on, patience = self._sleeps_on(name), self._models[name].load_seconds
         try:
+            await self._make_room(name, end)
+            self._admitted.add(name)
             return await self.placement.load(Attempt(name, model, load_placed, occupied, end, sleeps_on, patience))
         finally:
             self._admitted.discard(name)
             self._needs.pop(name, None)
+            self._turns.end(name)
             self.notify_freed()
 
     async def _load_placed(self, name: str, load: LoadModel, pipeline: str, placed: ModelConfig) -> None:
@@ -128,41 +119,27 @@ class Residency(ResidentModels):
                 raise
             await load(placed, makes_room=False)
 
-    async def _make_room(self, name: str, end: float | None) -> None:
-        """Unload models until one more may be loaded; wait while all are busy.
-
-        Raises:
-            CapacityError: None became idle in time, or all are pinned.
-        """
-        while self._max_resident:
-            resident = self._occupants(name)
-            if len(resident) < self._max_resident:
-                return
-            if evicted := select_evicted(resident):
-                await self._evictions.unload(evicted, "count")
-            elif all(each.pinned for each in resident):
-                raise all_pinned(name, f"{len(resident)} models")
-            else:
-                await wait_for_room(self._freed, end, no_room(name, self._max_resident))
-
     async def _make_memory(self, name: str, model: ModelConfig, pipeline: str) -> None:
         """Unload models until the memory suffices for one more.
 
         Where only what is free is exceeded, or the model can be offloaded, it is loaded without enough memory once no idle
-        model is left: its worker selects a memory mode, or reports that memory ran out.
+        model is left: its worker selects a memory mode, or reports that memory ran out. What models that are being loaded will
+        take is not free; where that alone is missing, they are waited for, and what is left then is measured.
 
         Raises:
             OutOfMemoryError: The model alone exceeds a limit.
             CapacityError: All are pinned.
-            InUseError: Models in use hold the memory.
+            InUseError: Models in use hold the memory, or others that are being loaded will.
         """
+        self._needs.pop(name, None)  # That of a device where it was not loaded.
         need = await self._room.need(model, pipeline)
         if model.device is not None and model.device == self._sleeps_on(name):
             need = need.on_device()
         while need.bytes:
             others = [each for each in self._others(name) if each.resident or each.name in self._needs]
-            shortages = await self._room.shortages(need, model.device, others, self._held(name))
-            evicted = select_for(others, shortages)
+            held, loading = partial(self._held, name), partial(self._loading, name)
+            shortages = await self._room.shortages(need, model.device, others, held, loading)
+            evicted = select_for(others, [each for each in shortages if not each.loading], name)
             required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
             if evicted is not None:
                 logger.info("%s: %s makes room", describe(name, shortages[0]), evicted.name)
@@ -171,11 +148,16 @@ class Residency(ResidentModels):
                 else:
                     await self._evictions.free_device(evicted, [*self._held(name), need.bytes])
             elif required is None:
+                if shortages and shortages[-1].loading:
+                    raise InUseError(no_memory(name, shortages[-1]), shortages[-1].place)
                 break
             elif required.needed > required.limit:
                 raise too_large(name, required)
             elif all(each.pinned for each in others if self._uses(each, required.place)):
                 raise all_pinned(name, "models that hold its memory")
             else:
-                raise InUseError(no_memory(name, required), required.place)
+                missing = required.needed - required.available
+                request_place = partial(self._turns.request_place, name, others, required.place, missing)
+                raise InUseError(no_memory(name, required), required.place, request_place)
         self._needs[name] = need
+        self._end_wait(name)

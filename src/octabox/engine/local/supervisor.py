@@ -57,6 +57,8 @@ class WorkerSupervisor(WorkerHolder):
         self.connect(lambda _: None)
         self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
+        #: When the model was loaded or has woken up, by `time.perf_counter`.
+        self.ready_since = 0.0
 
     def connect(
         self,
@@ -129,6 +131,7 @@ class WorkerSupervisor(WorkerHolder):
                 each.publish(Progress("loading"))
             with _timed_load(self.name, [each.timings for each in requests]):
                 await self.loading.run(requests, self._load(requests))
+            self.ready_since = time.perf_counter()
             self._on_loaded(request)
         if self.worker is None or self.worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)

@@ -11,6 +11,7 @@ MIN_RESERVE, RESERVE_SHARE, MAX_RESERVE_SHARE = 2**29, 0.05, 0.1
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
+_PROC = Path("/proc")
 
 
 def reserve(total: int) -> int:
@@ -36,3 +37,12 @@ def host_memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> tuple[int, 
         available = min(available, max(0, limit - used + (int(cached[1]) if cached else 0)))
         total = min(total, limit)
     return available, total
+
+
+def private_bytes(pid: int, proc: Path = _PROC) -> int:
+    """Return the bytes of the host that only a process holds, without files that it has mapped; 0 if they are not known."""
+    try:
+        status = (proc / str(pid) / "status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return 1024 * sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE))

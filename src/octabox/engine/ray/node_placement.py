@@ -48,6 +48,7 @@ def choose_node(
     residents: Mapping[str, ResidentModel],
     cards: Mapping[str, int] | None = None,
     refused: Collection[str] = (),
+    leaving: Collection[str] = (),
 ) -> Placement | None:
     """Return the node where a place for a replica costs least; None if no node can have one free.
 
@@ -62,6 +63,7 @@ def choose_node(
         residents: The replicas in memory by their names, of which idle ones may be unloaded.
         cards: How many accelerators each node has, by its id.
         refused: Nodes that did not give a place that seemed to be free: something must be unloaded there.
+        leaving: Names of replicas in use that give, or have given, their places to this one.
     """
     found: list[tuple[float, float, str, Placement]] = []
     for node, left in free.items():
@@ -73,7 +75,7 @@ def choose_node(
         for room in _rooms(resources, left, there, (cards or {}).get(node, 0)):
             if node in refused:
                 room.left[scarce] = min(room.left.get(scarce, 0.0), resources[scarce] * (1 - 1 / PLACE))
-            evicted = _plan(resources, room, residents)
+            evicted = _plan(resources, room, residents, leaving)
             if evicted is not None:
                 cost = sum(residents[name].keep_value for name in evicted)
                 found.append((cost, order, node, Placement(node, tuple(evicted), cost)))
@@ -111,19 +113,22 @@ def _rooms(resources: Resources, left: Resources, there: Mapping[str, HeldPlace]
     return rooms
 
 
-def _plan(resources: Resources, room: _Room, residents: Mapping[str, ResidentModel]) -> list[str] | None:
+def _plan(
+    resources: Resources, room: _Room, residents: Mapping[str, ResidentModel], leaving: Collection[str]
+) -> list[str] | None:
     """Return what is unloaded so that all resources suffice for a replica; None if that is not possible.
 
     Args:
         resources: What a replica reserves.
         room: Where.
         residents: The replicas in memory by their names.
+        leaving: Names of those in use that may be unloaded.
     """
     left, evicted = dict(room.left), list[str]()
     for resource in _by_scarcity(resources, left):
         needed = resources[resource]
         candidates = [
-            replace(as_replica(residents[name], None), size=round(PLACE * place.resources.get(resource, 0.0) / needed))
+            _candidate(residents[name], place.resources.get(resource, 0.0) / needed, in_use=name not in leaving)
             for name, place in room.held.items()
             if name in residents and name not in evicted
         ]
@@ -142,6 +147,12 @@ def _plan(resources: Resources, room: _Room, residents: Mapping[str, ResidentMod
             left |= without
             evicted.remove(name)
     return evicted
+
+
+def _candidate(resident: ResidentModel, share: float, *, in_use: bool) -> Replica:
+    """Return a replica that may be unloaded, by its share of what is needed; it may be only where it is idle, or not in use."""
+    replica = replace(as_replica(resident, None), size=round(PLACE * share))
+    return replica if in_use else replace(replica, waiting=0)
 
 
 def _by_scarcity(resources: Resources, left: Resources) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -13,6 +13,7 @@ from typing import Protocol
 from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.devices import size_on_disk
+from octabox.engine.local.resident.capacity_errors import RETRY_SECONDS
 from octabox.engine.local.resident.room import ResidentModel
 from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.ray.connection import all_nodes, available_by_node
@@ -44,7 +45,19 @@ class Replicas(Protocol):
     def resident(self) -> dict[str, ResidentModel]:
         """Return them by their names."""
 
-    async def evict(self, name: str) -> None:
+    def yielded(self, name: str) -> list[str]:
+        """Return the names of the replicas whose calls are done, and which give their places to another one."""
+
+    def yielding(self, name: str) -> list[str]:
+        """Return the names of the replicas in use that have to give their places to another one."""
+
+    def let_yield(self, name: str, yielding: Iterable[str]) -> None:
+        """Let replicas give their places to another one once their calls are done."""
+
+    def end_wait(self, name: str) -> None:
+        """End the wait of a replica for a place."""
+
+    async def evict(self, name: str, other: str) -> None:
         """Unload a replica for another one, unless it has come into use."""
 
 
@@ -55,7 +68,23 @@ class NoReplicas:
         """Return none."""
         return {}
 
-    async def evict(self, name: str) -> None:
+    def yielded(self, name: str) -> list[str]:
+        """Return none."""
+        del name
+        return []
+
+    def yielding(self, name: str) -> list[str]:
+        """Return none."""
+        del name
+        return []
+
+    def let_yield(self, name: str, yielding: Iterable[str]) -> None:
+        """Do nothing."""
+
+    def end_wait(self, name: str) -> None:
+        """Do nothing."""
+
+    async def evict(self, name: str, other: str) -> None:
         """Do nothing."""
 
 
@@ -107,6 +136,7 @@ class Reservations:
                 await self._wait_for_any(name, model, reserved, end)
         async with reserved.kept():
             self._held[name] = HeldPlace(model.name, await reserved.node(), resources)
+        self._replicas.end_wait(name)
         return reserved
 
     def holds(self, name: str) -> bool:
@@ -153,7 +183,7 @@ class Reservations:
             return reserved if placed else None
 
     async def _wait_for_any(self, name: str, model: ModelConfig, reserved: Reservation, end: float) -> None:
-        """Wait until any node has the place, unloading what becomes idle.
+        """Wait until any node has the place, unloading what becomes idle or has to give its place.
 
         Raises:
             CapacityError: None has it in time.
@@ -165,8 +195,14 @@ class Reservations:
                 return
             if place is not None:
                 refused.add(place)
+            elif (yielding := self._replicas.yielding(name)) and (
+                found := await self._find_place(name, model, reserved.resources, refused, yielding)
+            ):
+                self._replicas.let_yield(name, found.evicted)
             if time.monotonic() >= end:
-                raise _no_place(model, reserved.resources, f"in {self._timeout:g} seconds")
+                error = _no_place(model, reserved.resources, f"in {self._timeout:g} seconds")
+                error.retry_after = RETRY_SECONDS
+                raise error
 
     async def _make_place(
         self, name: str, model: ModelConfig, resources: Resources, refused: Collection[str] = ()
@@ -174,16 +210,22 @@ class Reservations:
         """Unload what a replica costs least to have a place for; return the node, or None if there is no such place."""
         place = await self._find_place(name, model, resources, refused)
         for evicted in place.evicted if place else ():
-            await self._replicas.evict(evicted)
+            await self._replicas.evict(evicted, name)
         return place.device if place else None
 
     async def _find_place(
-        self, name: str, model: ModelConfig, resources: Resources, refused: Collection[str] = ()
+        self,
+        name: str,
+        model: ModelConfig,
+        resources: Resources,
+        refused: Collection[str] = (),
+        yielding: Collection[str] = (),
     ) -> Placement | None:
         """Return the node where a place for a replica costs least, and what is unloaded there; None if there is none."""
         free, cards = await asyncio.to_thread(available_by_node), await asyncio.to_thread(node_cards)
         residents = {key: each for key, each in self._replicas.resident().items() if key != name}
-        return choose_node(model.name, resources, free, self._held, residents, cards, refused)
+        leaving = [*self._replicas.yielded(name), *yielding]
+        return choose_node(model.name, resources, free, self._held, residents, cards, refused, leaving)
 
     async def _request(self, name: str, resources: Resources, node: str | None) -> Reservation:
         """Request a place on a node, or on any."""

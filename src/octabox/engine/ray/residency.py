@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.resident_models import LoadModel
-from octabox.engine.local.resident.room import ResidentModel
+from octabox.engine.local.resident.room import ResidentModel, may_leave
 from octabox.engine.ray.node_options import index_warnings
 from octabox.engine.ray.resources import device_type
 
@@ -76,8 +76,24 @@ class ClusterResidency(Residency):
         del name, device
         return []
 
-    async def evict(self, name: str) -> None:
+    def yielded(self, name: str) -> list[str]:
+        """Return the names of the replicas whose calls are done, and which give their places to another one."""
+        return [each.name for each in self._others(name) if each.yields_to == name and each.has_yielded]
+
+    def yielding(self, name: str) -> list[str]:
+        """Return the names of the replicas in use that have to give their places to another one."""
+        return self._turns.yielding(name, self._others(name))
+
+    def let_yield(self, name: str, yielding: Iterable[str]) -> None:
+        """Let replicas give their places to another one once their calls are done."""
+        self._turns.let_yield(name, yielding)
+
+    def end_wait(self, name: str) -> None:
+        """End the wait of a replica for a place."""
+        self._end_wait(name)
+
+    async def evict(self, name: str, other: str) -> None:
         """Unload a replica for another one, unless it has come into use."""
         # There must be no await before the unload, so that no request comes between.
-        if (replica := self._models[name]).idle:
+        if may_leave(replica := self._models[name], other):
             await self._evictions.unload(replica, "memory")

@@ -70,8 +70,7 @@ class Runner:
         self._embed_cache, self._host_noise = PromptEmbedCache(), HostNoise()
         self.in_float32 = _is_float32([*model.pipeline.components.values(), *model.extra_components.values()])
         self._progress: ProgressReporter | None = None
-        self._solver_check = _SolverCheck()
-        self.state = ModelState([model.pipeline])
+        self._solver_check, self.state, self.pipeline_seconds = _SolverCheck(), ModelState([model.pipeline]), 0.0
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:
@@ -100,7 +99,7 @@ class Runner:
             check: Called between steps; raises if the call is to end.
         """
         progress = self._progress = ProgressReporter(call, self._placement, check)
-        began = time.perf_counter()
+        began, self.pipeline_seconds = time.perf_counter(), 0.0
         target, performance = self.targets[call.runs_as], self._model.performance
         outputs: list[SeededOutput] = []
         adapters: list[AdapterReport] = []
@@ -116,7 +115,8 @@ class Runner:
                 params = complete_size(target.pipe, target.entry, run.params, run.inputs)
                 run = replace(run, params=params)  # noqa: PLW2901 (the same run)
                 on_step = progress.for_run(target.pipe, index, send)
-                output = self.run_once(target, call, run, on_step, messages)
+                output, seconds = _timed(partial(self.run_once, target, call, run, on_step, messages))
+                self.pipeline_seconds += seconds
                 check()
                 outputs += parse_output(self._model, target, call, run, output, applied, messages)
         messages += [*progress.missing_images(), *performance.take_warnings()]
@@ -285,3 +285,9 @@ def _is_float32(components: list[Any]) -> bool:
     parts = [part for each in components for part in (each if isinstance(each, list) else [each])]
     modules = [part for part in parts if isinstance(part, torch.nn.Module)]
     return all(weight.dtype == torch.float32 for module in modules for weight in module.parameters())
+
+
+def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what a function returns, and the seconds that it took."""
+    began = time.perf_counter()
+    return run(), time.perf_counter() - began

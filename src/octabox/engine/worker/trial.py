@@ -104,7 +104,7 @@ class TrialRunner:
                 # Its frames hold tensors, and the model that is to be released.
                 clear_frames(error)
             else:
-                self.batches.add_single(call, output.timings["run"], self.steps_taken)
+                self.batches.add_single(call, self._runner.pipeline_seconds)
                 return self._record_failures(output, failed) if failed else output
             logger.info("%s: %s does not run in %s: %s", call.model.name, call.runs_as, self._attempt, found[0])
             self._switch_to(following)

@@ -126,7 +126,7 @@ def error_headers(error: errors.OctaboxError) -> dict[str, str]:
     """Return the headers of an error response."""
     if isinstance(error, errors.ServerStoppingError):
         return {"retry-after": str(RESTART_SECONDS)}
-    if isinstance(error, errors.QueueFullError):
+    if isinstance(error, errors.CapacityError) and error.retry_after is not None:
         return _retry_after(error.retry_after)
     if isinstance(error, job_errors.JobStateError):
         # They repeat requests with status 409 too.

@@ -7,9 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from octabox.engine.batches.keys import MAX_MEMBERS
-from octabox.engine.worker.batches.limits import COMPARE_INTERVAL, TRIALS, BatchLimits, Sample
+from octabox.engine.worker.batches.limits import COMPARE_INTERVAL, MAX_KEYS, MAX_SIZES, TRIALS, BatchLimits, Sample
 
 KEY = "class 128x128"
+
+#: What calls have in common, such as their steps.
+COMMON = "20 steps"
 
 
 def learn(
@@ -18,8 +21,8 @@ def learn(
     """Run calls with as many members as are allowed and wait; return the numbers."""
     sizes = []
     for _ in range(calls):
-        members = min(limits.limit(KEY), waiting)
-        limits.add(KEY, members, Sample(seconds(members)))
+        members = min(limits.limit(KEY, COMMON), waiting)
+        limits.add(KEY, COMMON, members, Sample(seconds(members)))
         sizes.append(members)
     return sizes
 
@@ -29,7 +32,7 @@ def test_batches_double_as_long_as_they_are_faster() -> None:
     limits = BatchLimits()
     sizes = learn(limits, lambda n: n if n <= 4 else 2 * n) and learn(BatchLimits(), lambda n: 1 + n / 8)
 
-    assert 1 == BatchLimits().limit(KEY)
+    assert 1 == BatchLimits().limit(KEY, COMMON)
     assert [1, 2] * TRIALS == sizes[: 2 * TRIALS]
     assert MAX_MEMBERS == sizes[-1]
     assert 1 == learn(limits, lambda n: n)[-1]
@@ -51,7 +54,7 @@ def test_smaller_batches_count_for_their_size(waiting: int) -> None:
     limits = BatchLimits()
     learn(limits, lambda n: 1 + n / 8, waiting=waiting)
 
-    assert waiting < limits.limit(KEY) <= 2 * waiting + 2
+    assert waiting < limits.limit(KEY, COMMON) <= 2 * waiting + 2
 
 
 def test_a_failure_halves_the_limit_for_good() -> None:
@@ -60,7 +63,7 @@ def test_a_failure_halves_the_limit_for_good() -> None:
     learn(limits, lambda n: 1 + n / 8)
     limits.halve(KEY, 8)
 
-    assert 4 == limits.limit(KEY)
+    assert 4 == limits.limit(KEY, COMMON)
     assert 4 == max(learn(limits, lambda n: 1 + n / 8, calls=2 * COMPARE_INTERVAL))
     limits.halve(KEY, 2)
     assert {KEY: 1} == limits.by_size
@@ -72,9 +75,56 @@ def test_memory_limits_batches() -> None:
     def largest(available: int) -> int:
         limits = BatchLimits()
         for _ in range(60):
-            members = limits.limit(KEY)
-            limits.add(KEY, members, Sample(1 + members / 8, peak=50 + 100 * members, available=available))
-        return limits.limit(KEY)
+            members = limits.limit(KEY, COMMON)
+            limits.add(KEY, COMMON, members, Sample(1 + members / 8, peak=50 + 100 * members, available=available))
+        return limits.limit(KEY, COMMON)
 
     # 1.2 * (50 + 100 n) bytes.
     assert [1, 2, 4, 8] == [largest(available) for available in (200, 539, 600, 1100)]
+
+
+def test_only_calls_that_differ_in_their_texts_are_compared() -> None:
+    """The times of single runs of many steps say nothing about batches of few, nor those with guidance about others."""
+    limits = BatchLimits()
+    for _ in range(TRIALS):
+        limits.add(KEY, "50 steps", 1, Sample(6.0))
+        limits.add(KEY, "4 steps", 2, Sample(1.96))
+    assert (2, 1) == (limits.limit(KEY, "50 steps"), limits.limit(KEY, "4 steps"))
+    for _ in range(TRIALS):
+        limits.add(KEY, "4 steps", 1, Sample(1.4))
+    assert 2 == limits.limit(KEY, "4 steps")
+
+    limits = BatchLimits()
+    for _ in range(TRIALS):
+        limits.add(KEY, "guidance", 1, Sample(4.0))
+        limits.add(KEY, "none", 2, Sample(4.2))
+        limits.add(KEY, "none", 1, Sample(2.0))
+    assert {KEY: 1} == limits.by_size
+
+
+def test_the_last_samples_are_compared() -> None:
+    """One run of many that was faster than all others does not stand for them."""
+    limits = BatchLimits()
+    limits.add(KEY, COMMON, 1, Sample(0.1))
+    for _ in range(TRIALS):
+        limits.add(KEY, COMMON, 1, Sample(1.0))
+    for _ in range(TRIALS):
+        limits.add(KEY, COMMON, 2, Sample(1.5))
+
+    assert 2 == limits.limit(KEY, COMMON)
+
+
+def test_what_is_known_is_bounded() -> None:
+    """By the sizes, the kinds of calls and the samples; what was used last is kept."""
+    limits = BatchLimits()
+    for number in range(10 * MAX_SIZES):
+        limits.add(f"class {number}x{number}", COMMON, 1, Sample(1.0))
+        limits.add(KEY, f"{number} steps", 1, Sample(1.0))
+    assert MAX_SIZES == len(limits.by_size)
+    assert 2 == limits.limit(KEY, f"{10 * MAX_SIZES - 1} steps")
+
+    for _ in range(100):
+        limits.add(KEY, COMMON, 1, Sample(1.0))
+    (learned,) = (each for key, each in limits._learned.items() if key == KEY)
+    assert MAX_KEYS == len(learned.seconds)
+    assert TRIALS == len(learned.seconds[COMMON][1])

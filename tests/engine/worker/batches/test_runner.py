@@ -199,7 +199,7 @@ def test_images_are_brought_by_each_member() -> None:
         for seed, image in enumerate((sample_image(), mirrored))
     ]
     assert batches.may_batch(calls)
-    batches.add_single(calls[0], 1.0, 3)
+    batches.add_single(calls[0], 1.0)
     together = batch(batches, calls)
     for each in calls:
         assert np.abs(arrays(run(runner, each))[0] - arrays(together[each.id])[0]).max() <= 1
@@ -211,7 +211,7 @@ def test_a_class_is_proved_before_it_is_used() -> None:
     _, batches = tiny()
     calls = [call(str(seed), seeds=(seed,), batching="auto") for seed in range(4)]
     assert batches.take_report() is None
-    batches.add_single(calls[0], 300.0, 3)
+    batches.add_single(calls[0], 300.0)
     assert BatchReport({f"{NAME} 64x64": 2}) == batches.take_report()
     sizes = [output.outputs[0][2].get("batch") for output in batch(batches, calls).values()]
 
@@ -237,7 +237,7 @@ def test_the_probe_finds_a_class_that_mixes_up_its_members(monkeypatch: pytest.M
 
     monkeypatch.setattr(cls, "prepare_latents", prepare_latents)
     calls = [call(str(seed), seeds=(seed,), batching="auto") for seed in range(2)]
-    batches.add_single(calls[0], 300.0, 3)
+    batches.add_single(calls[0], 300.0)
     done = batch(batches, calls)
     report = batches.take_report()
 
@@ -304,7 +304,7 @@ def test_a_failed_batch_halves_its_size() -> None:
     report = batches.take_report()
 
     assert report is not None
-    assert report.limits[key] <= 2
+    assert report.limits.get(key, 1) <= 2
     assert {key: 2} == report.ceilings
     assert {2} == {output.outputs[0][2]["batch"] for output in batch(batches, calls).values()}
 

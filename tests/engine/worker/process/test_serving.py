@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ import torch
 from fake_worker import LIMIT, PIPELINE, call, model, result
 from octabox.engine.messages import (
     Failed,
+    Finished,
     Memory,
     RunFinished,
     RunStarted,
@@ -24,6 +25,7 @@ from octabox.engine.messages import (
 from octabox.engine.protocol import Call
 from octabox.engine.worker.batches.members import CallEvents
 from octabox.engine.worker.process import serving
+from octabox.engine.worker.process.encoder import MAX_OUTPUTS, Encoder
 from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError, OutOfMemoryError
 from octabox.types import Generation
 
@@ -160,7 +162,7 @@ def test_the_next_call_starts_before_the_last_one_is_encoded() -> None:
     pipe, calls = FakePipe(), [call(), call()]
     pipe.present = {each.id for each in calls}
     runner = TwoRuns(pipe)
-    with ThreadPoolExecutor(1) as encoder:
+    with closing(Encoder()) as encoder:
         for each in calls:
             assert serving._run_calls([each], runner, pipe, encoder)  # type: ignore[arg-type]
 
@@ -169,6 +171,48 @@ def test_the_next_call_starts_before_the_last_one_is_encoded() -> None:
     assert [("RunStarted", first), ("RunFinished", first), ("RunStarted", second)] == events[:3]
     assert {("RunFinished", second), ("Finished", first), ("Finished", second)} == {*events[3:]}
     assert events.index(("Finished", first)) < events.index(("Finished", second))
+
+
+class Outputs(FakeRunner):
+    """A runner whose outputs are encoded once an event is set, and who is told where a call runs."""
+
+    def __init__(self, pipe: FakePipe, encoded: threading.Event) -> None:
+        super().__init__(pipe, ValueError())
+        self.batches, self._encoded = FakeBatches(ValueError()), encoded
+        self.runs = threading.Semaphore(0)
+
+    def run(self, of: Call, *_: object) -> SlowOutput:  # type: ignore[override]
+        """Run a call."""
+        self.runs.release()
+        return SlowOutput(of, self._encoded)
+
+
+def test_a_model_that_is_faster_than_the_encoding_of_its_outputs_waits() -> None:
+    """A few outputs are in memory; the server is not told that the model is free, so that calls wait in its queue."""
+    pipe, calls, encoded = FakePipe(), [call() for _ in range(MAX_OUTPUTS + 3)], threading.Event()
+    runner = Outputs(pipe, encoded)
+
+    def finished() -> int:
+        return sum(isinstance(each, RunFinished) for each in pipe.sent)
+
+    with closing(Encoder()) as encoder:
+
+        def run_all() -> None:
+            for each in calls:
+                serving._run_calls([each], runner, pipe, encoder)  # type: ignore[arg-type]
+
+        thread = threading.Thread(target=run_all)
+        thread.start()
+        ran = [runner.runs.acquire(timeout=LIMIT) for _ in range(MAX_OUTPUTS + 1)]
+        ran.append(runner.runs.acquire(timeout=0.1))
+        ended = finished()
+        encoded.set()
+        thread.join(LIMIT)
+
+    assert [True] * (MAX_OUTPUTS + 1) + [False] == ran
+    assert MAX_OUTPUTS == ended
+    assert len(calls) == finished()
+    assert len(calls) == sum(isinstance(each, Finished) for each in pipe.sent)
 
 
 class FakeBatches:

@@ -20,6 +20,7 @@ import fake_worker
 from octabox import errors
 from octabox.engine.protocol import Call
 from octabox.errors import (
+    CapacityError,
     GenerationCancelledError,
     GenerationNotFoundError,
     InvalidParameterError,
@@ -773,6 +774,19 @@ async def test_a_full_queue_of_the_engine_is_no_failure(house: House) -> None:
     await house.accept("a")
 
     assert "completed" == (await house.ended("a"))[0].status
+
+
+@pytest.mark.parametrize(("retry_after", "status"), [(0.01, "completed"), (None, "failed")])
+async def test_a_job_waits_while_its_model_has_no_room(house: House, retry_after: float | None, status: str) -> None:
+    """Models in use keep its place; where trying again is of no use, it fails."""
+    house.runs.error = CapacityError("There was no room for model 'demo'.")
+    house.runs.error.retry_after = retry_after
+    await house.accept("a")
+    await house.runs.started("a")
+    await until(lambda: not house.queue._dispatcher._tasks)
+    house.runs.error = None
+
+    assert status == (await house.ended("a"))[0].status
 
 
 class Refusals(Runs):

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from octabox.engine.cluster.autoscaling import IDLE_SECONDS
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error
-from octabox.engine.local.replicas.taken_requests import TakenRequests
-from octabox.engine.local.resident.resident_queue import ResidentQueue
+from octabox.engine.local.replicas.turn_queue import TurnQueue
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
@@ -22,7 +21,7 @@ from octabox.types import ModelStatus
 MOVE_TIMEOUT = 120.0
 
 
-class LocalReplica(ResidentQueue):
+class LocalReplica(TurnQueue):
     """A replica of a model, which shares the waiting requests with the others.
 
     Args:
@@ -47,13 +46,8 @@ class LocalReplica(ResidentQueue):
         is_extra: Callable[[LocalReplica], bool] = lambda _: False,
         worth: Callable[[float, float], float] = lambda load, _: load,
     ) -> None:
-        super().__init__(supervisor, retention)
-        self.supervisor = supervisor
-        #: The requests that run on it.
-        self.taken = TakenRequests(supervisor.name, waiting, on_taken)
-        self._waiting, self._on_idle = waiting, on_idle
+        super().__init__(supervisor, waiting, retention, on_taken, on_idle)
         self._is_needed, self._is_extra, self._worth = is_needed, is_extra, worth
-        self._serving = asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
 
     @property
@@ -118,6 +112,7 @@ class LocalReplica(ResidentQueue):
             await self.supervisor.drain()  # The outputs of the last call may still be being encoded.
             was_resident = was_resident or self.resident
             await self.supervisor.stop()
+        self.yields_to = ""
         self._on_idle(True)
         return was_resident
 
@@ -131,6 +126,7 @@ class LocalReplica(ResidentQueue):
         async with self._serving:
             await self.supervisor.drain()
             slept = await self.supervisor.sleep(MOVE_TIMEOUT)
+        self.yields_to = ""
         self._on_idle(False)
         return slept
 
@@ -151,12 +147,21 @@ class LocalReplica(ResidentQueue):
         status = worker.status(waiting=waiting, busy=busy) if worker else None
         return status and self.with_retention(status)
 
+    @property
+    def _yields(self) -> bool:
+        """Whether it takes no requests, since another model is to have its place."""
+        return bool(self.yields_to) and self.resident
+
     async def _serve(self) -> None:
-        """Serve requests until none waits; where the worker has ended, those in memory serve the rest."""
-        while self._waiting:
+        """Serve requests until none waits, or another model is to have the place.
+
+        Where the worker has ended, replicas in memory serve the rest.
+        """
+        while self._waiting and not self._yields:
             async with self._serving:
-                if not (self._waiting and (self.resident or self._is_needed())):
+                if self._yields or not (self._waiting and (self.resident or self._is_needed())):
                     break
+                self.yields_to = ""  # Without a worker, it has no place to give.
                 try:
                     await self.supervisor.run(self.taken.take(self.supervisor.worker))
                 except Exception as raised:  # noqa: BLE001 (whatever it is, it ends these requests alone)

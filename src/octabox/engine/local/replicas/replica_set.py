@@ -111,7 +111,7 @@ class ReplicaSet:
         Args:
             request: The request that was added.
         """
-        free = [each for each in self.resident if not each.serving]
+        free = [each for each in self.resident if not (each.serving or each.yields_to)]
         if free:
             _choose([each for each in free if not each.asleep] or free, request).serve()
         elif not any(each.serving for each in self._replicas) and not self.resident:

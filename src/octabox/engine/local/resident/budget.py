@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from octabox.config.memory.limits import HOST, limit_of
 from octabox.config.model import ModelConfig
@@ -18,6 +19,9 @@ logger = logging.getLogger("octabox.engine")
 
 #: Bytes of a worker process without a model: the interpreter and its libraries.
 PROCESS_BYTES = 400 * 2**20
+
+#: No bytes, by place.
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 #: Place of a model's accelerator in what was learned, whatever its name is.
 DEVICE = "device"
@@ -50,6 +54,7 @@ class Shortage:
         available: Bytes that it may use there.
         limited: Whether a limit of the settings is exceeded, rather than what is free.
         limit: That limit, of which other models may hold a part.
+        loading: Whether it would be enough, if models that are being loaded did not take a part of it.
     """
 
     place: str
@@ -57,6 +62,7 @@ class Shortage:
     available: int
     limited: bool
     limit: int = 0
+    loading: bool = False
 
 
 def memory_need(model: ModelConfig, pipeline: str, device: str | None, dtype: str) -> MemoryNeed:
@@ -98,13 +104,20 @@ class MemoryBudget:
     def __init__(self, limits: Mapping[str, int], host: Callable[[], tuple[int, int] | None] = host_memory) -> None:
         self._limits, self._host = limits, host
 
-    def shortages(self, need: MemoryNeed, held: Iterable[Mapping[str, int]], free: Mapping[str, int]) -> list[Shortage]:
+    def shortages(
+        self,
+        need: MemoryNeed,
+        held: Iterable[Mapping[str, int]],
+        free: Mapping[str, int],
+        loading: Mapping[str, int] = NOTHING,
+    ) -> list[Shortage]:
         """Return the places without enough memory, those with a limit first.
 
         Args:
             need: What the model needs.
             held: What each of the other models in memory holds, by place.
             free: Free bytes of devices, where they are known.
+            loading: Bytes that models which are being loaded have not taken yet, by place.
         """
         used: Counter[str] = Counter()
         for each in held:
@@ -113,9 +126,14 @@ class MemoryBudget:
         for place, needed in need.bytes.items():
             limit = limit_of(self._limits, place)
             available = self._free(place, free) if limit is None else max(0, limit - used[place])
-            if available is not None and needed > available:
+            if available is None:
+                continue
+            left = max(0, available - loading.get(place, 0)) if limit is None else available
+            if needed > available:
                 found.append(Shortage(place, needed, available, limited=limit is not None, limit=limit or 0))
-        return sorted(found, key=lambda each: not each.limited)
+            elif needed > left:
+                found.append(Shortage(place, needed, left, limited=False, loading=True))
+        return sorted(found, key=lambda each: (not each.limited, each.loading))
 
     def host_takes(self, size: int, held: Iterable[Mapping[str, int]]) -> bool:
         """Return whether the host has room for weights that leave a device: twice their bytes, and within its limit.

@@ -30,7 +30,7 @@ class Attempt:
         sleeps_on: The device that it has left, and its process uses; None if it does not sleep.
         patience: Seconds for which it waits for that device before another one is tried.
         failed: Why it could not be loaded on devices.
-        in_use: The errors of devices that are held by models in use now.
+        in_use: The devices that are held by models in use now, with what is known of that.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Attempt:
     sleeps_on: str | None = None
     patience: float = 0.0
     failed: dict[str, str] = field(default_factory=dict)
-    in_use: dict[str, CapacityError] = field(default_factory=dict)
+    in_use: dict[str, InUseError] = field(default_factory=dict)
 
     @property
     def excluded(self) -> tuple[str, ...]:
@@ -129,14 +129,14 @@ class DeviceLoads:
         Raises:
             CapacityError: The time of the load is over.
         """
-        end, error = attempt.end, next(iter(attempt.in_use.values()))
-        now = time.monotonic()
-        patient = attempt.sleeps_on in attempt.in_use and now < patient_until
-        try:
-            await wait_for_room(freed, patient_until if patient else end, error)
-        except CapacityError:
-            if not patient:
-                raise
+        end, error = attempt.end, next(iter(attempt.in_use.values())).error
+        patient = attempt.sleeps_on in attempt.in_use and time.monotonic() < patient_until
+        retry_at = patient_until if patient else math.inf
+        for each in dict.fromkeys(attempt.in_use.values()):
+            if (at := each.request_place()) is None:
+                break  # Models make room there.
+            retry_at = min(retry_at, at)
+        await wait_for_room(freed, end, error, retry_at)
 
     async def _load_once(self, attempt: Attempt) -> bool:
         """Load a model on the next device; return whether it was loaded.
@@ -153,9 +153,9 @@ class DeviceLoads:
                 placed = attempt.model if device is None else attempt.model.model_copy(update={"device": device})
                 await attempt.load(placed)
             except InUseError as error:
-                attempt.in_use[device or ""] = error.error
+                attempt.in_use[device or ""] = error
                 if error.place == HOST:  # No other device helps.
-                    attempt.in_use |= dict.fromkeys(await self._others(attempt), error.error)
+                    attempt.in_use |= dict.fromkeys(await self._others(attempt), error)
                 return False
             except (CapacityError, DeviceError) as error:
                 others_left = device is not None and (attempt.in_use or await self._others(attempt, device))

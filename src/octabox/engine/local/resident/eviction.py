@@ -1,4 +1,4 @@
-"""Which idle model makes room for another one, and whether it is put to sleep on the host or unloaded."""
+"""Which model makes room for another one, and whether it is put to sleep on the host or unloaded."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Evictions:
             await self.unload(model, "memory")
 
 
-def select_for(models: Sequence[ResidentModel], shortages: Sequence[Shortage]) -> ResidentModel | None:
-    """Return the idle model whose leaving makes room; None if there is none.
+def select_for(models: Sequence[ResidentModel], shortages: Sequence[Shortage], name: str = "") -> ResidentModel | None:
+    """Return the model whose leaving makes room, which is idle or has given its place; None if there is none.
 
     Those whose weights are on the host are the first ones to leave where the host lacks memory, and the last ones where a
     device does, of which their processes hold a little.
@@ -55,6 +55,7 @@ def select_for(models: Sequence[ResidentModel], shortages: Sequence[Shortage]) -
     Args:
         models: The models in memory.
         shortages: The places without enough memory.
+        name: Name of the model that needs room.
     """
     places = {each.place for each in shortages}
     free_places = {each.place for each in shortages if not each.limited}
@@ -63,4 +64,4 @@ def select_for(models: Sequence[ResidentModel], shortages: Sequence[Shortage]) -
     first, second = (asleep, awake) if HOST in places else (awake, asleep)
     short = next(iter(shortages), None)
     place, needed = (None, 1) if short is None else (short.place, short.needed - short.available)
-    return select_evicted(first, place, needed) or select_evicted(second, place, needed)
+    return select_evicted(first, place, needed, name) or select_evicted(second, place, needed, name)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from octabox.engine.local.model_worker import ModelWorker
 from octabox.engine.local.resident.retention import Retention
+from octabox.engine.memory.host import private_bytes
 from octabox.types import ModelStatus
 
 
@@ -63,6 +64,12 @@ class ResidentQueue:
         """The bytes that the model holds by place; empty while it is being loaded."""
         worker = self._holder.worker
         return worker.memory.bytes if worker else {}
+
+    @property
+    def host_bytes(self) -> int:
+        """The bytes of the host that its process holds now, while it is being loaded as well; 0 if they are not known."""
+        process = self._holder.worker.process if self._holder.worker else None
+        return private_bytes(process.pid) if process and process.pid and not process.node else 0
 
     @property
     def asleep(self) -> bool:

@@ -1,10 +1,11 @@
-"""Which model makes room for another one, and the errors where there is no room."""
+"""Which model makes room for another one, and what a load waits for."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Protocol
@@ -13,10 +14,10 @@ from octabox.config.model import ModelConfig
 from octabox.engine.cluster.eviction import plan_eviction
 from octabox.engine.cluster.placement import Placement
 from octabox.engine.cluster.state import Replica
+from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed, Shortage, memory_need
-from octabox.engine.memory.units import format_bytes
-from octabox.errors import CapacityError, OutOfMemoryError
+from octabox.errors import CapacityError
 
 #: Seconds for reading the headers of a model's files.
 HEADERS_TIMEOUT = 30.0
@@ -46,6 +47,10 @@ class ResidentModel(Protocol):
         """The bytes that it holds by place; empty while it is being loaded."""
 
     @property
+    def host_bytes(self) -> int:
+        """The bytes of the host that its process holds now, while it is being loaded as well; 0 if they are not known."""
+
+    @property
     def keep_value(self) -> float:
         """Seconds that unloading it is expected to cost."""
 
@@ -69,11 +74,33 @@ class ResidentModel(Protocol):
     def asleep(self) -> bool:
         """Whether its weights are on the host until they are needed."""
 
+    @property
+    def claim(self) -> Claim | None:
+        """What its load is for; None where no request waits for that."""
+
+    @property
+    def turn(self) -> Turn | None:
+        """Its turn in memory; None while it is not loaded."""
+
+    @property
+    def yields_to(self) -> str:
+        """The model that it gives its place to once its calls are done; empty if there is none."""
+
+    @property
+    def has_yielded(self) -> bool:
+        """Whether its calls are done, and what waits for it does so until another model has had its place."""
+
+    def yield_to(self, name: str) -> None:
+        """Take no further requests, so that another model gets its place once its calls are done."""
+
+    def resume(self, name: str) -> None:
+        """Take requests again, if it was to give its place to this model."""
+
     async def sleep(self) -> bool:
-        """Move its weights to the host once it is idle; return whether they are there now."""
+        """Move its weights to the host once its calls are done; return whether they are there now."""
 
     async def unload(self) -> bool:
-        """Unload it once it is idle; return whether it was in memory."""
+        """Unload it once its calls are done; return whether it was in memory."""
 
 
 class Devices(Protocol):
@@ -131,7 +158,8 @@ class MemoryRoom:
         need: MemoryNeed,
         device: str | None,
         others: Sequence[ResidentModel],
-        held: Iterable[Mapping[str, int]],
+        held: Callable[[], Iterable[Mapping[str, int]]],
+        loading: Callable[[], Mapping[str, int]],
     ) -> list[Shortage]:
         """Return the places without enough memory for a model.
 
@@ -139,17 +167,19 @@ class MemoryRoom:
             need: What it needs.
             device: Its device.
             others: The other models in memory.
-            held: What each of them holds, or will hold.
+            held: Returns what each of them holds, or will hold.
+            loading: Returns the bytes that those which are being loaded have not taken yet.
         """
         if self._budget is None:
             return []
         free: dict[str, int] = {}
         evictable = select_evicted(each for each in others if each.memory.get(device or ""))
-        # Reading the free memory takes a process, which is of no use if no model can be unloaded for it.
-        if device is not None and evictable is not None and self._budget.limit(device) is None:
+        # Reading the free memory takes a process, which is of no use if nothing can be unloaded or waited for.
+        changes = evictable is not None or bool(device and loading().get(device))
+        if device is not None and changes and self._budget.limit(device) is None:
             found = await self._devices.free(device)
             free = {} if found is None else {device: found}
-        return self._budget.shortages(need, held, free)
+        return self._budget.shortages(need, held(), free, loading())
 
     def host_takes(self, size: int, held: Iterable[Mapping[str, int]]) -> bool:
         """Return whether the host has room for weights that leave a device.
@@ -167,68 +197,50 @@ class InUseError(Exception):
     Args:
         error: What is raised if none does in time.
         place: The place that lacks memory.
+        request_place: Lets models in use give their places there; returns when to try again, by `time.monotonic`, or None
+            if they do.
     """
 
-    def __init__(self, error: CapacityError, place: str) -> None:
+    def __init__(
+        self, error: CapacityError, place: str, request_place: Callable[[], float | None] = lambda: math.inf
+    ) -> None:
         super().__init__(error.message)
-        self.error, self.place = error, place
+        self.error, self.place, self.request_place = error, place, request_place
 
 
-async def wait_for_room(freed: asyncio.Event, end: float | None, error: CapacityError) -> None:
-    """Wait until a model becomes idle or leaves memory.
+async def wait_for_room(
+    freed: asyncio.Event, end: float | None, error: CapacityError, retry_at: float = math.inf
+) -> None:
+    """Wait until a model becomes idle, leaves memory or has to give its place.
 
     Args:
         freed: Set where that happens.
         end: When the wait ends, by `time.monotonic`; None is never.
         error: Raised at the end.
+        retry_at: When the wait ends without an error.
     """
+    until = min(math.inf if end is None else end, retry_at)
     try:
-        await asyncio.wait_for(freed.wait(), None if end is None else end - time.monotonic())
+        await asyncio.wait_for(freed.wait(), None if math.isinf(until) else until - time.monotonic())
     except asyncio.TimeoutError:
-        raise error from None
+        if end is not None and time.monotonic() >= end:
+            raise error from None
 
 
-def no_room(model: str, limit: int) -> CapacityError:
-    """Return the error of a load for which no model has become idle in time."""
-    message = f"There was no room for model '{model}': the {limit} models in memory did not become idle in time."
-    return CapacityError(message, hint="Try again later, or raise `max_resident`.", model=model)
+def may_leave(model: ResidentModel, name: str) -> bool:
+    """Return whether a model in memory is not in use, or has given its place to another one.
+
+    Args:
+        model: The model.
+        name: Name of the other one; empty for any.
+    """
+    return model.idle or (bool(name) and model.yields_to == name and model.has_yielded)
 
 
-def all_pinned(model: str, those: str) -> CapacityError:
-    """Return the error of a load that only pinned models could make room for."""
-    message = f"There is no room for model '{model}': the {those} are pinned."
-    return CapacityError(message, hint="Unload one of them, or set `pin: false` in its configuration.", model=model)
-
-
-def describe(model: str, shortage: Shortage) -> str:
-    """Return what a model lacks, as a sentence without its end."""
-    needed, available = format_bytes(shortage.needed), format_bytes(shortage.available)
-    rest = "`max_memory` leaves it" if shortage.limited else "there are"
-    return f"Model '{model}' needs {needed} on {shortage.place}, and {rest} {available}"
-
-
-def no_memory(model: str, shortage: Shortage) -> OutOfMemoryError:
-    """Return the error of a load for which no memory was freed in time."""
-    message = f"{describe(model, shortage)}: the models there did not become idle in time."
-    hint = "Try again later, or raise `max_memory`."
-    return OutOfMemoryError(message, hint=hint, model=model, requested=shortage.needed, free=shortage.available)
-
-
-def too_large(model: str, shortage: Shortage) -> OutOfMemoryError:
-    """Return the error of a model that alone exceeds a limit."""
-    return OutOfMemoryError(
-        f"Model '{model}' needs {format_bytes(shortage.needed)} on {shortage.place}, and `max_memory` allows "
-        f"{format_bytes(shortage.limit)}.",
-        hint="Raise `max_memory`, or set `memory: auto`, a half-precision `dtype`, `storage: float8_e4m3fn` or a "
-        "`quantization` for its largest component.",
-        model=model,
-        requested=shortage.needed,
-        free=shortage.limit,
-    )
-
-
-def select_evicted(models: Iterable[ResidentModel], place: str | None = None, needed: int = 1) -> ResidentModel | None:
-    """Return the idle model that is unloaded for another one; None if all are in use or pinned.
+def select_evicted(
+    models: Iterable[ResidentModel], place: str | None = None, needed: int = 1, name: str = ""
+) -> ResidentModel | None:
+    """Return the model that is unloaded for another one; None if all are in use or pinned.
 
     Where several must be, it is the first of them: what its end has freed is measured before the next one is unloaded.
 
@@ -236,9 +248,10 @@ def select_evicted(models: Iterable[ResidentModel], place: str | None = None, ne
         models: The models.
         place: Where bytes are needed; None is where any model makes room for another one.
         needed: How many bytes.
+        name: Name of the other one, which models in use may have given their places to.
     """
     by_name = {each.name: each for each in models}
-    replicas = [as_replica(each, place) for each in by_name.values()]
+    replicas = [as_replica(each, place, name) for each in by_name.values()]
 
     def value(replica: Replica) -> float:
         return by_name[replica.name].keep_value
@@ -248,13 +261,14 @@ def select_evicted(models: Iterable[ResidentModel], place: str | None = None, ne
     return by_name[plan[0].name] if plan else None
 
 
-def as_replica(model: ResidentModel, place: str | None) -> Replica:
+def as_replica(model: ResidentModel, place: str | None, name: str = "") -> Replica:
     """Return a model in the form that decisions are made about.
 
     Args:
         model: The model.
         place: Where bytes are needed; None counts each model as one.
+        name: Name of the model that they are about.
     """
     size = 1 if place is None else max(model.memory.get(place, 0), 1)
-    waiting = 0 if model.idle else 1
+    waiting = 0 if may_leave(model, name) else 1
     return Replica(model.name, model.name, place or "", size, model.last_used, waiting, pinned=model.pinned)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from octabox.engine.batches.keys import MAX_MEMBERS
 
-#: Samples of each of two sizes before they are compared.
+#: Samples of each of two sizes before they are compared, which are the last ones.
 TRIALS = 3
 
 #: Time for a member of a larger batch, relative to the smaller one, below which the larger one is faster.
@@ -16,8 +18,13 @@ FASTER = 0.97
 #: Runs after which sizes that were compared are compared again, since other work of the machine may have disturbed it.
 COMPARE_INTERVAL = 1000
 
+#: How many sizes are known at a time, and of each how many kinds of calls are compared.
+MAX_SIZES, MAX_KEYS = 64, 8
+
 #: Factor on the predicted memory of a batch.
 MARGIN = 1.2
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Sample:
     """What a call of the pipeline took.
 
     Args:
-        seconds: Its duration by step.
+        seconds: Its duration.
         peak: The most bytes that it needed on the accelerator, in addition to the weights; 0 if that is not known.
         available: Bytes that were available on the accelerator; None if that is not known.
     """
@@ -40,49 +47,67 @@ class _Learned:
     """What is known of the batches of one class and size.
 
     A larger batch is a candidate until it was compared with the best size so far; the two alternate meanwhile, so that
-    other work of the machine disturbs both.
+    other work of the machine disturbs both. Only calls that differ in nothing but texts, seeds and media are compared.
     """
 
     best: int = 1
     candidate: int = 2
     ceiling: int = MAX_MEMBERS
     compared: int = 0
-    seconds: dict[int, list[float]] = field(default_factory=dict)
+    #: The last times for a member, by what calls have in common and by the size of the batch.
+    seconds: dict[str, dict[int, deque[float]]] = field(default_factory=dict)
     peaks: dict[int, int] = field(default_factory=dict)
 
     @property
     def limit(self) -> int:
-        """How many may run together now."""
-        best, candidate = (len(self.seconds.get(size, ())) for size in (self.best, self.candidate))
+        """How many may run together now, whatever they have in common."""
+        return max((self.limit_of(key) for key in self.seconds), default=min(self.best, self.ceiling))
+
+    def limit_of(self, batch_key: str) -> int:
+        """Return how many calls with this in common may run together now."""
+        best, candidate = (self._count(batch_key, size) for size in (self.best, self.candidate))
         is_due = 0 < self.candidate <= self.ceiling and candidate < best
         return min(self.candidate if is_due else self.best, self.ceiling)
 
-    def add(self, members: int, sample: Sample) -> None:
+    def add(self, batch_key: str, members: int, sample: Sample) -> None:
         """Add a sample of a batch of so many members."""
         size = 1 << (members - 1).bit_length()
         if sample.peak:
             self.peaks[members] = max(sample.peak, self.peaks.get(members, 0))
-        if size in (self.best, self.candidate):
-            self.seconds.setdefault(size, []).append(sample.seconds / members)
+        if self.candidate and size in (self.best, self.candidate):
+            by_size = use_last(self.seconds, batch_key, dict, MAX_KEYS)
+            by_size.setdefault(size, deque(maxlen=TRIALS)).append(sample.seconds / members)
         if self.candidate and not self._has_room(self.candidate, sample.available):
-            self.candidate = 0
-        elif self.candidate and all(len(self.seconds.get(each, ())) >= TRIALS for each in (self.best, self.candidate)):
-            self._compare()
+            self._end()
+        elif self.candidate and all(self._count(batch_key, each) >= TRIALS for each in (self.best, self.candidate)):
+            self._compare(self.seconds[batch_key])
         elif not self.candidate:
             self.compared += 1
             if self.compared >= COMPARE_INTERVAL:
-                self.best, self.candidate, self.compared, self.seconds = 1, 2, 0, {}
+                self.best, self.candidate, self.compared = 1, 2, 0
 
-    def _compare(self) -> None:
+    def halve(self, members: int) -> None:
+        """Allow half as many as in a batch that has failed."""
+        self.ceiling = max(1, min(members // 2, self.ceiling))
+        self.best = min(self.best, self.ceiling)
+        self._end()
+
+    def _count(self, batch_key: str, size: int) -> int:
+        return len(self.seconds.get(batch_key, {}).get(size, ()))
+
+    def _compare(self, seconds: Mapping[int, Iterable[float]]) -> None:
         """Choose between the candidate and the best size so far."""
-        best, candidate = (min(self.seconds[size]) for size in (self.best, self.candidate))
+        best, candidate = (min(seconds[size]) for size in (self.best, self.candidate))
+        following = 0
         if candidate < FASTER * best:
-            self.best, self.candidate = self.candidate, 2 * self.candidate
-            self.seconds = {self.best: []}
-        else:
-            self.candidate = 0
-        if self.candidate > self.ceiling:
-            self.candidate = 0
+            self.best, following = self.candidate, 2 * self.candidate
+        self._end()
+        self.candidate = following if following <= self.ceiling else 0
+
+    def _end(self) -> None:
+        """End the comparison with the candidate."""
+        self.candidate = 0
+        self.seconds.clear()
 
     def _has_room(self, members: int, available: int | None) -> bool:
         """Return whether memory is enough for so many members, by a line through the measured peaks."""
@@ -97,7 +122,10 @@ class _Learned:
 
 
 class BatchLimits:
-    """How many runs may run together, by class and size; batches double as long as they become faster."""
+    """How many runs may run together, by class and size; batches double as long as they become faster.
+
+    What is known of the sizes that were used last is kept.
+    """
 
     def __init__(self) -> None:
         self._learned: dict[str, _Learned] = {}
@@ -112,23 +140,41 @@ class BatchLimits:
         """The most that may run together after failures of larger batches, by class and size."""
         return {key: each.ceiling for key, each in self._learned.items() if each.ceiling < MAX_MEMBERS}
 
-    def limit(self, key: str) -> int:
-        """Return how many may run together now; 1 until a run of that size was measured."""
-        return self._learned[key].limit if key in self._learned else 1
+    def limit(self, key: str, batch_key: str) -> int:
+        """Return how many may run together now; 1 until a run of that size was measured.
 
-    def add(self, key: str, members: int, sample: Sample) -> None:
+        Args:
+            key: Their class and size.
+            batch_key: What they have in common.
+        """
+        return self._learned[key].limit_of(batch_key) if key in self._learned else 1
+
+    def add(self, key: str, batch_key: str, members: int, sample: Sample) -> None:
         """Add what a call of the pipeline took.
 
         Args:
             key: Its class and size.
+            batch_key: What it has in common with the calls that it is compared with.
             members: How many runs it was for.
             sample: What it took.
         """
-        self._learned.setdefault(key, _Learned()).add(members, sample)
+        use_last(self._learned, key, _Learned, MAX_SIZES).add(batch_key, members, sample)
 
     def halve(self, key: str, members: int) -> None:
         """Allow half as many as in a batch that has failed."""
-        learned = self._learned.setdefault(key, _Learned())
-        learned.ceiling = max(1, min(members // 2, learned.ceiling))
-        learned.best = min(learned.best, learned.ceiling)
-        learned.candidate = 0
+        use_last(self._learned, key, _Learned, MAX_SIZES).halve(members)
+
+
+def use_last(known: dict[str, Value], key: str, create: Callable[[], Value], limit: int) -> Value:
+    """Return the value of a key, which is created if it is missing, and forget the one that was not used for the longest time.
+
+    Args:
+        known: The values, in the order of their last use.
+        key: The key.
+        create: Creates a value.
+        limit: How many are kept.
+    """
+    value = known[key] = known.pop(key) if key in known else create()
+    if len(known) > limit:
+        del known[next(iter(known))]
+    return value

@@ -39,13 +39,9 @@ class Measurement:
             with contextlib.suppress(Exception):
                 self._peak = max(0, int(self._device_module.max_memory_allocated()) - self._allocated)
 
-    def sample(self, steps: int) -> Sample:
-        """Return what the call took.
-
-        Args:
-            steps: How many steps it has taken.
-        """
-        return Sample(self._seconds / max(steps, 1), self._peak, self._available)
+    def sample(self) -> Sample:
+        """Return what the call took."""
+        return Sample(self._seconds, self._peak, self._available)
 
 
 @contextmanager

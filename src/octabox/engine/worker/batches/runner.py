@@ -102,11 +102,11 @@ class BatchRunner:
                 if record.is_complete:
                     yield record.output(self._model.warnings)
 
-    def add_single(self, call: Call, seconds: float, steps: int) -> None:
-        """Add what a call took whose runs ran singly."""
+    def add_single(self, call: Call, seconds: float) -> None:
+        """Add what the pipeline took for a call whose runs ran singly."""
         entry = load_catalog().pipeline(call.runs_as)
-        if batch_key(call, entry) is not None:
-            self._limits.add(size_key(call.runs[0], entry), 1, Sample(seconds / max(steps, len(call.runs))))
+        if (key := batch_key(call, entry)) is not None:
+            self._limits.add(size_key(call.runs[0], entry), key, 1, Sample(seconds / len(call.runs)))
 
     def add_failure(self, error: Exception) -> None:
         """Allow half as many as in the batch that has failed, unless a request was the cause."""
@@ -117,7 +117,11 @@ class BatchRunner:
     def take_report(self) -> BatchReport | None:
         """Return how many runs may run together; None if that is as it was before."""
         reasons = self.proof.reasons
-        limits = {key: limit for key, limit in self._limits.by_size.items() if key.partition(" ")[0] not in reasons}
+        limits = {
+            key: limit
+            for key, limit in self._limits.by_size.items()
+            if limit > 1 and key.partition(" ")[0] not in reasons
+        }
         report = BatchReport(limits, dict(reasons), self._limits.ceilings)
         if report == self._reported:
             return None
@@ -131,14 +135,15 @@ class BatchRunner:
         """Take the members of the next batch."""
         first = waiting.popleft()
         group = [first]
-        learned, ceilings = self._limits.by_size, self._limits.ceilings
-        limit = batch_limit(first.call, target.entry, learned, ceilings) if waiting else 1
+        key = size_key(first.run, target.entry)
+        learned = {key: self._limits.limit(key, _batch_key(first.call))}
+        limit = batch_limit(first.call, target.entry, learned, self._limits.ceilings) if waiting else 1
         if limit > 1:
             limit = self._modes.members_in_memory(self._pixels(target, first.run), limit)
         if limit == 1 or not self._joined.is_plain(target, first.call, first.run):
             return group
         # The probe is last, since it takes a while. Where it fails for lack of memory, runs of this size share no batch.
-        self._last, self.alone = (size_key(first.run, target.entry), PROBED), None
+        self._last, self.alone = (key, PROBED), None
         calls = [member.call for member in (first, *waiting)]
         if self._find_reason(calls, events):
             return group
@@ -188,5 +193,10 @@ class BatchRunner:
                 outputs = self._joined.run(target, call, runs, steps.on_step, own)
             messages.extend(self._model.performance.take_warnings())
         steps.check()
-        self._limits.add(size_key(group[0].run, target.entry), len(group), measurement.sample(steps.taken))
+        self._limits.add(size_key(group[0].run, target.entry), _batch_key(call), len(group), measurement.sample())
         return _GroupOutput(runs, outputs, own, messages, reports)
+
+
+def _batch_key(call: Call) -> str:
+    """Return what a call has in common with those that it may share a batch with."""
+    return batch_key(call, load_catalog().pipeline(call.runs_as)) or ""

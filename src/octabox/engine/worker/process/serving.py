@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import torch
@@ -32,6 +32,7 @@ from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
+from octabox.engine.worker.process.encoder import Encoder
 from octabox.engine.worker.process.pipe import Pipe
 from octabox.engine.worker.trial import TrialRunner
 from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError, OutOfMemoryError
@@ -64,7 +65,7 @@ def serve(pipe: Pipe) -> None:
     report = loaded.performance.report
     pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings, report))
     del loaded  # The runner must hold the only reference, since it may have to release the model.
-    with ThreadPoolExecutor(1, "encoder") as encoder:
+    with closing(Encoder()) as encoder:
         while _run_calls(pipe.calls.get(), runner, pipe, encoder):
             pass
     # Outputs of earlier calls are encoded now. Torch's own exit may hang on a broken device.
@@ -73,9 +74,7 @@ def serve(pipe: Pipe) -> None:
     os._exit(DEVICE_BROKEN)
 
 
-def _run_calls(
-    calls: Sequence[Call] | Sleep | WakeUp, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor
-) -> bool:
+def _run_calls(calls: Sequence[Call] | Sleep | WakeUp, runner: TrialRunner, pipe: Pipe, encoder: Encoder) -> bool:
     """Run calls, in batches where they may share one, or move the weights; return whether the worker can run others."""
     if isinstance(calls, Sleep | WakeUp):
         return _move_weights(calls, runner, pipe)
@@ -122,9 +121,7 @@ class _BatchEvents:
         self._pipe.fail(call.id, GenerationCancelledError("The request was cancelled.", model=call.model.name))
 
 
-def _run_batches(
-    calls: Sequence[Call], runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor
-) -> Sequence[Call] | None:
+def _run_batches(calls: Sequence[Call], runner: TrialRunner, pipe: Pipe, encoder: Encoder) -> Sequence[Call] | None:
     """Run calls in batches, and encode their outputs in another thread.
 
     Returns:
@@ -141,6 +138,7 @@ def _run_batches(
             pipe.forget(output.call.id)
             pipe.send(runner.modes.memory())
             _send_report(runner, pipe)
+            encoder.wait()  # The server sends no further call meanwhile, so that its queue grows instead of this process.
             pipe.send(RunFinished(output.call.id))
             encoder.submit(_encode, output.call, output, pipe)
     except Exception as error:  # noqa: BLE001 (a pipeline may raise anything)
@@ -193,7 +191,7 @@ def _clean_up(failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> None:
     pipe.send(runner.modes.memory())
 
 
-def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
+def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: Encoder) -> bool:
     """Run a call, encode its outputs in another thread, and restore the model after an error.
 
     Returns:
@@ -215,6 +213,7 @@ def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolEx
         pipe.forget(call.id)
         pipe.send(runner.modes.memory())
         _send_report(runner, pipe)
+        encoder.wait()
         pipe.send(RunFinished(call.id))
         encoder.submit(_encode, call, output, pipe)
     except Exception as error:  # noqa: BLE001 (a pipeline may raise anything, and the server must get an error)

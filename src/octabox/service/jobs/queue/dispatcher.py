@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Collection, Iterable
 from functools import partial
 
-from octabox.errors import GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
+from octabox.errors import CapacityError, GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
 from octabox.security.clients import current_client, current_priority
 from octabox.service.events import result_of
 from octabox.service.jobs.errors import JobLostError, JobStoreError
@@ -165,6 +165,9 @@ class Dispatcher:
             self._closed = True
         elif isinstance(error, QueueFullError):
             self._holds.hold(job.request.model, error.pause)
+        elif isinstance(error, CapacityError) and error.retry_after is not None:
+            logger.info("Job %s waits, since its model cannot be loaded now: %s", job.id, error)
+            self._holds.hold(job.request.model, error.retry_after)
         elif isinstance(error, JobStoreError) and not isinstance(error, JobLostError):
             logger.warning("Job %s waits, since its request cannot be read now: %s", job.id, error)
             self._holds.hold(job.request.model, STORE_PAUSE)
