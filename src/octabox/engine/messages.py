@@ -15,6 +15,9 @@ from octabox.types import Generation, PerformanceReport, Progress
 #: Exit code of a worker that has reported a failure of its device, and ends so that the next call gets a new worker.
 DEVICE_BROKEN = 75
 
+#: Exit code of a worker that ends since another process of those that its model is split over has failed or ended.
+GANG_BROKEN = 76
+
 
 @dataclass(frozen=True)
 class WorkerOptions:
@@ -126,12 +129,14 @@ class Loaded:
         seconds: How long the load took.
         warnings: Settings that have no effect.
         performance: What became of the performance settings.
+        devices: All devices of a model that is split over several, the first one included.
     """
 
     device: str
     seconds: float
     warnings: tuple[str, ...] = ()
     performance: PerformanceReport = field(default_factory=PerformanceReport)
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from octabox.engine.local.processes.starting import ProcessEndedError, ask_proce
 from octabox.engine.local.resident.places import find_place
 from octabox.engine.local.resident.room import ResidentModel
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
+from octabox.engine.parallel_devices import too_few_devices
 from octabox.engine.worker.entry import survey, survey_free
 
 #: Seconds for the search for accelerators; the fork server may still be importing its libraries.
@@ -82,6 +83,68 @@ class DevicePool:
             yield device
         finally:
             self._take(device, size, -1)
+
+    @asynccontextmanager
+    async def companions(
+        self,
+        model: ModelConfig,
+        device: str | None,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        excluded: Collection[str] = (),
+    ) -> AsyncIterator[tuple[str, ...]]:
+        """Choose the other devices of a model that is split over several, and count it in their memory within the context.
+
+        Args:
+            model: The model.
+            device: Its first device; None leaves the choice of all to the worker.
+            requested: As for `assigned`, as are the rest.
+            residents: The other models in memory.
+            excluded: Devices that it must not be on.
+
+        Yields:
+            The other devices; none for a model on one device.
+
+        Raises:
+            LoadError: There are fewer devices.
+        """
+        if model.device_count == 1 or device is None:
+            yield ()
+            return
+        async with self._lock:
+            size = await _size_in_time(model)
+            found = await self._choose_companions(model, device, requested, residents, size, excluded)
+            for each in found:
+                self._take(each, size, 1)
+        try:
+            yield found
+        finally:
+            for each in found:
+                self._take(each, size, -1)
+
+    async def _choose_companions(
+        self,
+        model: ModelConfig,
+        device: str,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        size: int | None,
+        excluded: Collection[str],
+    ) -> tuple[str, ...]:
+        if model.device_names:
+            return model.device_names[1:]
+        if device == requested == "cpu":
+            return (device,) * (model.device_count - 1)
+        found = await self._find(device.partition(":")[0])
+        left = {each.name: each for each in found if each.name not in (device, *excluded)}
+        names: list[str] = []
+        while left and len(names) < model.device_count - 1:
+            place = self._place(left.values(), residents, size or 0)
+            names.append(place.device if place else max(left.values(), key=self._free).name)
+            del left[names[-1]]
+        if len(names) < model.device_count - 1:
+            raise too_few_devices(model, [each.name for each in found if each.name not in excluded])
+        return tuple(names)
 
     def _take(self, device: str | None, size: int | None, sign: int) -> None:
         """Add (1) or remove (-1) a model that is being loaded; one of unknown size takes the complete device."""

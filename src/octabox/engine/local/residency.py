@@ -120,7 +120,7 @@ class Residency(ResidentModels):
             await load(placed)
         except OutOfMemoryError as error:
             self.on_out_of_memory(name)
-            there = self._on_same_device(name, placed.device)
+            there = self._on_same_device(name, *(placed.device_names or (placed.device,)))
             evicted = select_evicted(each for each in there if not each.asleep) or select_evicted(there)
             if evicted is None:
                 raise
@@ -161,7 +161,7 @@ class Residency(ResidentModels):
             need = need.on_device()
         while need.bytes:
             others = [each for each in self._others(name) if each.resident or each.name in self._needs]
-            shortages = await self._room.shortages(need, model.device, others, self._held(name))
+            shortages = await self._room.shortages(need, others, self._held(name))
             evicted = select_for(others, shortages)
             required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
             if evicted is not None:

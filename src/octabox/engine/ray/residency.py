@@ -28,6 +28,19 @@ class ClusterDevices:
         del model, residents, excluded
         yield device_type(requested)
 
+    @asynccontextmanager
+    async def companions(
+        self,
+        model: ModelConfig,
+        device: str | None,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        excluded: Collection[str] = (),
+    ) -> AsyncIterator[tuple[str, ...]]:
+        """Return none, since the worker takes those that were reserved for it."""
+        del model, device, requested, residents, excluded
+        yield ()
+
     @property
     def several(self) -> bool:
         """Return False, since `Reservations` knows whether there is room for another replica."""

@@ -62,9 +62,13 @@ class ResidentModels:
         """Return whether a model holds bytes in a place, or will hold some once it is loaded or awake."""
         return bool(model.memory.get(place) or self._needs.get(model.name, MemoryNeed()).bytes.get(place))
 
-    def _on_same_device(self, name: str, device: str | None) -> list[ResidentModel]:
-        """Return the models but one that may be on its device; None is any."""
-        return [each for each in self._others(name) if device in (None, each.device)]
+    def _on_same_device(self, name: str, *devices: str | None) -> list[ResidentModel]:
+        """Return the models but one that may be on one of its devices; None is any."""
+        return [
+            each
+            for each in self._others(name)
+            if None in devices or each.device in devices or any(each.memory.get(device or "") for device in devices)
+        ]
 
     def _others(self, name: str) -> list[ResidentModel]:
         """Return all models but one."""
