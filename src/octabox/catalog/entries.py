@@ -220,8 +220,7 @@ class PipelineEntry:
 
     def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:
         """Return the media parameters; optionally only required or only optional ones."""
-        found = (parameter for parameter in self.parameters if parameter.is_media)
-        return tuple(parameter for parameter in found if required is None or parameter.required == required)
+        return tuple(each for each in self.parameters if each.is_media and required in (None, each.required))
 
     @property
     def required_components(self) -> frozenset[str]:
@@ -275,6 +274,7 @@ class PackageMetadata:
         families: Auto pipeline mappings of diffusers: for each family, the class by Hub task tag.
         ancestors: All classes of the package: for each, its module and the names of its ancestors.
         broken: Files that cannot be parsed, with the reason.
+        plans: Attributes of model classes with a plan to split them over devices, such as ``_cp_plan``, by class.
     """
 
     pipelines: tuple[PipelineEntry, ...] = ()
@@ -283,6 +283,7 @@ class PackageMetadata:
     families: dict[str, dict[str, str]] = field(default_factory=dict)
     ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    plans: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 #: Words in the name of a parameter for the number of frames; others count those of a chunk.
@@ -291,8 +292,7 @@ _FRAME_WORDS = frozenset({"num", "number", "count", "total", "of", "n", "frame",
 
 def _counts_frames(parameter: Parameter) -> bool:
     """Return whether a parameter is the number of frames of a video."""
-    words = frozenset(parameter.name.split("_"))
-    return words <= _FRAME_WORDS and "frame" in f"{parameter.name} {parameter.description}".lower()
+    return frozenset(parameter.name.split("_")) <= _FRAME_WORDS and "frame" in f"{parameter.name} {parameter.description}".lower()
 
 
 def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:

@@ -83,9 +83,9 @@ class ClusterResidency(Residency):
         """Return the replicas in memory by their names."""
         return {each.name: each for each in self._models.values() if each.resident}
 
-    def _on_same_device(self, name: str, device: str | None) -> list[ResidentModel]:
+    def _on_same_device(self, name: str, *devices: str | None) -> list[ResidentModel]:
         """Return none: a replica has reserved its memory, and what has the same type of device may be on any node."""
-        del name, device
+        del name, devices
         return []
 
     async def evict(self, name: str) -> None:
