@@ -205,8 +205,7 @@ class PipelineEntry:
         found = next((parameter for parameter in self.parameters if parameter.name == head), None)
         if not path or found is None:
             return found
-        field_name = path.rpartition(".")[2]
-        return next((replace(each, name=name) for each in found.fields if each.name == field_name), None)
+        return next((replace(each, name=name) for each in found.fields if each.name == path.rpartition(".")[2]), None)
 
     @property
     def frames(self) -> Parameter | None:
@@ -292,7 +291,8 @@ _FRAME_WORDS = frozenset({"num", "number", "count", "total", "of", "n", "frame",
 
 def _counts_frames(parameter: Parameter) -> bool:
     """Return whether a parameter is the number of frames of a video."""
-    return frozenset(parameter.name.split("_")) <= _FRAME_WORDS and "frame" in f"{parameter.name} {parameter.description}".lower()
+    words = frozenset(parameter.name.split("_"))
+    return words <= _FRAME_WORDS and "frame" in f"{parameter.name} {parameter.description}".lower()
 
 
 def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:

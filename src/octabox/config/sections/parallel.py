@@ -28,7 +28,8 @@ class ParallelConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     devices: Annotated[int, Field(ge=2, le=MAX_DEVICES)] | tuple[str, ...] | None = Field(
-        default=None, description="How many devices, or their names such as cuda:0; by default as many as the degrees need."
+        default=None,
+        description="How many devices, or their names such as cuda:0; by default as many as the degrees need.",
     )
 
     @property

@@ -12,9 +12,9 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
 from octabox.engine.local.processes.channel import Channel
+from octabox.engine.local.processes.gang_start import start_gang
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, WorkerActivity, check_interval
 from octabox.engine.local.processes.packing import pack, pack_message
-from octabox.engine.local.processes.gang_start import start_gang
 from octabox.engine.local.processes.starting import SIGKILL, ProcessHandle, in_daemon_thread
 from octabox.engine.messages import DEVICE_BROKEN, GANG_BROKEN, Alive, FromWorker, Ping, Start, ToWorker, WorkerOptions
 from octabox.errors import DeviceError, OctaboxError, WorkerDiedError
@@ -73,7 +73,6 @@ class WorkerProcess:
         Raises:
             WorkerDiedError: No process could be started.
         """
-
         name = order.model.name
         try:
             process, connection, followers = await in_daemon_thread(lambda: start_gang(order, context))

@@ -123,7 +123,10 @@ def _run_call(ordered: _OrderedCall, runner: TrialRunner) -> Outcome:
         runner.note_state()
         runner.run(ordered.call, _ignore_progress, ordered.check)
     except Exception as error:  # noqa: BLE001 (a pipeline may raise anything, and the leader must get an outcome)
-        failure, cause = to_generation_error(error, ordered.call, runner.steps_taken, runner.device), describe_cause(error)
+        failure, cause = (
+            to_generation_error(error, ordered.call, runner.steps_taken, runner.device),
+            describe_cause(error),
+        )
         clear_frames(error)
     # Only here, after the exception is deleted, nothing references the tensors of the failed call.
     if failure is not None:

@@ -9,8 +9,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from octabox.engine.messages import GANG_BROKEN, Memory, Start
@@ -33,10 +33,13 @@ class Gang:
 
     Args:
         connections: The pipes to the followers.
+        exit_process: Ends this process, with an exit code, where a follower has ended or will not do its part.
     """
 
-    def __init__(self, connections: Sequence[Connection] = ()) -> None:
-        self._connections = connections
+    def __init__(
+        self, connections: Sequence[Connection] = (), exit_process: Callable[[int], object] = os._exit
+    ) -> None:
+        self._connections, self._exit_process = connections, exit_process
         self._changed = threading.Condition()
         self._outcomes: dict[int, Outcome] = {}
         self._end: OctaboxError | None = None  # How a follower has ended.
@@ -49,6 +52,9 @@ class Gang:
         #: that another process has ended in by that, as where the worker itself ends.
         self.broken = False
         self._model = ""
+        for rank, connection in enumerate(connections, 1):
+            receive, name = partial(self._receive, rank, connection), f"pipe to follower {rank}"
+            threading.Thread(target=receive, name=name, daemon=True).start()
 
     def __bool__(self) -> bool:
         return bool(self._connections)
@@ -76,9 +82,6 @@ class Gang:
             Join(replace(start, model=model.model_copy(update={"device": device})), rank, store)
             for rank, device in enumerate(self.devices)
         ]
-        for rank, connection in enumerate(self._connections, 1):
-            receive, name = partial(self._receive, rank, connection), f"pipe to follower {rank}"
-            threading.Thread(target=receive, name=name, daemon=True).start()
 
         def join_and_load() -> T:
             join_process_group(joins[0].start, 0, store)
@@ -114,9 +117,7 @@ class Gang:
             peak=_add(each.peak for each in held),
         )
 
-    def _do(
-        self, message: Callable[[int], ToFollower], do: Callable[[], T], fail: Callable[[OctaboxError], None]
-    ) -> T:
+    def _do(self, message: Callable[[int], ToFollower], do: Callable[[], T], fail: Callable[[OctaboxError], None]) -> T:
         """Do something in all processes, which the followers do for a message.
 
         Args:
@@ -181,8 +182,7 @@ class Gang:
                 self._note(rank, connection.recv())
         except Exception as error:  # noqa: BLE001 (what cannot be read is as good as nothing)
             logger.debug("the pipe to follower %d has ended: %s", rank, error)
-        where = f" on {self.devices[rank]}" if self.devices[rank] != self.devices[0] else ""
-        message = f"Process {rank} of those that model '{self._model}' is split over has ended{where}."
+        message = f"Process {rank} of those that model '{self._model}' is split over has ended."
         self._note(rank, Outcome(WorkerDiedError(message, hint="See the log for the cause.", model=self._model)))
 
     def _note(self, rank: int, outcome: Outcome) -> None:
@@ -210,7 +210,7 @@ class Gang:
             self._fail(error)
         logger.warning("%s", error)
         logging.shutdown()
-        os._exit(GANG_BROKEN)
+        self._exit_process(GANG_BROKEN)
 
     def _send(self, message: Callable[[int], ToFollower]) -> None:
         """Send each follower a message; one that has ended is noticed by the thread that receives."""

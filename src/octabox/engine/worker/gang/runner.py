@@ -10,8 +10,9 @@ from octabox.engine.protocol import Call
 from octabox.engine.worker.gang.leader import Gang
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.performance.parallelism import has_sharded_weights
 from octabox.engine.worker.trial import TrialRunner
-from octabox.errors import GenerationCancelledError, LoadError, OctaboxError
+from octabox.errors import GenerationCancelledError, InvalidParameterError, LoadError, OctaboxError
 from octabox.types import Progress
 
 
@@ -30,6 +31,7 @@ class GangRunner(TrialRunner):
     ) -> None:
         super().__init__(loaded, start)
         self._gang, self._fail = gang, fail
+        self._takes_adapters = not has_sharded_weights({**loaded.pipeline.components, **loaded.extra_components})
 
     @property
     def broken(self) -> bool:
@@ -65,7 +67,15 @@ class GangRunner(TrialRunner):
         raise LoadError(f"The weights of model '{name}' are those of several processes, and are not moved.", model=name)
 
     def run(self, call: Call, on_progress: Callable[[Progress], None], check: Callable[[], None]) -> RawOutput:
-        """Run a call in all processes, which end it at the same step where it is cancelled."""
+        """Run a call in all processes, which end it at the same step where it is cancelled.
+
+        Raises:
+            InvalidParameterError: It has LoRAs, and the weights are split.
+        """
+        if not self._takes_adapters and any(run.adapters for run in call.runs):
+            message = f"Model '{call.model.name}' takes no LoRAs, since its weights are split over devices."
+            hint = "Remove them, or set `parallel` to a kind that splits no weights, such as `ulysses_degree`."
+            raise InvalidParameterError(message, hint=hint, model=call.model.name, parameter="adapters")
 
         def check_together() -> None:
             try:

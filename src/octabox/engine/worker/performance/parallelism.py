@@ -9,17 +9,19 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+from diffusers import ModelMixin
 from diffusers import ParallelConfig as DiffusersConfig
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
 
 from octabox.config.model import ModelConfig
 from octabox.config.sections.parallel import ParallelConfig
 from octabox.engine.replacement import replaced
 from octabox.engine.worker.performance.modules import find_modules
 from octabox.engine.worker.placement.casts import find_compute_dtype
-from octabox.errors import LoadError, OctaboxError
+from octabox.errors import LoadError
 
 #: Settings of diffusers for a number of devices, the first that a class has a plan for. Ulysses is the fastest of its kinds
 #: of attention, and this variant of it takes any size.
@@ -30,6 +32,9 @@ BY_NUMBER = (
 
 #: Setting that is not for a configuration file.
 MESH = "mesh"
+
+#: Attribute of a model class with the plan by which its weights are split, rather than what it computes with all of them.
+WEIGHTS_PLAN = "_tp_plan"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,38 +68,89 @@ def methods() -> list[Method]:
     return [Method(name, next(filter(dataclasses.is_dataclass, typing.get_args(hints[name])))) for name in names]
 
 
-def split_components(config: ModelConfig, components: Mapping[str, Any], device: str) -> str:
-    """Split the components that have a plan over the processes of the group that this process has joined.
+@dataclasses.dataclass(frozen=True)
+class Splitting:
+    """How the components of a model are split over the processes of the group that this process has joined.
 
     Args:
         config: The model's configuration.
-        components: All components by name, on the device.
-        device: The device of this process.
+        method: The kind of parallelism.
+        settings: Its settings.
+        modules: The components to split, by name.
+    """
 
-    Returns:
-        What was split, in words.
+    config: ModelConfig
+    method: Method
+    settings: Mapping[str, Any]
+    modules: Mapping[str, torch.nn.Module]
+
+    @property
+    def shards_weights(self) -> bool:
+        """Whether each process keeps a part of the weights, so that they are split before they are on its device."""
+        return self.method.plan == WEIGHTS_PLAN
+
+    def apply(self, device: str) -> str:
+        """Split the components, and return what was split, in words.
+
+        Args:
+            device: The device of this process.
+
+        Raises:
+            LoadError: Diffusers cannot split one as configured.
+        """
+        try:
+            with _counted_devices():
+                for module in self.modules.values():
+                    module.enable_parallelism(config=self._build(device))  # type: ignore[operator]
+                    _try_attention(module, self.method, self.config.device_count, device)
+        except (ValueError, RuntimeError, NotImplementedError, AssertionError, TypeError) as error:
+            text = " ".join(str(error).split())
+            names = ", ".join(self.method.settings)
+            hint = f"Choose other settings of `parallel` ({names}), or another `performance.attention`."
+            reason = f"diffusers cannot split the model by {self._words}: {text.rstrip('.')}"
+            raise _refused(self.config, reason, hint) from error
+        return f"{', '.join(self.modules)} over {self.config.device_count} devices by {self._words}"
+
+    @property
+    def _words(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.settings.items())
+
+    def _build(self, device: str) -> Any:
+        """Return the configuration of diffusers, which fails for values that do not go together."""
+        made = self.method.config(**self.settings)
+        shape, names = (getattr(made, name, None) for name in ("mesh_shape", "mesh_dim_names"))
+        if torch.device(device).type == "cpu" and shape:
+            # Otherwise diffusers takes the accelerator of the machine.
+            made.mesh = init_device_mesh("cpu", shape, mesh_dim_names=names)
+        return made
+
+
+def choose_splitting(config: ModelConfig, components: Mapping[str, Any]) -> Splitting | None:
+    """Return how a model is split, by its configuration and the plans of its components; None if it is not.
+
+    Args:
+        config: The model's configuration.
+        components: All components by name.
 
     Raises:
-        LoadError: No component has a plan, or diffusers cannot split one as configured.
+        LoadError: No component has a plan, or diffusers has no such settings.
     """
-    assert config.parallel  # noqa: S101 (the caller has looked)
+    if config.parallel is None:
+        return None
     modules = find_modules(components)
     method, settings = _choose_method(config, config.parallel, modules)
     planned = {name: module for name, module in modules.items() if _has_plan(method, module)}
     if not planned:
-        raise _refused(config, f"diffusers has no plan for {', '.join(_class_names(modules))}", _hint_of_plans())
-    try:
-        with _counted_devices():
-            for module in planned.values():
-                module.enable_parallelism(config=_build(method, settings, device))  # type: ignore[operator]
-                _try_attention(module, method, config.device_count, device)
-    except OctaboxError:
-        raise
-    except (ValueError, RuntimeError, NotImplementedError, AssertionError, TypeError) as error:
-        text = " ".join(str(error).split())
-        hint = f"Choose other settings of `parallel`: {', '.join(method.settings)}."
-        raise _refused(config, f"diffusers cannot split the model by {_describe(settings)}: {text}", hint) from error
-    return f"{', '.join(planned)} over {config.device_count} devices by {_describe(settings)}"
+        classes = ", ".join(sorted({type(module).__name__ for module in modules.values()}))
+        hint = "Remove `parallel`; `replicas` loads the model on several devices for more requests at the same time."
+        raise _refused(config, f"diffusers has no such plan for {classes}", hint)
+    return Splitting(config, method, settings, planned)
+
+
+def has_sharded_weights(components: Mapping[str, Any]) -> bool:
+    """Return whether this process has only a part of the weights of a component."""
+    modules = find_modules(components).values()
+    return any(isinstance(weight, DTensor) for module in modules for weight in module.parameters())
 
 
 def _choose_method(
@@ -115,16 +171,6 @@ def _choose_method(
     known_methods = [(each, made) for made in by_number for each in found if set(made) <= set(each.settings)]
     possible = (pair for pair in known_methods if any(_has_plan(pair[0], each) for each in modules.values()))
     return next(possible, known_methods[0])
-
-
-def _build(method: Method, settings: Mapping[str, Any], device: str) -> Any:
-    """Return the configuration of diffusers, which fails for values that do not go together."""
-    made = method.config(**settings)
-    shape, names = (getattr(made, name, None) for name in ("mesh_shape", "mesh_dim_names"))
-    if torch.device(device).type == "cpu" and shape:
-        # Otherwise diffusers takes the accelerator of the machine.
-        made.mesh = init_device_mesh("cpu", shape, mesh_dim_names=names)
-    return made
 
 
 @contextmanager
@@ -149,19 +195,8 @@ def _try_attention(module: torch.nn.Module, method: Method, size: int, device: s
 
 
 def _has_plan(method: Method, module: torch.nn.Module) -> bool:
-    return getattr(type(module), method.plan, None) is not None
-
-
-def _class_names(modules: Mapping[str, torch.nn.Module]) -> list[str]:
-    return sorted({type(module).__name__ for module in modules.values()})
-
-
-def _hint_of_plans() -> str:
-    return "Remove `parallel`; `replicas` loads the model on several devices for more requests at the same time."
-
-
-def _describe(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in settings.items())
+    # Classes of transformers have plans of another kind by the same names.
+    return isinstance(module, ModelMixin) and getattr(type(module), method.plan, None) is not None
 
 
 def _refused(config: ModelConfig, reason: str, hint: str) -> LoadError:

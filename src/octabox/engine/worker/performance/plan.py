@@ -124,7 +124,9 @@ def _without_unshared(plan: PerformancePlan) -> PerformanceConfig:
     update: dict[str, Any] = {}
     for name, off in (("compile", "off"), ("fuse_qkv", False), ("cache", CacheConfig(method=NO_CACHE))):
         if getattr(plan.settings, name) != off:
-            plan.refuse(name, "the model is split by `parallel`", [off.method if isinstance(off, CacheConfig) else str(off)])
+            plan.refuse(
+                name, "the model is split by `parallel`", [off.method if isinstance(off, CacheConfig) else str(off)]
+            )
             update[name] = off
     return plan.settings.model_copy(update=update)
 
