@@ -18,7 +18,7 @@ from octabox.engine.local.processes import worker_process
 from octabox.engine.local.processes.packing import pack_message
 from octabox.engine.local.processes.starting import in_daemon_thread, start_process
 from octabox.engine.local.processes.worker_process import WorkerProcess, exit_error
-from octabox.engine.messages import DEVICE_BROKEN, CancelCall, RunCall, RunStarted, Start, ToWorker, WorkerOptions
+from octabox.engine.messages import DEVICE_BROKEN, GANG_BROKEN, CancelCall, RunCall, RunStarted, Start, ToWorker, WorkerOptions
 from octabox.errors import DeviceError, WorkerDiedError
 
 
@@ -216,3 +216,6 @@ def test_the_error_states_how_a_worker_ended(code: int | None, reason: str, word
 def test_a_worker_whose_device_failed_ends_with_that_error() -> None:
     """Its exit code says so."""
     assert isinstance(exit_error("demo", DEVICE_BROKEN), DeviceError)
+    other = exit_error("demo", GANG_BROKEN)
+    assert isinstance(other, WorkerDiedError)
+    assert "Another process of those that model 'demo' is split over has failed or ended." == other.message

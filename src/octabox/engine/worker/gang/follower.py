@@ -8,6 +8,7 @@ import queue
 import shutil
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -49,10 +50,11 @@ class LeaderPipe:
 
     Args:
         connection: The connection to the leader.
+        exit_process: Ends this process with an exit code.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, exit_process: Callable[[int], object] = os._exit) -> None:
+        self._connection, self._exit_process = connection, exit_process
         self._joins: queue.SimpleQueue[Join] = queue.SimpleQueue()
         #: The calls to run.
         self.calls: queue.SimpleQueue[_OrderedCall] = queue.SimpleQueue()
@@ -67,7 +69,7 @@ class LeaderPipe:
         try:
             self._connection.send(outcome)
         except OSError:
-            os._exit(0)
+            self._exit_process(0)
         except Exception:
             logger.exception("An error of class %s cannot be sent", type(outcome.error).__name__)
             error = outcome.error or GenerationError(outcome.cause)
@@ -91,10 +93,10 @@ class LeaderPipe:
         except (EOFError, OSError):
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
-            os._exit(0)
+            self._exit_process(0)
         except Exception:
             logger.exception("A message of the leader cannot be read")
-            os._exit(1)
+            self._exit_process(1)
 
 
 def serve(pipe: LeaderPipe) -> None:
