@@ -136,7 +136,7 @@ class RemoteCode(_Strict):
 ModelName = Annotated[str, Field(min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
 
 
-class ModelConfig(_Strict, Scheduled, Staged, Parallelized):
+class ModelConfig(_Strict, Parallelized, Scheduled, Staged):
     """The configuration of a model."""
 
     name: ModelName = Field(description="Name for clients.")

@@ -12,12 +12,6 @@ from octabox.engine.protocol import Call
 from octabox.errors import OctaboxError
 from octabox.types import Generation, PerformanceReport, Progress
 
-#: Exit code of a worker that has reported a failure of its device, and ends so that the next call gets a new worker.
-DEVICE_BROKEN = 75
-
-#: Exit code of a worker that ends since another process of those that its model is split over has failed or ended.
-GANG_BROKEN = 76
-
 
 @dataclass(frozen=True)
 class WorkerOptions:

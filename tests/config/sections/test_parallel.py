@@ -89,7 +89,11 @@ def test_what_does_not_go_together_is_refused(fields: dict[str, Any], message: s
 
 def test_a_model_is_placed_on_its_devices() -> None:
     """The first one is its device; where only the type is known, the worker takes as many of that as it needs."""
-    placed, unknown, single = model(2).placed_on("cuda:2", "cuda:0"), model(2).placed_on("cuda"), model(1).placed_on("cuda:1")
+    placed, unknown, single = (
+        model(2).placed_on("cuda:2", "cuda:0"),
+        model(2).placed_on("cuda"),
+        model(1).placed_on("cuda:1"),
+    )
 
     assert ("cuda:2", ("cuda:2", "cuda:0")) == (placed.device, placed.device_names)
     assert ("cuda", (), 2) == (unknown.device, unknown.device_names, unknown.device_count)

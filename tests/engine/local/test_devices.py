@@ -78,7 +78,9 @@ async def test_a_device_that_cannot_report_its_memory_is_asked_once() -> None:
     assert 5 == len(asked)
 
 
-async def companions_of(pool: DevicePool, device: str, requested: str | None = None, *excluded: str, **fields: Any) -> Any:
+async def companions_of(
+    pool: DevicePool, device: str, requested: str | None = None, *excluded: str, **fields: Any
+) -> Any:
     """Return the other devices of a model that is split."""
     configuration: Any = model(device=requested, **fields)
     async with pool.companions(configuration, device, requested, [], excluded) as found:

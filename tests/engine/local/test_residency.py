@@ -871,7 +871,7 @@ async def test_a_model_that_is_split_is_loaded_on_all_of_its_devices() -> None:
     async def load(model: ModelConfig) -> None:
         loaded.append(model)
 
-    split = ModelConfig(name="new", model="/nowhere", parallel=2)
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
     await residency.load("new", split, load)
     named = split.model_copy(update={"parallel": ParallelConfig(devices=("cuda:2", "cuda:1"))})
     await residency.load("new", named, load)

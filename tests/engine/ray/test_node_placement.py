@@ -158,7 +158,8 @@ def test_a_model_that_is_split_takes_whole_accelerators_of_one_node() -> None:
     held = {"one": HeldPlace("x", "b", {"GPU": 1.0}, "0"), "two": HeldPlace("x", "b", {"GPU": 1.0}, "1")}
     there = residents(Resident("one"), Resident("two"))
     found = [
-        choose_node("m", two, {"a": {"GPU": left}, "b": {"GPU": 2.0 - left}}, held, there, cards) for left in (2.0, 1.0, 0.0)
+        choose_node("m", two, {"a": {"GPU": left}, "b": {"GPU": 2.0 - left}}, held, there, cards)
+        for left in (2.0, 1.0, 0.0)
     ]
 
     assert [("a", 0), ("b", 1), ("b", 0)] == [each and (each.device, len(each.evicted)) for each in found]

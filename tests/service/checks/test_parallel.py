@@ -16,7 +16,7 @@ from octabox.service.checks.parallel import find_parallel_problems
 
 def problems(pipeline: str, model: str = "owner/name", parallel: int = 2) -> list[Problem]:
     """Return the problems of a model of a class."""
-    config = ModelConfig(name="m", model=model, parallel=parallel)
+    config = ModelConfig.model_validate({"name": "m", "model": model, "parallel": parallel})
     catalog = load_catalog()
     return list(find_parallel_problems(Entry(config, Path("m.yaml")), catalog.pipeline(pipeline), catalog))
 

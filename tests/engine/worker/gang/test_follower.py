@@ -5,12 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
-from typing import cast
 
 import pytest
 
 from fake_worker import call
-from octabox.engine.protocol import Call
 from octabox.engine.worker.gang.follower import LeaderPipe, cancelled
 from octabox.engine.worker.gang.messages import Decision, Outcome, describe_cause
 from octabox.errors import GenerationCancelledError, GenerationError
@@ -62,6 +60,6 @@ def test_a_follower_ends_with_the_pipe() -> None:
 
 def test_a_cancelled_call_is_named() -> None:
     """As by the leader."""
-    made = cancelled(cast("Call", call("demo")))
+    made = cancelled(call("demo"))
 
     assert ("The request was cancelled.", "demo") == (made.message, made.model)

@@ -13,7 +13,13 @@ import torch
 
 from makers import pipelines
 from octabox.config.model import ModelConfig
-from octabox.engine.worker.performance.parallelism import choose_splitting, has_sharded_weights, methods
+from octabox.engine.worker.loading.device_map import can_load_on_device
+from octabox.engine.worker.performance.parallelism import (
+    choose_splitting,
+    has_sharded_weights,
+    may_shard_weights,
+    methods,
+)
 from octabox.errors import LoadError
 from tiny import unet
 
@@ -90,6 +96,15 @@ def test_settings_select_the_kind(
     assert shards is splitting.shards_weights
 
 
+@pytest.mark.parametrize(
+    ("parallel", "may"), [(1, False), (2, True), ({"ulysses_degree": 2}, False), ({"tp_degree": 2}, True)]
+)
+def test_weights_that_may_be_split_are_not_loaded_on_the_device(parallel: Any, *, may: bool) -> None:
+    """Diffusers refuses to split what was; a number may select that kind."""
+    assert may is may_shard_weights(config(parallel).parallel)
+    assert may is not can_load_on_device(config(parallel).model_copy(update={"memory": "full"}), "cuda:0")
+
+
 def test_a_class_with_another_plan_takes_a_number(components: dict[str, Any]) -> None:
     """By its weights, where there is only that plan."""
 
@@ -115,9 +130,9 @@ def test_a_model_on_one_device_is_not_split(components: dict[str, Any]) -> None:
 def test_a_model_without_a_plan_is_refused(parallel: Any, components: dict[str, Any]) -> None:
     """Plans of transformers' classes, which have the same name, are for its own kind of parallelism."""
     others = {"unet": unet(), "text_encoder": components["text_encoder_2"], "linear": torch.nn.Linear(1, 1)}
-    others["linear"]._tp_plan = {}  # type: ignore[assignment]
+    others["linear"]._tp_plan = {}
 
-    with pytest.raises(LoadError, match="diffusers has no such plan for .*UNet2DModel") as raised:
+    with pytest.raises(LoadError, match=r"diffusers has no such plan for .*UNet2DModel") as raised:
         choose_splitting(config(parallel), others)
     assert "`replicas`" in raised.value.hint
 
@@ -136,7 +151,7 @@ def test_a_model_without_processes_cannot_be_split(components: dict[str, Any]) -
     splitting = choose_splitting(config({"tp_degree": 2}), components)
 
     assert splitting is not None
-    with pytest.raises(LoadError, match="torch.distributed must be available and initialized"):
+    with pytest.raises(LoadError, match=r"torch\.distributed must be available and initialized"):
         splitting.apply("cpu")
 
 

@@ -13,7 +13,7 @@ from octabox.engine.worker.entry import follow, work
 
 
 def start_gang(order: Start, context: BaseContext) -> tuple[BaseProcess, Connection, list[ProcessHandle]]:
-    """Start the processes of a model, and tell the worker among them what to load.
+    """Start the processes of a model, and send the worker among them what to load.
 
     Args:
         order: The model.

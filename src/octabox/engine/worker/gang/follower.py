@@ -20,7 +20,7 @@ from octabox.engine.worker.gang.process_group import join_process_group
 from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames
-from octabox.engine.worker.trial import TrialRunner
+from octabox.engine.worker.trial import ReportingRunner
 from octabox.errors import GenerationCancelledError, GenerationError, OctaboxError, OutOfMemoryError
 from octabox.telemetry.logs import configure
 from octabox.types import Progress
@@ -108,16 +108,17 @@ def serve(pipe: LeaderPipe) -> None:
     configure_library_logging()
     try:
         join_process_group(start, join.rank, join.store)
-        runner = TrialRunner(load(start.model, start.pipeline, start.options, occupied=start.occupied), start)
+        runner = ReportingRunner(load(start.model, start.pipeline, start.options, occupied=start.occupied), start)
     except Exception as error:  # noqa: BLE001 (a load may raise anything, and the leader must get an outcome)
         pipe.send(Outcome(to_load_error(error, start.model), describe_cause(error)))
+        pipe.calls.get()  # There is none: the process ends with the leader, which would take an earlier end for the cause.
         return
     pipe.send(Outcome(memory=runner.modes.memory()))
     while True:
         pipe.send(_run_call(pipe.calls.get(), runner))
 
 
-def _run_call(ordered: _OrderedCall, runner: TrialRunner) -> Outcome:
+def _run_call(ordered: _OrderedCall, runner: ReportingRunner) -> Outcome:
     """Run a call as the leader does, without its output, and restore the model after an error."""
     failure: OctaboxError | None = None
     cause = ""

@@ -64,7 +64,7 @@ def join_process_group(start: Start, rank: int, store: str) -> None:
     timeout = start.options.progress_timeout
     distributed.init_process_group(
         distributed.get_default_backend_for_device(device.type),
-        store=distributed.FileStore(store, model.device_count),
+        store=distributed.FileStore(store, model.device_count),  # type: ignore[attr-defined]
         rank=rank,
         world_size=model.device_count,
         timeout=timedelta(seconds=timeout) if timeout else NO_LIMIT,

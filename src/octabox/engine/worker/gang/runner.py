@@ -11,12 +11,12 @@ from octabox.engine.worker.gang.leader import Gang
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.performance.parallelism import has_sharded_weights
-from octabox.engine.worker.trial import TrialRunner
+from octabox.engine.worker.trial import ReportingRunner
 from octabox.errors import GenerationCancelledError, InvalidParameterError, LoadError, OctaboxError
 from octabox.types import Progress
 
 
-class GangRunner(TrialRunner):
+class GangRunner(ReportingRunner):
     """Runs the calls of a model in all processes of a gang, one call at a time.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -25,7 +25,7 @@ from octabox.errors import LoadError
 
 #: Settings of diffusers for a number of devices, the first that a class has a plan for. Ulysses is the fastest of its kinds
 #: of attention, and this variant of it takes any size.
-BY_NUMBER = (
+BY_NUMBER: tuple[Callable[[int], dict[str, Any]], ...] = (
     lambda size: {"ulysses_degree": size, "ulysses_anything": True},
     lambda size: {"tp_degree": size},
 )
@@ -65,7 +65,8 @@ def methods() -> list[Method]:
     """Return the kinds of parallelism of the installed diffusers."""
     hints = typing.get_type_hints(DiffusersConfig)
     names = [each.name for each in dataclasses.fields(DiffusersConfig) if not each.name.startswith("_")]
-    return [Method(name, next(filter(dataclasses.is_dataclass, typing.get_args(hints[name])))) for name in names]
+    classes = {name: [each for each in typing.get_args(hints[name]) if each is not type(None)] for name in names}
+    return [Method(name, classes[name][0]) for name in names]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +146,13 @@ def choose_splitting(config: ModelConfig, components: Mapping[str, Any]) -> Spli
         hint = "Remove `parallel`; `replicas` loads the model on several devices for more requests at the same time."
         raise _refused(config, f"diffusers has no such plan for {classes}", hint)
     return Splitting(config, method, settings, planned)
+
+
+def may_shard_weights(parallel: ParallelConfig | None) -> bool:
+    """Return whether each process may keep only a part of the weights, as far as that is known before the load."""
+    if parallel is None or not parallel.settings:
+        return parallel is not None
+    return any(set(parallel.settings) <= set(each.settings) and each.plan == WEIGHTS_PLAN for each in methods())
 
 
 def has_sharded_weights(components: Mapping[str, Any]) -> bool:

@@ -14,9 +14,8 @@ from multiprocessing.connection import Connection
 
 import torch
 
+from octabox.engine.exit_codes import DEVICE_BROKEN, GANG_BROKEN
 from octabox.engine.messages import (
-    DEVICE_BROKEN,
-    GANG_BROKEN,
     Finished,
     LoadFailed,
     RunFinished,
@@ -38,7 +37,7 @@ from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
 from octabox.engine.worker.process.pipe import Pipe
-from octabox.engine.worker.trial import TrialRunner
+from octabox.engine.worker.trial import ReportingRunner
 from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError, OutOfMemoryError, WorkerDiedError
 from octabox.telemetry.logs import configure
 from octabox.types import Progress
@@ -82,14 +81,14 @@ def serve(pipe: Pipe, followers: Sequence[Connection] = ()) -> None:
     os._exit(GANG_BROKEN if runner.broken else DEVICE_BROKEN)
 
 
-def _load(gang: Gang, pipe: Pipe, start: Start) -> TrialRunner:
+def _load(gang: Gang, pipe: Pipe, start: Start) -> ReportingRunner:
     """Load a model, and return what runs its calls, which holds the only reference, since it may have to release the model."""
     loaded = load(start.model, start.pipeline, start.options, occupied=start.occupied)
-    return GangRunner(loaded, start, gang, pipe.fail) if gang else TrialRunner(loaded, start)
+    return GangRunner(loaded, start, gang, pipe.fail) if gang else ReportingRunner(loaded, start)
 
 
 def _run_calls(
-    calls: Sequence[Call] | Sleep | WakeUp, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor
+    calls: Sequence[Call] | Sleep | WakeUp, runner: ReportingRunner, pipe: Pipe, encoder: ThreadPoolExecutor
 ) -> bool:
     """Run calls, in batches where they may share one, or move the weights; return whether the worker can run others."""
     if isinstance(calls, Sleep | WakeUp):
@@ -102,7 +101,7 @@ def _run_calls(
     return all(_run_call(call, runner, pipe, encoder) for call in calls)
 
 
-def _move_weights(message: Sleep | WakeUp, runner: TrialRunner, pipe: Pipe) -> bool:
+def _move_weights(message: Sleep | WakeUp, runner: ReportingRunner, pipe: Pipe) -> bool:
     """Move the weights to the host or back, and report that; return whether the device is still usable."""
     failure: OctaboxError | None = None
     try:
@@ -138,7 +137,7 @@ class _BatchEvents:
 
 
 def _run_batches(
-    calls: Sequence[Call], runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor
+    calls: Sequence[Call], runner: ReportingRunner, pipe: Pipe, encoder: ThreadPoolExecutor
 ) -> Sequence[Call] | None:
     """Run calls in batches, and encode their outputs in another thread.
 
@@ -166,7 +165,9 @@ def _run_batches(
     return [] if failure is None else _recover_batch([*left.values()], failure, runner, pipe)
 
 
-def _recover_batch(left: list[Call], failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> Sequence[Call] | None:
+def _recover_batch(
+    left: list[Call], failure: OctaboxError, runner: ReportingRunner, pipe: Pipe
+) -> Sequence[Call] | None:
     """Restore the model after a failed batch.
 
     Args:
@@ -194,13 +195,13 @@ def _recover_batch(left: list[Call], failure: OctaboxError, runner: TrialRunner,
     return left if is_usable(runner.device) else None
 
 
-def _send_report(runner: TrialRunner, pipe: Pipe) -> None:
+def _send_report(runner: ReportingRunner, pipe: Pipe) -> None:
     """Send how many runs may run together, if that has changed."""
     if report := runner.take_report():
         pipe.send(report)
 
 
-def _clean_up(failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> None:
+def _clean_up(failure: OctaboxError, runner: ReportingRunner, pipe: Pipe) -> None:
     """Restore the model after a failed call or batch."""
     if isinstance(failure, OutOfMemoryError):
         runner.clear_prompt_cache()
@@ -208,7 +209,7 @@ def _clean_up(failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> None:
     pipe.send(runner.memory())
 
 
-def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
+def _run_call(call: Call, runner: ReportingRunner, pipe: Pipe, encoder: ThreadPoolExecutor) -> bool:
     """Run a call, encode its outputs in another thread, and restore the model after an error.
 
     Returns:
@@ -239,7 +240,7 @@ def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: ThreadPoolEx
     return failure is None or _recover(call, failure, runner, pipe)
 
 
-def _recover(call: Call, failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> bool:
+def _recover(call: Call, failure: OctaboxError, runner: ReportingRunner, pipe: Pipe) -> bool:
     """Report a failed call and restore the model; return whether its device is still usable."""
     if runner.broken and isinstance(failure, WorkerDiedError):
         return False  # The server runs the call again, as where this process itself has ended.

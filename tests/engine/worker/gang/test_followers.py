@@ -1,4 +1,4 @@
-"""The leader of a gang with followers that answer by hand: which failures all have in common, and which end the gang."""
+"""The leader of a gang, with followers that answer by hand: which failures all have in common, and which end the gang."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, cast
 
 import pytest
 
+from octabox.engine.exit_codes import GANG_BROKEN
 from octabox.engine.messages import Memory
 from octabox.engine.protocol import Call
-from octabox.engine.worker.gang import leader
+from octabox.engine.worker.gang import followers
 from octabox.engine.worker.gang.leader import Gang
 from octabox.engine.worker.gang.messages import Decision, Outcome, describe_cause
 from octabox.errors import GenerationError, OctaboxError, OutOfMemoryError, WorkerDiedError
@@ -76,7 +77,10 @@ def test_all_followers_run_the_call_and_its_result_is_the_leaders(pipes: list[tu
     def run() -> int:
         gang.decide(cancelled=False)
         gang.decide(cancelled=True)
-        answer(pipes, *(Outcome(memory=Memory({"host": 2, f"cuda:{rank}": 5}, peak={f"cuda:{rank}": 6})) for rank in (1, 2)))
+        answer(
+            pipes,
+            *(Outcome(memory=Memory({"host": 2, f"cuda:{rank}": 5}, peak={f"cuda:{rank}": 6})) for rank in (1, 2)),
+        )
         return 7
 
     assert 7 == gang.run(CALL, run, ignore)
@@ -135,7 +139,7 @@ def test_a_follower_that_does_not_end_the_call_ends_the_gang(
     pipes: list[tuple[Connection, Connection]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for the leader within an operation that the leader does not begin any more."""
-    monkeypatch.setattr(leader, "SETTLE_TIMEOUT", 0.05)
+    monkeypatch.setattr(followers, "OUTCOME_TIMEOUT", 0.05)
     gang = gang_of(pipes)
 
     with pytest.raises(ValueError, match="alone"):
@@ -174,7 +178,7 @@ def test_a_leader_that_waits_for_a_failed_follower_is_ended(
     pipes: list[tuple[Connection, Connection]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It hangs in an operation that the follower does not begin: its call fails, and its process exits."""
-    monkeypatch.setattr(leader, "SETTLE_TIMEOUT", 0.05)
+    monkeypatch.setattr(followers, "OUTCOME_TIMEOUT", 0.05)
     exits, errors, ended = list[int](), list[OctaboxError](), threading.Event()
 
     def end(code: int) -> None:
@@ -190,5 +194,5 @@ def test_a_leader_that_waits_for_a_failed_follower_is_ended(
         return 7
 
     gang.run(CALL, run, errors.append)
-    assert [leader.GANG_BROKEN] == exits
+    assert [GANG_BROKEN] == exits
     assert ["It failed."] == [each.message for each in errors]
