@@ -83,14 +83,14 @@ async def run_until(engine: LocalEngine, model: ModelConfig, act: Any, step: int
     "params",
     [
         {},
-        {"height": 48, "width": 80, "max_sequence_length": 17},
+        {"height": 48, "width": 80},
         {"prompt": "a (red:1.5) star"},
         {"runs_as": "FluxImg2ImgPipeline", "inputs": {"image": (Image.new("RGB", (32, 32), "red"),)}},
     ],
-    ids=["plain", "odd sizes", "weights", "sibling"],
+    ids=["plain", "another size", "weights", "sibling"],
 )
 async def test_two_processes_make_the_image_of_one(engine: LocalEngine, folder: Path, params: dict[str, Any]) -> None:
-    """Up to what float32 rounds, whatever the number of tokens is; the status states how it is split."""
+    """Up to what float32 rounds; the status states how it is split."""
     alone = await image_of(engine, model_of(folder, 1), **params)
     together = await image_of(engine, model_of(folder), **params)
 
