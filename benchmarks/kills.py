@@ -87,7 +87,12 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """Return the workers: the fork server is a child of the server, and they are its children."""
-        return [each for each in self.children() if each.ppid() != self.process.pid]
+        workers = []
+        for each in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if each.ppid() != self.process.pid:
+                    workers.append(each)
+        return workers
 
     def kill(self) -> None:
         """Kill the server, and start it again."""

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from octabox.config.model import ComponentConfig, IPAdapterConfig, LoraConfig, ModelConfig, RemoteCode
 from octabox.config.performance import CacheConfig, PerformanceConfig
+from octabox.config.sections.parallel import ParallelConfig
 from octabox.config.sections.scheduler import SchedulerConfig
 from octabox.config.settings import Settings, flag, variable
 
@@ -26,6 +27,7 @@ MODELS: dict[str, type[BaseModel]] = {
     for model in (
         Settings,
         ModelConfig,
+        ParallelConfig,
         SchedulerConfig,
         ComponentConfig,
         LoraConfig,

@@ -26,7 +26,7 @@ from octabox.engine.worker.placement.recovery import clean_up, is_usable
 from octabox.engine.worker.process.encoder import Encoder
 from octabox.engine.worker.process.pipe import Pipe
 from octabox.engine.worker.process.serving import _run_call
-from octabox.engine.worker.trial import TrialRunner
+from octabox.engine.worker.trial import ReportingRunner
 from octabox.errors import DeviceError, GenerationCancelledError, OutOfMemoryError
 from pretended_accelerator import Control
 from serving import running_server
@@ -66,7 +66,7 @@ class Worker:
 
     def __init__(self, model: ModelConfig, accelerator: Control) -> None:
         start = Start(model, "StableDiffusionPipeline", WorkerOptions())
-        self.runner = TrialRunner(load(start.model, start.pipeline, start.options), start)
+        self.runner = ReportingRunner(load(start.model, start.pipeline, start.options), start)
         self.calls, self.pipe, self.accelerator = Calls(model), RecordingPipe(), accelerator
         self.usable = True
 

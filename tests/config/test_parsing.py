@@ -195,9 +195,9 @@ def test_a_configuration_can_be_written_and_read_again() -> None:
     assert model.model_copy(update={"path": None}) == again
 
 
-@pytest.mark.parametrize("key", ["parallel", "parallel_config", "tensor_parallel_size"])
-def test_a_model_over_several_accelerators_is_refused(key: str, read: Callable[[str], ParsedConfig]) -> None:
-    """The problem states that it is not supported, and what there is instead; the model is not served on one device by that."""
+@pytest.mark.parametrize("key", ["parallel_config", "tensor_parallel_size"])
+def test_other_names_of_parallelism_lead_to_ours(key: str, read: Callable[[str], ParsedConfig]) -> None:
+    """A model with another program's key is not served on one device by that."""
     reading = read(f"""
         model: owner/name
         {key}: 2
@@ -206,5 +206,17 @@ def test_a_model_over_several_accelerators_is_refused(key: str, read: Callable[[
 
     assert () == reading.models
     assert line.startswith("given.yaml:3:")
-    assert f"`{key}` is not supported: a model runs on one accelerator" in line
-    assert "`replicas`" in line
+    assert f"There is no key `{key}`" in line
+    assert "here it is `parallel`" in line
+
+
+def test_keys_that_do_not_go_together_are_a_problem_of_the_model(read: Callable[[str], ParsedConfig]) -> None:
+    """The message has no key of its own, and shows no mapping."""
+    reading = read("""
+        model: owner/name
+        parallel: 2
+        memory: group_offload
+        """)
+    (line,) = lines(reading)
+
+    assert "The model must have no other `memory` than auto or full, since the model is split by `parallel`." in line

@@ -9,6 +9,7 @@ from pydantic_core import PydanticUndefined
 
 from octabox.config.model import ComponentConfig, IPAdapterConfig, LoraConfig, ModelConfig, RemoteCode
 from octabox.config.performance import CacheConfig, PerformanceConfig
+from octabox.config.sections.parallel import ParallelConfig
 from octabox.config.sections.scheduler import SchedulerConfig
 from octabox.config.settings import Settings, flag, variable
 
@@ -52,7 +53,7 @@ def test_every_performance_setting_is_in_the_reference(model: type[BaseModel]) -
 
 
 @pytest.mark.parametrize(
-    "model", [ModelConfig, SchedulerConfig, ComponentConfig, LoraConfig, IPAdapterConfig, RemoteCode]
+    "model", [ModelConfig, ParallelConfig, SchedulerConfig, ComponentConfig, LoraConfig, IPAdapterConfig, RemoteCode]
 )
 def test_every_key_of_a_configuration_is_in_the_reference(model: type[BaseModel]) -> None:
     """With its default and its meaning."""

@@ -149,6 +149,7 @@ def _restore_metadata(data: dict[str, Any]) -> PackageMetadata:
         families={name: dict(members) for name, members in data["families"].items()},
         ancestors={name: tuple(bases) for name, bases in data["ancestors"].items()},
         broken=dict(data["broken"]),
+        plans={name: tuple(plans) for name, plans in data["plans"].items()},
     )
 
 

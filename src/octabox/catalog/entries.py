@@ -205,8 +205,7 @@ class PipelineEntry:
         found = next((parameter for parameter in self.parameters if parameter.name == head), None)
         if not path or found is None:
             return found
-        field_name = path.rpartition(".")[2]
-        return next((replace(each, name=name) for each in found.fields if each.name == field_name), None)
+        return next((replace(each, name=name) for each in found.fields if each.name == path.rpartition(".")[2]), None)
 
     @property
     def frames(self) -> Parameter | None:
@@ -220,8 +219,7 @@ class PipelineEntry:
 
     def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:
         """Return the media parameters; optionally only required or only optional ones."""
-        found = (parameter for parameter in self.parameters if parameter.is_media)
-        return tuple(parameter for parameter in found if required is None or parameter.required == required)
+        return tuple(each for each in self.parameters if each.is_media and required in (None, each.required))
 
     @property
     def required_components(self) -> frozenset[str]:
@@ -275,6 +273,7 @@ class PackageMetadata:
         families: Auto pipeline mappings of diffusers: for each family, the class by Hub task tag.
         ancestors: All classes of the package: for each, its module and the names of its ancestors.
         broken: Files that cannot be parsed, with the reason.
+        plans: Attributes of model classes with a plan to split them over devices, such as ``_cp_plan``, by class.
     """
 
     pipelines: tuple[PipelineEntry, ...] = ()
@@ -283,6 +282,7 @@ class PackageMetadata:
     families: dict[str, dict[str, str]] = field(default_factory=dict)
     ancestors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
+    plans: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 #: Words in the name of a parameter for the number of frames; others count those of a chunk.

@@ -78,12 +78,13 @@ def merge_plugins(
     problems: list[str] = []
     pipelines = {entry.name: entry for entry in library.pipelines}
     schedulers = {entry.name: entry for entry in library.schedulers}
-    ancestors = dict(library.ancestors)
+    ancestors, plans = dict(library.ancestors), dict(library.plans)
     for other in others:
         problems += [f"{path} cannot be read: {reason}" for path, reason in other.broken.items()]
         for name, bases in other.ancestors.items():
             if name not in ancestors:
                 ancestors[name] = bases
+                plans |= {name: other.plans[name]} if name in other.plans else {}
         for entry in other.pipelines:
             if ancestors[entry.name][0] != entry.module:
                 problems.append(_duplicate(entry.name, entry.module, ancestors[entry.name][0]))
@@ -105,6 +106,7 @@ def merge_plugins(
         pipelines=tuple(pipelines[name] for name in sorted(pipelines)),
         schedulers=tuple(schedulers[name] for name in sorted(schedulers)),
         ancestors=ancestors,
+        plans=plans,
     )
     return merged, tuple(problems)
 

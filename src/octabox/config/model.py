@@ -14,6 +14,7 @@ from octabox.config.memory.durations import Duration
 from octabox.config.memory.modes import MemoryMode
 from octabox.config.performance import Batching, Performance, PerformanceConfig, Replicas
 from octabox.config.preset_merge import deep_merge, presets, settings_for
+from octabox.config.sections.parallel import Parallelized
 from octabox.config.sections.scheduler import Scheduled
 from octabox.prompts.names import Syntax
 
@@ -135,7 +136,7 @@ class RemoteCode(_Strict):
 ModelName = Annotated[str, Field(min_length=1, pattern=r"^[^\s/\\][^\\\n]*$")]
 
 
-class ModelConfig(_Strict, Scheduled, Staged):
+class ModelConfig(_Strict, Parallelized, Scheduled, Staged):
     """The configuration of a model."""
 
     name: ModelName = Field(description="Name for clients.")
@@ -237,6 +238,12 @@ class ModelConfig(_Strict, Scheduled, Staged):
         if isinstance(value, bool):
             return ({"repo": MODEL_REPOSITORY},) if value else ()
         return (value,) if isinstance(value, dict) else value
+
+    def placed_on(self, *devices: str) -> ModelConfig:
+        """Return this configuration for these devices, of which the first one is that of a model with one."""
+        # Where the devices are of another machine, only their type is known.
+        parallel = self.parallel and self.parallel.model_copy(update={"devices": devices} if devices[1:] else {})
+        return self.model_copy(update={"device": devices[0], "parallel": parallel})
 
     def part(self, name: str) -> ComponentConfig:
         """Return the settings of a component that is not a list; empty if it has none."""

@@ -157,12 +157,8 @@ def is_localai(item: Mapping[str, Any]) -> bool:
     return len(theirs) > len(ours) or (len(theirs) == len(ours) and "parameters" in theirs and "model" not in ours)
 
 
-#: Part of the keys that ask for context or tensor parallelism, and what there is instead.
+#: Part of the names that other programs have for `parallel`.
 PARALLEL = "parallel"
-PARALLEL_HINT = (
-    "context and tensor parallelism are left out; `replicas` loads it on several accelerators for more requests at the "
-    "same time, and `memory` offloads it where one is too small"
-)
 
 
 def _no_model(document: Document, root: KeyPath) -> Problem:
@@ -213,11 +209,10 @@ def _unknown(path: KeyPath, locations: Mapping[KeyPath, Location], file: Path) -
     """Return the problem of an unknown key, with the most similar known one."""
     key = str(path[-1])
     location = nearest_location(path, locations)
-    if len(path) == 1 and PARALLEL in key.lower():
-        message = f"`{key}` is not supported: a model runs on one accelerator, and is not split over several."
-        return Problem(file, location.line, location.column, key, message, PARALLEL_HINT)
     ours = localai.octabox_key(key) if len(path) == 1 else None
     hint = f"it is LocalAI's; here it is `{ours}`" if ours else did_you_mean(key, fields_at(path[:-1]))
+    if len(path) == 1 and PARALLEL in key.lower():
+        hint = f"here it is `{PARALLEL}`: over how many devices the model is split"
     return Problem(file, location.line, location.column, join_key(path), f"There is no key `{join_key(path)}`.", hint)
 
 

@@ -117,10 +117,12 @@ def describe_expected(error: ErrorDetails) -> str:
     return text if error["type"] == "value_error" else f"must be {text}"
 
 
-def describe_problem(path: Iterable[str | int], error: ErrorDetails) -> str:
+def describe_problem(path: KeyPath, error: ErrorDetails) -> str:
     """Return the message of a value that is missing or that pydantic refused."""
     if error["type"] == "missing":
         return f"`{join_key(path)}` is missing."
+    if not tuple(path):
+        return f"The model {describe_expected(error)}."  # Its keys do not go together.
     return f"`{join_key(path)}` {describe_expected(error)}, not {format_value(error['input'])}."
 
 

@@ -11,9 +11,6 @@ from octabox.engine.protocol import Call
 from octabox.errors import OctaboxError
 from octabox.types import Generation, PerformanceReport, Progress
 
-#: Exit code of a worker that has reported a failure of its device, and ends so that the next call gets a new worker.
-DEVICE_BROKEN = 75
-
 
 @dataclass(frozen=True)
 class WorkerOptions:
@@ -127,12 +124,14 @@ class Loaded:
         seconds: How long the load took.
         warnings: Settings that have no effect.
         performance: What became of the performance settings.
+        devices: All devices of a model that is split over several, the first one included.
     """
 
     device: str
     seconds: float
     warnings: tuple[str, ...] = ()
     performance: PerformanceReport = field(default_factory=PerformanceReport)
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -134,3 +134,15 @@ def test_a_scheduler_has_its_settings(facts: PackageMetadata) -> None:
     drip = facts.schedulers[0]
 
     assert (Parameter("speed", "float", "number", default=0.5, description="How fast."),) == drip.settings
+
+
+def test_plans_of_model_classes_are_found(made_up: Path) -> None:
+    """Inherited ones too, unless a class has none of that kind."""
+    (made_up / "canvas.py").write_text(
+        "class Canvas(ModelMixin):\n    _cp_plan = {'': {}}\n    _no_split_modules = []\n\n"
+        "class Fresco(Canvas):\n    _tp_plan = {'a': 'colwise'}\n\n"
+        "class Sketch(Canvas):\n    _cp_plan = None\n",
+        encoding="utf-8",
+    )
+
+    assert {"Canvas": ("_cp_plan",), "Fresco": ("_cp_plan", "_tp_plan")} == read_package("brushes", made_up).plans

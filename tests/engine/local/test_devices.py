@@ -13,6 +13,7 @@ from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.messages import DeviceMemory, Survey
 from octabox.engine.worker.entry import survey
+from octabox.errors import LoadError
 
 #: A Mac's accelerator, whose free memory torch does not report.
 MAC = Survey((DeviceMemory("mps:0", reports=False),))
@@ -75,3 +76,56 @@ async def test_a_device_that_cannot_report_its_memory_is_asked_once() -> None:
     full = pool_of(Survey((DeviceMemory("cuda:0", None),)), asked)
     assert [None, None] == [await full.free("cuda:0") for _ in range(2)]
     assert 5 == len(asked)
+
+
+async def companions_of(
+    pool: DevicePool, device: str, requested: str | None = None, *excluded: str, **fields: Any
+) -> Any:
+    """Return the other devices of a model that is split."""
+    configuration: Any = model(device=requested, **fields)
+    async with pool.companions(configuration, device, requested, [], excluded) as found:
+        return found
+
+
+#: A machine with three accelerators, of which the last one has the most free memory.
+THREE = Survey(tuple(DeviceMemory(f"cuda:{index}", 2**30 * index) for index in range(3)))
+
+
+async def test_a_model_on_one_device_has_no_companions() -> None:
+    """Nothing is looked for."""
+    asked: list[Callable[..., None]] = []
+
+    assert () == await companions_of(pool_of(THREE, asked), "cuda:0")
+    assert [] == asked
+
+
+async def test_a_model_that_is_split_takes_the_devices_with_the_most_room() -> None:
+    """Those that it names, if it names them; each is another one than the first."""
+    pool = pool_of(THREE, [])
+
+    assert ("cuda:2",) == await companions_of(pool, "cuda:1", parallel=2)
+    assert ("cuda:2", "cuda:0") == await companions_of(pool, "cuda:1", "cuda", parallel=3)
+    assert ("cuda:0",) == await companions_of(pool, "cuda:1", None, "cuda:2", parallel=2)
+    named = {"devices": ["cuda:2", "cuda:0"]}
+    assert ("cuda:0",) == await companions_of(pool, "cuda:2", parallel=named)
+    assert ("cpu", "cpu") == await companions_of(pool, "cpu", "cpu", parallel=3)
+
+
+async def test_a_model_that_is_being_loaded_counts_on_all_of_its_devices() -> None:
+    """Another one is loaded elsewhere meanwhile."""
+    pool = pool_of(THREE, [])
+    split: Any = model(device=None, parallel=2)
+
+    async with pool.companions(split, "cuda:1", None, []) as found:
+        assert ("cuda:2",) == found
+        assert "cuda:2" != await device_of(pool)
+    assert "cuda:2" == await device_of(pool)
+
+
+@pytest.mark.parametrize(("survey", "device"), [(THREE, "cuda:0"), (Survey(), "cpu"), (MAC, "mps:0")])
+async def test_too_few_devices_for_a_model_that_is_split(survey: Survey, device: str) -> None:
+    """The error states how many there are; processes of the CPU must be asked for."""
+    pool = pool_of(survey, [])
+
+    with pytest.raises(LoadError, match=f"over 4 devices by `parallel`, and {len(survey.devices)} can be used here"):
+        await companions_of(pool, device, parallel=4)

@@ -14,6 +14,7 @@ import pytest
 from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, result, settle
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
+from octabox.config.sections.parallel import ParallelConfig
 from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.placement import Placement
@@ -102,6 +103,20 @@ class FakeDevices:
         self.requests.append((requested, [each.device for each in residents]))
         await asyncio.sleep(0)
         yield requested or next((each for each in self.names if each not in excluded), self.names[0])
+
+    @asynccontextmanager
+    async def companions(
+        self,
+        model: ModelConfig,
+        device: str | None,
+        requested: str | None,
+        residents: Collection[Any],
+        excluded: Collection[str] = (),
+    ) -> AsyncIterator[tuple[str, ...]]:
+        """Return the next ones, or those that the model names."""
+        del requested, residents, excluded
+        left = [each for each in self.names if each != device]
+        yield model.device_names[1:] or tuple(left[: model.device_count - 1])
 
     @property
     def several(self) -> bool:
@@ -940,3 +955,21 @@ async def test_a_replica_is_not_loaded_on_the_device_of_another_one() -> None:
     found = [await residency.placement.has_room(model, 1, ["cuda:0"], value) for value in (0.9, 1.0)]
     assert [False, True] == found  # The model in memory makes it cost a second.
     assert not await residency.placement.has_room(model, 1, ["cuda:0", "cuda:1"], 9.0)
+
+
+async def test_a_model_that_is_split_is_loaded_on_all_of_its_devices() -> None:
+    """The configuration that is loaded names them, the first one as its device."""
+    residency, _ = residency_of(devices=FakeDevices("cuda:0", "cuda:1", "cuda:2"))
+    loaded: list[ModelConfig] = []
+
+    async def load(model: ModelConfig, *, makes_room: bool) -> None:
+        assert not makes_room
+        loaded.append(model)
+
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
+    await residency.load("new", split, load)
+    named = split.model_copy(update={"parallel": ParallelConfig(devices=("cuda:2", "cuda:1"))})
+    await residency.load("new", named, load)
+
+    assert ["cuda:0", "cuda:2"] == [each.device for each in loaded]
+    assert [("cuda:0", "cuda:1"), ("cuda:2", "cuda:1")] == [each.device_names for each in loaded]

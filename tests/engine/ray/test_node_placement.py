@@ -150,3 +150,28 @@ def test_whole_accelerators_that_others_hold(count: int) -> None:
 
     assert place is not None
     assert ("idle",) == place.evicted
+
+
+def test_a_model_that_is_split_takes_whole_accelerators_of_one_node() -> None:
+    """Those of a node count together; what is idle on any of them makes room."""
+    two, cards = {"GPU": 2.0}, {"a": 2, "b": 4}
+    held = {"one": HeldPlace("x", "b", {"GPU": 1.0}, "0"), "two": HeldPlace("x", "b", {"GPU": 1.0}, "1")}
+    there = residents(Resident("one"), Resident("two"))
+    found = [
+        choose_node("m", two, {"a": {"GPU": left}, "b": {"GPU": 2.0 - left}}, held, there, cards)
+        for left in (2.0, 1.0, 0.0)
+    ]
+
+    assert [("a", 0), ("b", 1), ("b", 0)] == [each and (each.device, len(each.evicted)) for each in found]
+
+
+def test_another_model_takes_the_place_of_one_that_is_split() -> None:
+    """An accelerator that it leaves free, or all of its own, where it is idle."""
+    held = {"split": HeldPlace("x", "a", {"GPU": 2.0}, "0"), "one": HeldPlace("x", "a", {"GPU": 0.5}, "2")}
+    there = residents(Resident("split", 1.0), Resident("one", 9.0))
+    found = [
+        choose_node("m", {"GPU": share}, {"a": {"GPU": left}}, held, there, {"a": 3})
+        for share, left in ((0.5, 0.5), (1.0, 0.5))
+    ]
+
+    assert [(), ("split",)] == [each and each.evicted for each in found]

@@ -92,3 +92,10 @@ def test_shares_of_replicas_never_exceed_the_device(weights: int) -> None:
     assert needed > weights
     assert count >= 1
     assert count * needed <= total
+
+
+def test_a_model_that_is_split_reserves_several_devices() -> None:
+    """All on one node, and whole ones; on CPUs with the memory of each process."""
+    assert {"GPU": 2.0} == replica_resources("cuda", 500_000_000, [GPUS], needed=5, count=2)
+    assert {"CPU": 2.0, "memory": 1e9} == replica_resources("cpu", 500_000_000, [CPUS], count=2)
+    assert not has_room({"GPU": 4.0}, [GPUS, GPUS])

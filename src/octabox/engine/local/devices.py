@@ -16,6 +16,7 @@ from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import ProcessEndedError, ask_process, in_daemon_thread
+from octabox.engine.local.resident.companions import choose_companions
 from octabox.engine.local.resident.places import find_place
 from octabox.engine.local.resident.room import ResidentModel
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
@@ -33,27 +34,77 @@ UNKNOWN_FREE = 2**60
 logger = logging.getLogger("octabox.engine")
 
 
-class DevicePool:
-    """The accelerators of this machine, and how much memory of each the models being loaded will take.
+class Accelerators:
+    """The accelerators of this machine.
 
-    A short process queries torch for them, so that its contexts on the devices end with it. Where there are several, each
-    load queries their free memory again.
+    A short process queries torch for them, so that its contexts on the devices end with it.
 
     Args:
         processes: Makes that process; where it is forked and finds accelerators that it cannot use, all are spawned.
         timeout: Seconds to wait for it, its start included, since the fork server may not answer.
+    """
+
+    def __init__(self, processes: ProcessStarter, timeout: float) -> None:
+        self._processes, self._timeout = processes, timeout
+        self._known: Survey | None = None
+        self._unreported: set[str] = set()
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several accelerators, as far as is known."""
+        return self._known is not None and len(self._known.devices) > 1
+
+    async def _survey(self) -> Survey:
+        """Return the accelerators, with their free memory where there are several."""
+        if self._known is None or len(self._known.devices) > 1:
+            self._known = await asyncio.wait_for(in_daemon_thread(self.ask), self._timeout)
+        return self._known
+
+    async def names(self) -> list[str] | None:
+        """Return the names of the accelerators; None where they cannot be listed, or not in time."""
+        try:
+            found = await self._survey()
+        except asyncio.TimeoutError:
+            logger.warning("The accelerators cannot be listed in %g seconds", self._timeout)
+            return None
+        return None if found.problem else [each.name for each in found.devices]
+
+    async def free(self, device: str) -> int | None:
+        """Return the free bytes of a device, which a short process reads; None if they are not known."""
+        if device in self._unreported:
+            return None
+        try:
+            found = await asyncio.wait_for(in_daemon_thread(partial(self.ask, survey_free)), self._timeout)
+        except asyncio.TimeoutError:
+            return None
+        # Where processes are spawned, as on a Mac, each of these imports torch: a device that never reports is asked once.
+        self._unreported.update(each.name for each in found.devices if not each.reports)
+        return next((each.free for each in found.devices if each.name == device), None)
+
+    def ask(self, work: Callable[[Connection], None] = survey) -> Survey:
+        """Let a process look for accelerators, and return its report."""
+        return ask_for_devices(self._processes, work)
+
+
+class DevicePool(Accelerators):
+    """The accelerators of this machine, and how much memory of each the models being loaded will take.
+
+    Where there are several, each load queries their free memory again.
+
+    Args:
+        processes: As for `Accelerators`.
+        timeout: Likewise.
         limits: Bytes that models may use, by place.
     """
 
     def __init__(
         self, processes: ProcessStarter, timeout: float = 1800.0, limits: Mapping[str, int] | None = None
     ) -> None:
-        self._processes, self._timeout, self._limits = processes, timeout, limits or {}
-        self._known: Survey | None = None
+        super().__init__(processes, timeout)
+        self._limits = limits or {}
         self._lock = asyncio.Lock()
         self._loading: Counter[str] = Counter()
         self._unsized: Counter[str] = Counter()
-        self._unreported: set[str] = set()
 
     @asynccontextmanager
     async def assigned(
@@ -83,17 +134,58 @@ class DevicePool:
         finally:
             self._take(device, size, -1)
 
+    @asynccontextmanager
+    async def companions(
+        self,
+        model: ModelConfig,
+        device: str | None,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        excluded: Collection[str] = (),
+    ) -> AsyncIterator[tuple[str, ...]]:
+        """Choose the other devices of a model that is split over several, and count it in their memory within the context.
+
+        Args:
+            model: The model.
+            device: Its first device; None leaves the choice of all to the worker.
+            requested: As for `assigned`, as are the rest.
+            residents: The other models in memory.
+            excluded: Devices that it must not be on.
+
+        Yields:
+            The other devices; none for a model on one device.
+
+        Raises:
+            LoadError: There are fewer devices.
+        """
+        if model.device_count == 1 or device is None:
+            yield ()
+            return
+        async with self._lock:
+            size = await _size_in_time(model)
+            others = await self._find(device.partition(":")[0])
+            left = {each.name: each for each in others if each.name not in (device, *excluded)}
+
+            def choose(names: Collection[str]) -> str:
+                devices = [left[name] for name in names]
+                place = self._place(devices, residents, size or 0)
+                return place.device if place else max(devices, key=self._free).name
+
+            found = choose_companions(model, device, requested, left, choose)
+            for each in found:
+                self._take(each, size, 1)
+        try:
+            yield found
+        finally:
+            for each in found:
+                self._take(each, size, -1)
+
     def _take(self, device: str | None, size: int | None, sign: int) -> None:
         """Add (1) or remove (-1) a model that is being loaded; one of unknown size takes the complete device."""
         if device is not None and size is None:
             self._unsized[device] += sign
         elif device is not None and size is not None:
             self._loading[device] += sign * size
-
-    @property
-    def several(self) -> bool:
-        """Whether there are several accelerators, as far as is known."""
-        return self._known is not None and len(self._known.devices) > 1
 
     async def alternatives(self, requested: str | None, excluded: Collection[str]) -> list[str]:
         """Return the devices that a requested one may be, without these."""
@@ -145,37 +237,6 @@ class DevicePool:
         """Return how many bytes of a device will be free once the models being loaded are on it."""
         free = math.inf if device.free is None else device.free
         return -self._unsized[device.name] if self._unsized[device.name] else free - self._loading[device.name]
-
-    async def _survey(self) -> Survey:
-        """Return the accelerators, with their free memory where there are several."""
-        if self._known is None or len(self._known.devices) > 1:
-            self._known = await asyncio.wait_for(in_daemon_thread(self.ask), self._timeout)
-        return self._known
-
-    async def names(self) -> list[str] | None:
-        """Return the names of the accelerators; None where they cannot be listed, or not in time."""
-        try:
-            found = await self._survey()
-        except asyncio.TimeoutError:
-            logger.warning("The accelerators cannot be listed in %g seconds", self._timeout)
-            return None
-        return None if found.problem else [each.name for each in found.devices]
-
-    async def free(self, device: str) -> int | None:
-        """Return the free bytes of a device, which a short process reads; None if they are not known."""
-        if device in self._unreported:
-            return None
-        try:
-            found = await asyncio.wait_for(in_daemon_thread(partial(self.ask, survey_free)), self._timeout)
-        except asyncio.TimeoutError:
-            return None
-        # Where processes are spawned, as on a Mac, each of these imports torch: a device that never reports is asked once.
-        self._unreported.update(each.name for each in found.devices if not each.reports)
-        return next((each.free for each in found.devices if each.name == device), None)
-
-    def ask(self, work: Callable[[Connection], None] = survey) -> Survey:
-        """Let a process look for accelerators, and return its report."""
-        return ask_for_devices(self._processes, work)
 
 
 def ask_for_devices(processes: ProcessStarter, work: Callable[[Connection], None]) -> Survey:

@@ -133,7 +133,7 @@ class ModelWorker:
             model=self._start.model.name,
             state=self._state(busy=busy),
             pipeline=self.requested[1] if self.loaded else None,
-            device=self.device and f"{self.device}{node}",
+            device=self.device and f"{', '.join(self._devices)}{node}",
             memory=dict(self.memory.bytes),
             allocated=dict(self.memory.allocated),
             peak=dict(self.memory.peak),
@@ -145,6 +145,11 @@ class ModelWorker:
             since=self.since,
             performance=with_batches(self.loaded.performance, self.batches) if self.loaded else None,
         )
+
+    @property
+    def _devices(self) -> list[str]:
+        """The names of its devices, once each."""
+        return list(dict.fromkeys((self.loaded.devices if self.loaded else ()) or (str(self.device),)))
 
     def _state(self, *, busy: bool) -> Literal["loading", "ready", "busy", "sleeping"]:
         if self.weights.asleep:

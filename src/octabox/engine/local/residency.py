@@ -105,12 +105,13 @@ class Residency(ResidentModels):
     async def _load_placed(self, name: str, load: LoadModel, pipeline: str, placed: ModelConfig) -> None:
         """Load a model on its device; where memory runs out, once again after an idle model there was unloaded."""
         await self._make_memory(name, placed, pipeline)
-        makes_room = self._select_evicted(name, placed.device) is not None
+        devices = placed.device_names or (placed.device,)
+        makes_room = self._select_evicted(name, *devices) is not None
         try:
             await load(placed, makes_room=makes_room)
         except OutOfMemoryError as error:
             self.on_out_of_memory(name)
-            if evicted := self._select_evicted(name, placed.device):
+            if evicted := self._select_evicted(name, *devices):
                 logger.warning("%s: %s makes room, and the load is repeated once", error.message, evicted.name)
                 await self._evictions.free_device(evicted, self._held())
             elif makes_room and placed.memory == "auto":  # The one that was to make room is in use by now.
@@ -138,7 +139,7 @@ class Residency(ResidentModels):
         while need.bytes:
             others = [each for each in self._others(name) if each.resident or each.name in self._needs]
             held, loading = partial(self._held, name), partial(self._loading, name)
-            shortages = await self._room.shortages(need, model.device, others, held, loading)
+            shortages = await self._room.shortages(need, others, held, loading)
             evicted = select_for(others, [each for each in shortages if not each.loading], name)
             required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
             if evicted is not None:

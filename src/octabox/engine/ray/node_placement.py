@@ -91,8 +91,15 @@ def _rooms(resources: Resources, left: Resources, there: Mapping[str, HeldPlace]
         there: The places that replicas hold there.
         count: How many accelerators the node has.
     """
-    if count < 2 or "GPU" not in resources:  # noqa: PLR2004 (there is nothing to add up)
+    if count < 2 or "GPU" not in resources or resources["GPU"] > 1:  # noqa: PLR2004 (nothing to add up, or all of several)
         return [_Room(dict(left), dict(there))]
+    several = {name: place for name, place in there.items() if place.resources.get("GPU", 0.0) > 1}
+    if several:
+        # What leaves several accelerators leaves room on one; the others are those of models on one each.
+        rest = {name: place for name, place in there.items() if name not in several}
+        count -= round(sum(place.resources["GPU"] for place in several.values()))
+        rooms = [_Room({**left, "GPU": 0.0}, {name: place}) for name, place in several.items()]
+        return [*rooms, *(_rooms(resources, left, rest, count) if count > 1 else [_Room(dict(left), rest)])]
     on_card: dict[str, dict[str, HeldPlace]] = {}
     for name, place in there.items():
         if place.card is not None:

@@ -168,7 +168,8 @@ class Reservations:
         nodes = await asyncio.to_thread(node_resources)
         device = device_type(model.device or self._device)
         needed = await asyncio.to_thread(_bytes_needed, model, device, self._dtype)
-        return replica_resources(device, weights, nodes, needed, accelerator_limit(self._limits, device))
+        limit = accelerator_limit(self._limits, device)
+        return replica_resources(device, weights, nodes, needed, limit, model.device_count)
 
     async def _reserve_on_node(self, name: str, model: ModelConfig, resources: Resources) -> Reservation | None:
         """Reserve a place on the node where it costs least; return None where there is none, or it is lost or taken."""

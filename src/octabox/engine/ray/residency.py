@@ -29,6 +29,19 @@ class ClusterDevices:
         del model, residents, excluded
         yield device_type(requested)
 
+    @asynccontextmanager
+    async def companions(
+        self,
+        model: ModelConfig,
+        device: str | None,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        excluded: Collection[str] = (),
+    ) -> AsyncIterator[tuple[str, ...]]:
+        """Return none, since the worker takes those that were reserved for it."""
+        del model, device, requested, residents, excluded
+        yield ()
+
     @property
     def several(self) -> bool:
         """Return False, since `Reservations` knows whether there is room for another replica."""
@@ -71,9 +84,9 @@ class ClusterResidency(Residency):
         """Return the replicas in memory by their names."""
         return {each.name: each for each in self._models.values() if each.resident}
 
-    def _on_same_device(self, name: str, device: str | None) -> list[ResidentModel]:
+    def _on_same_device(self, name: str, *devices: str | None) -> list[ResidentModel]:
         """Return none: a replica has reserved its memory, and what has the same type of device may be on any node."""
-        del name, device
+        del name, devices
         return []
 
     def yielded(self, name: str) -> list[str]:

@@ -36,8 +36,11 @@ def replica_resources(
     nodes: Collection[Resources],
     needed: int | None = None,
     limit: int | None = None,
+    count: int = 1,
 ) -> dict[str, float]:
     """Return what a replica reserves: an accelerator or a share of it, or a CPU and the host memory of its weights.
+
+    One that is split over several devices reserves so many whole ones, all on the same node.
 
     Args:
         device: Type of its device; None is an accelerator if a node has one.
@@ -45,13 +48,14 @@ def replica_resources(
         nodes: The resources of each node.
         needed: Bytes that it needs on an accelerator; None where they are not known.
         limit: Bytes that models may use of each accelerator; None is no limit.
+        count: Over how many devices it is split.
     """
     has_accelerators = any(node.get("GPU", 0) >= 1 for node in nodes)
     if device is None or device == ACCELERATOR:
         device = ACCELERATOR if has_accelerators or device else "cpu"
     if device != "cpu":
-        return {"GPU": accelerator_share(needed, nodes, limit)}
-    return {"CPU": 1.0, **({"memory": float(weights)} if weights else {})}
+        return {"GPU": accelerator_share(needed, nodes, limit) if count == 1 else float(count)}
+    return {"CPU": float(count), **({"memory": float(weights * count)} if weights else {})}
 
 
 def accelerator_share(needed: int | None, nodes: Iterable[Resources], limit: int | None = None) -> float:

@@ -1,11 +1,17 @@
 """Entry points of worker processes, which import torch only in that process, forked or spawned."""
 
 import signal
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 
-def work(connection: Connection) -> None:
-    """Serve one model over a pipe until it closes."""
+def work(connection: Connection, followers: Sequence[Connection] = ()) -> None:
+    """Serve one model over a pipe until it closes.
+
+    Args:
+        connection: The pipe to the server.
+        followers: The pipes to the other processes that the model is split over.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from octabox.engine.worker.process.pipe import Pipe  # noqa: PLC0415 (the server needs no end of a worker)
 
@@ -13,7 +19,15 @@ def work(connection: Connection) -> None:
     _prepare()
     from octabox.engine.worker.process.serving import serve  # noqa: PLC0415 (the server imports this file without torch)
 
-    serve(pipe)
+    serve(pipe, followers)
+
+
+def follow(connection: Connection) -> None:
+    """Load the model of another worker, and run its calls with it, until the pipe to it closes."""
+    _prepare()
+    from octabox.engine.worker.gang.follower import LeaderPipe, serve  # noqa: PLC0415 (likewise)
+
+    serve(LeaderPipe(connection))
 
 
 def convert(connection: Connection) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from diffusers import DiffusionPipeline
 
-from octabox.engine.messages import Sleep, Start, WakeUp
+from octabox.engine.messages import BatchReport, Loaded, Memory, Sleep, Start, WakeUp
 from octabox.engine.protocol import Call
 from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel, load
@@ -178,6 +178,32 @@ class TrialRunner:
         if callable(empty_cache := getattr(module, "empty_cache", None)):
             empty_cache()
         self._use(load(self.start.model, self.start.pipeline, self.start.options, attempt, self.start.occupied))
+
+
+class ReportingRunner(TrialRunner):
+    """Runs the calls of a model as `TrialRunner` does; its reports are those of this process alone."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether this process cannot run another call, whatever its device is like."""
+        return False
+
+    def describe(self, seconds: float) -> Loaded:
+        """Return the message that the model was loaded, in so many seconds."""
+        loaded = self._loaded
+        return Loaded(loaded.device, seconds, loaded.warnings, loaded.performance.report)
+
+    def memory(self) -> Memory:
+        """Return the memory that the model uses."""
+        return self.modes.memory()
+
+    def may_batch(self, calls: Sequence[Call]) -> bool:
+        """Return whether the runs of calls may run together."""
+        return self.batches.may_batch(calls)
+
+    def take_report(self) -> BatchReport | None:
+        """Return how many runs may run together, if that has changed."""
+        return self.batches.take_report()
 
 
 def _describe_switch(call: Call, first: Precision, reason: str, last: Precision) -> str:

@@ -23,6 +23,7 @@ from octabox.hub.folder import folder_index, index_components
 from octabox.schedulers.compatibility import check_settings
 from octabox.schedulers.names import resolve_scheduler
 from octabox.service.bounds import Limits, check_amounts
+from octabox.service.checks.parallel import find_parallel_problems
 
 
 def find_problems(entries: Iterable[Entry], catalog: Catalog, limits: Limits) -> list[Problem]:
@@ -47,6 +48,7 @@ def find_problems(entries: Iterable[Entry], catalog: Catalog, limits: Limits) ->
             problems += find_value_problems(entry, ("defaults",), entry.config.defaults, pipelines, limits)
             problems += _check_components(entry, pipelines)
             problems += _check_class(entry, pipeline, catalog)
+            problems += find_parallel_problems(entry, pipeline, catalog)
         problems += _check_scheduler_values(entry, catalog)
     return problems
 

@@ -14,11 +14,19 @@ import pytest
 
 import small_workers
 from fake_worker import LIMIT, PIPELINE, call
-from octabox.engine.local.processes import worker_process
+from octabox.engine.exit_codes import DEVICE_BROKEN, GANG_BROKEN
+from octabox.engine.local.processes import gang_start, worker_process
 from octabox.engine.local.processes.packing import pack_message
 from octabox.engine.local.processes.starting import in_daemon_thread, start_process
 from octabox.engine.local.processes.worker_process import WorkerProcess, exit_error
-from octabox.engine.messages import DEVICE_BROKEN, CancelCall, RunCall, RunStarted, Start, ToWorker, WorkerOptions
+from octabox.engine.messages import (
+    CancelCall,
+    RunCall,
+    RunStarted,
+    Start,
+    ToWorker,
+    WorkerOptions,
+)
 from octabox.errors import DeviceError, WorkerDiedError
 
 
@@ -188,7 +196,7 @@ async def test_a_process_that_cannot_be_started_is_an_error(monkeypatch: pytest.
     def refuse(*_: object) -> None:
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(worker_process, "start_process", refuse)
+    monkeypatch.setattr(gang_start, "start_process", refuse)
     order = Start(call().model, PIPELINE, WorkerOptions())
     with pytest.raises(WorkerDiedError, match=r"'demo': .*temporarily unavailable"):
         await WorkerProcess.start(order, lambda _: None, multiprocessing.get_context("spawn"))
@@ -216,3 +224,6 @@ def test_the_error_states_how_a_worker_ended(code: int | None, reason: str, word
 def test_a_worker_whose_device_failed_ends_with_that_error() -> None:
     """Its exit code says so."""
     assert isinstance(exit_error("demo", DEVICE_BROKEN), DeviceError)
+    other = exit_error("demo", GANG_BROKEN)
+    assert isinstance(other, WorkerDiedError)
+    assert "Another process of those that model 'demo' is split over has failed or ended." == other.message

@@ -93,3 +93,13 @@ def test_without_a_limit_the_free_memory_counts() -> None:
         (each.place, each.available) for each in free.shortages(MemoryNeed({"host": 3 * GIB, "cuda:0": 5}), [], {})
     ]
     assert [] == MemoryBudget({}, host=lambda: None).shortages(MemoryNeed({"host": 3 * GIB}), [], {})
+
+
+def test_a_model_that_is_split_needs_its_weights_on_each_device(model: Path) -> None:
+    """None of its processes offloads, and each has its own memory on the host."""
+    split = {"parallel": {"devices": ["cuda:1", "cuda:0"]}, "memory": "auto"}
+    found, on_host = need(model, "cuda:1", **split), need(model, "cpu", parallel=3)
+
+    assert {"host": 2 * PROCESS_BYTES, "cuda:0": 2200, "cuda:1": 2200} == found.bytes
+    assert frozenset() == found.flexible
+    assert {"host": 3 * (PROCESS_BYTES + 4400)} == on_host.bytes

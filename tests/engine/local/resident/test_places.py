@@ -67,3 +67,16 @@ def test_a_limit_makes_a_device_smaller(limit: int, device: str | None) -> None:
     pinned = Held("pinned", "a", 10, pinned=True), Held("other", "b", 5, pinned=True)
 
     assert device == device_of({"a": 2**31, "b": 2**30}, *pinned, devices=limit)
+
+
+def test_a_model_on_several_devices_is_on_each_of_them() -> None:
+    """It makes room on any, and keeps each of them busy."""
+    split = Held("split", "a", 10, 2.0)
+    split.memory["b"] = 10
+    models: Any = [split]
+    place = find_place({"b": 0}, models, 10, {})
+
+    assert place is not None
+    assert ("split",) == place.evicted
+    split.busy_seconds = 3.0
+    assert device_of({"b": 5, "c": 5}, split, size=5) == "c"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from octabox.config.model import ModelConfig
+from octabox.config.performance import NO_CACHE
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.performance.plan import PerformancePlan, plan_performance
 from octabox.engine.worker.performance.torch_flags import set_torch_flags
@@ -91,3 +92,20 @@ def test_switches_of_cuda_are_left_alone_elsewhere() -> None:
 
     assert ["`performance.tf32` has no effect: there is no TF32 on cpu."] == stated.warnings
     assert ({"cudnn_benchmark", "tf32"}, []) == (set(profile.skipped), profile.warnings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("compile", "regional"), ("fuse_qkv", True), ("cache", "first_block_cache")]
+)
+def test_a_model_that_is_split_takes_no_setting_that_each_process_would_decide(setting: str, value: Any) -> None:
+    """Those of a profile are left out; one of the configuration is refused."""
+    found = plan({}, profile="turbo", parallel=2)
+
+    assert {"compile", "fuse_qkv", "cache"} == set(found.skipped)
+    assert ("off", False, NO_CACHE) == (
+        found.settings.compile,
+        found.settings.fuse_qkv,
+        found.settings.cache and found.settings.cache.method,
+    )
+    with pytest.raises(LoadError, match=f"`performance.{setting}` is not possible: the model is split by `parallel`"):
+        plan({setting: value}, parallel=2)

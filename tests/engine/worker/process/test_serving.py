@@ -26,7 +26,14 @@ from octabox.engine.protocol import Call
 from octabox.engine.worker.batches.members import CallEvents
 from octabox.engine.worker.process import serving
 from octabox.engine.worker.process.encoder import MAX_OUTPUTS, Encoder
-from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError, OutOfMemoryError
+from octabox.errors import (
+    DeviceError,
+    GenerationCancelledError,
+    GenerationError,
+    OctaboxError,
+    OutOfMemoryError,
+    WorkerDiedError,
+)
 from octabox.types import Generation
 
 
@@ -60,6 +67,8 @@ class FakeRunner:
     pipelines: tuple[()] = ()
     device = "cpu"
     steps_taken = 1
+    broken = False
+    batches: FakeBatches
 
     def __init__(self, pipe: FakePipe, error: Exception) -> None:
         self.pipe, self.error = pipe, error
@@ -77,6 +86,13 @@ class FakeRunner:
     def memory(self) -> Memory:
         """Measure nothing."""
         return Memory()
+
+    def may_batch(self, calls: Sequence[Call]) -> bool:
+        """Return whether calls may share a batch."""
+        return self.batches.may_batch(calls)
+
+    def take_report(self) -> None:
+        """Report nothing."""
 
     def note_state(self) -> None:
         """Note nothing."""
@@ -252,7 +268,7 @@ def run_calls(
     runner = FakeRunner(pipe, ValueError("The image is too small."))
     batches = FakeBatches(error, cancel)
     batches.alone = alone
-    runner.batches = batches  # type: ignore[attr-defined]
+    runner.batches = batches
     usable = serving._run_calls(calls, runner, pipe, None)  # type: ignore[arg-type]
     return pipe, batches, usable
 
@@ -304,3 +320,19 @@ def test_a_device_that_fails_in_a_batch_fails_its_calls() -> None:
 
     assert [each.id for each in calls] == [message.id for message in pipe.sent if isinstance(message, Failed)]
     assert not usable
+
+
+@pytest.mark.parametrize("error", [WorkerDiedError("Another process has ended."), GenerationError("It failed alone.")])
+def test_a_broken_worker_reports_only_what_has_failed_in_itself(error: OctaboxError) -> None:
+    """A call that another process of the model has ended in runs again, as the server does where a worker ends."""
+    pipe, failing = FakePipe(), call()
+    runner = FakeRunner(pipe, error)
+    runner.broken = True
+    with closing(Encoder()) as encoder:
+        goes_on = serving._run_call(failing, runner, pipe, encoder)  # type: ignore[arg-type]
+
+    assert not goes_on
+    assert ([] if isinstance(error, WorkerDiedError) else [error]) == [
+        each.error for each in pipe.sent if isinstance(each, Failed)
+    ]
+    assert "restored" not in pipe.sent

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 
 from octabox.engine.local.processes.starting import SIGKILL, ProcessHandle
@@ -22,12 +22,18 @@ class Channel:
         connection: The server's end of the pipe.
         handle: The process.
         on_message: Called in a thread with each message, and with None once the process has ended and all are read.
+        followers: Other processes, which end with that process, and whose end is waited for as well.
     """
 
     def __init__(
-        self, connection: Connection, handle: ProcessHandle, on_message: Callable[[FromWorker | None], None]
+        self,
+        connection: Connection,
+        handle: ProcessHandle,
+        on_message: Callable[[FromWorker | None], None],
+        followers: Sequence[ProcessHandle] = (),
     ) -> None:
         self._connection, self._handle, self._on_message = connection, handle, on_message
+        self._followers = followers
         # A pipe that is not read may be full: only a thread of its own waits for it.
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         for function in (self._receive, self._write):
@@ -58,7 +64,8 @@ class Channel:
             # A message that cannot be read may be one that a request waits for.
             logger.exception("A message of worker process %s cannot be read; it is ended", self._handle.pid)
             self._handle.signal(SIGKILL)
-        self._handle.join()
+        for each in (self._handle, *self._followers):
+            each.join()
         self._on_message(None)
 
     def _wait_for_message(self) -> bool:

@@ -6,17 +6,18 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
+from octabox.engine.exit_codes import DEVICE_BROKEN, GANG_BROKEN
 from octabox.engine.local.processes.channel import Channel
+from octabox.engine.local.processes.gang_start import start_gang
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, WorkerActivity, check_interval
 from octabox.engine.local.processes.packing import pack, pack_message
-from octabox.engine.local.processes.starting import SIGKILL, ProcessHandle, in_daemon_thread, start_process
-from octabox.engine.messages import DEVICE_BROKEN, Alive, FromWorker, Ping, Start, ToWorker, WorkerOptions
-from octabox.engine.worker.entry import work
+from octabox.engine.local.processes.starting import SIGKILL, ProcessHandle, in_daemon_thread
+from octabox.engine.messages import Alive, FromWorker, Ping, Start, ToWorker, WorkerOptions
 from octabox.errors import DeviceError, OctaboxError, WorkerDiedError
 from octabox.telemetry.signals import signal_name
 
@@ -35,6 +36,7 @@ class WorkerProcess:
         connection: The server's end of the pipe.
         listener: Called with each message on the event loop's thread; the last one is an error, once the process has ended.
         options: Its settings.
+        followers: The other processes that its model is split over, which end with it.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class WorkerProcess:
         connection: Connection,
         listener: Listener,
         options: WorkerOptions | None = None,
+        followers: Sequence[ProcessHandle] = (),
     ) -> None:
         self._model = model
         self._handle = ProcessHandle(process)
@@ -51,7 +54,7 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._kill_reason, self._stopped, self._pinged = "", False, False
-        self._channel = Channel(connection, self._handle, self._post)
+        self._channel = Channel(connection, self._handle, self._post, followers)
         self._sending = asyncio.Lock()
         options = options or WorkerOptions()
         timeouts = options.silence_timeout, options.progress_timeout
@@ -71,22 +74,16 @@ class WorkerProcess:
         Raises:
             WorkerDiedError: No process could be started.
         """
-
-        def begin() -> tuple[BaseProcess, Connection]:
-            process, connection = start_process(context, work, order.options.silence_timeout)
-            connection.send(order)
-            return process, connection
-
         name = order.model.name
         try:
-            process, connection = await in_daemon_thread(begin)
+            process, connection, followers = await in_daemon_thread(lambda: start_gang(order, context))
         except OSError as error:
             raise WorkerDiedError(
                 f"No worker process could be started for '{name}': {error}.",
                 hint="Check the limits on memory and processes of this machine.",
                 model=name,
             ) from error
-        return cls(name, process, connection, listener, order.options)
+        return cls(name, process, connection, listener, order.options, followers)
 
     @property
     def pid(self) -> int | None:
@@ -191,6 +188,9 @@ def exit_error(model: str, exit_code: int | None, kill_reason: str = "") -> Octa
         return WorkerDiedError(f"{worker} {kill_reason} and was ended.", hint=hint, model=model, hung=True)
     if exit_code == DEVICE_BROKEN:
         return DeviceError(f"The device of model '{model}' failed.", hint="See the log for the cause.", model=model)
+    if exit_code == GANG_BROKEN:
+        message = f"Another process of those that model '{model}' is split over has failed or ended."
+        return WorkerDiedError(message, hint="See the log for the cause.", model=model)
     if exit_code is not None and exit_code < 0:
         hint = "SIGKILL often means that the machine ran out of memory." if -exit_code == SIGKILL else ""
         return WorkerDiedError(f"{worker} was ended by signal {signal_name(-exit_code)}.", hint=hint, model=model)

@@ -220,6 +220,8 @@ def model_load(resident: Sequence[LocalReplica], waiting: Iterable[QueuedRequest
 
 def scaling_limits(model: ModelConfig, maximum: int = MAX_REPLICAS) -> ScalingLimits:
     """Return how many replicas a model may have: the configured number, or as many as are needed, up to a maximum."""
+    if model.parallel:
+        return ScalingLimits(max_replicas=1)
     if model.replicas == "auto":
         return ScalingLimits(max_replicas=maximum)
     count = min(model.replicas, maximum)

@@ -90,6 +90,10 @@ def memory_need(model: ModelConfig, pipeline: str, device: str | None, dtype: st
         offloads = not on_host and mode != "full"
         found = {HOST: PROCESS_BYTES + (total if on_host or offloads else 0)}
         found |= {} if on_host else {device: largest if offloads else total}
+    if model.parallel:
+        # Each process has all weights, and none of them offloads.
+        on_each = {} if on_host else dict.fromkeys(model.device_names or (device,), found[device])
+        return MemoryNeed({HOST: found[HOST] * model.device_count, **on_each})
     return MemoryNeed(found, frozenset() if on_host or model.memory == "full" else frozenset({device}))
 
 

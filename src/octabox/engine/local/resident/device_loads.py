@@ -145,13 +145,16 @@ class DeviceLoads:
             CapacityError: It does not fit there, nor on another one.
             DeviceError: The device has failed, and there is no other one.
         """
-        requested = attempt.model.device or self._device
+        requested = self._requested(attempt.model)
         first = attempt.sleeps_on if attempt.sleeps_on not in (None, *attempt.failed, *attempt.in_use) else requested
         others = [each for each in self._residents() if each.name != attempt.name]
-        async with self._devices.assigned(attempt.model, first, others, attempt.excluded) as device:
+        model = attempt.model
+        async with (
+            self._devices.assigned(model, first, others, attempt.excluded) as device,
+            self._devices.companions(model, device, requested, others, attempt.excluded) as companions,
+        ):
             try:
-                placed = attempt.model if device is None else attempt.model.model_copy(update={"device": device})
-                await attempt.load(placed)
+                await attempt.load(model if device is None else model.placed_on(device, *companions))
             except InUseError as error:
                 attempt.in_use[device or ""] = error
                 if error.place == HOST:  # No other device helps.
@@ -170,5 +173,8 @@ class DeviceLoads:
 
     async def _others(self, attempt: Attempt, *tried: str) -> list[str]:
         """Return the devices that were not tried."""
-        requested = attempt.model.device or self._device
-        return await self._devices.alternatives(requested, (*attempt.excluded, *tried))
+        return await self._devices.alternatives(self._requested(attempt.model), (*attempt.excluded, *tried))
+
+    def _requested(self, model: ModelConfig) -> str | None:
+        """Return the device that a model is requested on, which is the first of those that it names."""
+        return next(iter(model.device_names), None) or model.device or self._device

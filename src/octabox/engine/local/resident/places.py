@@ -26,7 +26,7 @@ def find_place(
     """
     index, by_name = ClusterIndex(), {each.name: each for each in residents if each.resident}
     for device, left in free.items():
-        there = [each for each in by_name.values() if each.device == device]
+        there = [each for each in by_name.values() if device == each.device or each.memory.get(device)]
         held = sum(each.memory.get(device, 0) for each in there)
         limit = limit_of(limits, device)
         total = held + left if limit is None else min(held + left, max(limit, held))

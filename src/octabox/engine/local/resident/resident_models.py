@@ -130,14 +130,18 @@ class ResidentModels:
         """Return whether a model holds bytes in a place, or will hold some once it is loaded or awake."""
         return bool(model.memory.get(place) or self._needs.get(model.name, MemoryNeed()).bytes.get(place))
 
-    def _select_evicted(self, name: str, device: str | None) -> ResidentModel | None:
-        """Return the idle model that leaves a device for another one, of those asleep the last; None if there is none."""
-        there = self._on_same_device(name, device)
+    def _select_evicted(self, name: str, *devices: str | None) -> ResidentModel | None:
+        """Return the idle model that leaves devices for another one, of those asleep the last; None if there is none."""
+        there = self._on_same_device(name, *devices)
         return select_evicted(each for each in there if not each.asleep) or select_evicted(there)
 
-    def _on_same_device(self, name: str, device: str | None) -> list[ResidentModel]:
-        """Return the models but one that may be on its device; None is any."""
-        return [each for each in self._others(name) if device in (None, each.device)]
+    def _on_same_device(self, name: str, *devices: str | None) -> list[ResidentModel]:
+        """Return the models but one that may be on one of its devices; None is any."""
+        return [
+            each
+            for each in self._others(name)
+            if None in devices or each.device in devices or any(each.memory.get(device or "") for device in devices)
+        ]
 
     def _others(self, name: str) -> list[ResidentModel]:
         """Return all models but one."""

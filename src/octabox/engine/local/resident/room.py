@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Protocol
 
+from octabox.config.memory.limits import HOST
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.eviction import plan_eviction
 from octabox.engine.cluster.placement import Placement
@@ -115,6 +116,16 @@ class Devices(Protocol):
     ) -> AbstractAsyncContextManager[str | None]:
         """Choose a device for a model, and count the model in that device's memory within the context."""
 
+    def companions(
+        self,
+        model: ModelConfig,
+        device: str | None,
+        requested: str | None,
+        residents: Collection[ResidentModel],
+        excluded: Collection[str] = (),
+    ) -> AbstractAsyncContextManager[tuple[str, ...]]:
+        """Choose the other devices of a model that is split over several, and count it there within the context."""
+
     @property
     def several(self) -> bool:
         """Whether there are several accelerators, as far as is known."""
@@ -156,7 +167,6 @@ class MemoryRoom:
     async def shortages(
         self,
         need: MemoryNeed,
-        device: str | None,
         others: Sequence[ResidentModel],
         held: Callable[[], Iterable[Mapping[str, int]]],
         loading: Callable[[], Mapping[str, int]],
@@ -165,7 +175,6 @@ class MemoryRoom:
 
         Args:
             need: What it needs.
-            device: Its device.
             others: The other models in memory.
             held: Returns what each of them holds, or will hold.
             loading: Returns the bytes that those which are being loaded have not taken yet.
@@ -173,12 +182,13 @@ class MemoryRoom:
         if self._budget is None:
             return []
         free: dict[str, int] = {}
-        evictable = select_evicted(each for each in others if each.memory.get(device or ""))
-        # Reading the free memory takes a process, which is of no use if nothing can be unloaded or waited for.
-        changes = evictable is not None or bool(device and loading().get(device))
-        if device is not None and changes and self._budget.limit(device) is None:
-            found = await self._devices.free(device)
-            free = {} if found is None else {device: found}
+        for device in need.bytes:
+            evictable = select_evicted(each for each in others if each.memory.get(device))
+            # Reading the free memory takes a process, which is of no use if nothing can be unloaded or waited for.
+            changes = evictable is not None or bool(loading().get(device))
+            if device != HOST and changes and self._budget.limit(device) is None:
+                found = await self._devices.free(device)
+                free |= {} if found is None else {device: found}
         return self._budget.shortages(need, held(), free, loading())
 
     def host_takes(self, size: int, held: Iterable[Mapping[str, int]]) -> bool:

@@ -41,7 +41,13 @@ def _convert(request: Conversion, folder: Path) -> Converted:
     """Load the model on the CPU and save it."""
     # Memory settings have no effect on the saved files.
     config = request.model.without_storage().model_copy(
-        update={"device": "cpu", "memory": "full", "ip_adapters": (), "performance": PerformanceConfig(profile="exact")}
+        update={
+            "device": "cpu",
+            "parallel": None,
+            "memory": "full",
+            "ip_adapters": (),
+            "performance": PerformanceConfig(profile="exact"),
+        }
     )
     loaded = load(config, request.pipeline, replace(request.options, device="cpu"))
     _check_writable(loaded.pipeline, config.name)

@@ -11,6 +11,7 @@ from diffusers import ModelMixin
 from transformers import PreTrainedModel
 
 from octabox.config.model import ModelConfig
+from octabox.engine.worker.performance.parallelism import may_shard_weights
 from octabox.engine.worker.placement.dtype import choose_variant
 from octabox.hub.folder import folder_index, index_components, index_file
 from octabox.hub.weights import weight_files
@@ -23,9 +24,9 @@ def can_load_on_device(config: ModelConfig, device: str) -> bool:
     """Return whether a model's components can be loaded directly on its device.
 
     They cannot if they are offloaded later, or if their weights are changed on the host first: by quantization, storage in
-    another dtype, LoRAs or IP-Adapters.
+    another dtype, LoRAs or IP-Adapters, or since each device gets a part of them.
     """
-    changed = any(part.quantization or part.storage for _, part in config.parts())
+    changed = any(part.quantization or part.storage for _, part in config.parts()) or may_shard_weights(config.parallel)
     return device != "cpu" and config.memory == "full" and not (changed or config.adapters or config.ip_adapters)
 
 

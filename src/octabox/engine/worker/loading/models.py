@@ -37,6 +37,7 @@ from octabox.engine.worker.loading.modular import load_modular
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.memory_modes.loading import mode_after_failure, resolve_memory
 from octabox.engine.worker.performance.optimizations import AppliedPerformance, apply_layout, apply_performance
+from octabox.engine.worker.performance.parallelism import choose_splitting
 from octabox.engine.worker.performance.plan import PerformancePlan, plan_performance
 from octabox.engine.worker.placement.casts import has_mixed_dtypes, install_casts
 from octabox.engine.worker.placement.device import choose_device
@@ -165,9 +166,16 @@ def _load_in_mode(
     if precision.casts or has_mixed_dtypes(components.values()):
         install_casts(components.values())
     apply_storage(config, components)
+    splitting = choose_splitting(config, components)
+    if splitting and splitting.shards_weights:
+        plan.applied["parallel"] = splitting.apply(device)
     performance = _apply_plan(pipe, components, plan, placement, ip_adapters, adapted=bool(config.adapters))
+    if splitting and not splitting.shards_weights:
+        plan.applied["parallel"] = splitting.apply(device)
     notes += (*placement.notes, *performance.warnings)
-    return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, dtypes, performance)
+    # Of a model that is split, another dtype would be tried by each process alone.
+    choice = None if splitting else dtypes
+    return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, choice, performance)
 
 
 def _apply_plan(

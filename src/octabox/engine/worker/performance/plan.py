@@ -13,6 +13,7 @@ from octabox.config.performance import (
     COMPILED_CODE_VARIABLE,
     GRAPH_MODES,
     NO_CACHE,
+    CacheConfig,
     PerformanceConfig,
     effective_settings,
 )
@@ -98,6 +99,8 @@ def plan_performance(config: ModelConfig, options: WorkerOptions, device: str) -
     settings = effective_settings(config.performance, options.profile)
     overrides: dict[str, Any] = config.performance.overrides
     plan = PerformancePlan(config.name, device, settings, frozenset(overrides), memory=config.memory)
+    if config.parallel:
+        plan.settings = settings = _without_unshared(plan)
     if settings.attention:
         check_attention(settings.attention, config.name)
     if settings.cache and settings.cache.method != NO_CACHE:
@@ -114,6 +117,18 @@ def set_compile_cache(cache_dir: str | None) -> None:
     if cache_dir is not None:
         # Importing torch has set the variable already; the server knows whether the user had set it.
         os.environ[COMPILED_CODE_VARIABLE] = str(Path(cache_dir) / CACHE_FOLDER)
+
+
+def _without_unshared(plan: PerformancePlan) -> PerformanceConfig:
+    """Return the settings of a model that is split, without what each process would decide for its own part of the tensors."""
+    update: dict[str, Any] = {}
+    for name, off in (("compile", "off"), ("fuse_qkv", False), ("cache", CacheConfig(method=NO_CACHE))):
+        if getattr(plan.settings, name) != off:
+            plan.refuse(
+                name, "the model is split by `parallel`", [off.method if isinstance(off, CacheConfig) else str(off)]
+            )
+            update[name] = off
+    return plan.settings.model_copy(update=update)
 
 
 def _check_compile(plan: PerformancePlan) -> None:

@@ -9,17 +9,19 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
 
 import torch
 
+from octabox.engine.exit_codes import DEVICE_BROKEN, GANG_BROKEN
 from octabox.engine.messages import (
-    DEVICE_BROKEN,
     Finished,
-    Loaded,
     LoadFailed,
     RunFinished,
     RunStarted,
     Sleep,
+    Start,
     StepDone,
     WakeUp,
     WeightsMoved,
@@ -27,6 +29,8 @@ from octabox.engine.messages import (
 from octabox.engine.protocol import Call
 from octabox.engine.threads import default_threads
 from octabox.engine.worker.failures import to_generation_error, to_load_error
+from octabox.engine.worker.gang.leader import Gang
+from octabox.engine.worker.gang.runner import GangRunner
 from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.encoding import RawOutput
@@ -34,16 +38,21 @@ from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
 from octabox.engine.worker.process.encoder import Encoder
 from octabox.engine.worker.process.pipe import Pipe
-from octabox.engine.worker.trial import TrialRunner
-from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError, OutOfMemoryError
+from octabox.engine.worker.trial import ReportingRunner
+from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError, OutOfMemoryError, WorkerDiedError
 from octabox.telemetry.logs import configure
 from octabox.types import Progress
 
 logger = logging.getLogger("octabox.worker")
 
 
-def serve(pipe: Pipe) -> None:
-    """Load the model of the first message, then run calls until the pipe closes."""
+def serve(pipe: Pipe, followers: Sequence[Connection] = ()) -> None:
+    """Load the model of the first message, then run calls until the pipe closes.
+
+    Args:
+        pipe: The pipe to the server.
+        followers: The pipes to the other processes that the model is split over.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start = pipe.receive_start()
     configure(start.options.log_level, start.options.log_file)
@@ -55,30 +64,35 @@ def serve(pipe: Pipe) -> None:
     if threads := start.options.threads or default_threads():
         torch.set_num_threads(threads)
     began = time.perf_counter()
+    gang = Gang(followers)
     try:
-        loaded = load(start.model, start.pipeline, start.options, occupied=start.occupied, makes_room=start.makes_room)
+        runner = gang.load(start, partial(_load, gang, pipe), lambda error: pipe.send(LoadFailed(error)))
     except Exception as error:  # noqa: BLE001 (a load may raise anything, and the server must get an error)
         pipe.send(LoadFailed(to_load_error(error, start.model)))
         return
-    runner = TrialRunner(loaded, start)
-    pipe.send(runner.modes.memory())
-    report = loaded.performance.report
-    pipe.send(Loaded(loaded.device, time.perf_counter() - began, loaded.warnings, report))
-    del loaded  # The runner must hold the only reference, since it may have to release the model.
+    pipe.send(runner.memory())
+    pipe.send(runner.describe(time.perf_counter() - began))
     with closing(Encoder()) as encoder:
         while _run_calls(pipe.calls.get(), runner, pipe, encoder):
             pass
     # Outputs of earlier calls are encoded now. Torch's own exit may hang on a broken device.
-    logger.info("The worker of model '%s' exits, since %s is not usable any more", start.model.name, runner.device)
+    cause = "another process of it has failed" if runner.broken else f"{runner.device} is not usable any more"
+    logger.info("The worker of model '%s' exits, since %s", start.model.name, cause)
     logging.shutdown()
-    os._exit(DEVICE_BROKEN)
+    os._exit(GANG_BROKEN if runner.broken else DEVICE_BROKEN)
 
 
-def _run_calls(calls: Sequence[Call] | Sleep | WakeUp, runner: TrialRunner, pipe: Pipe, encoder: Encoder) -> bool:
+def _load(gang: Gang, pipe: Pipe, start: Start) -> ReportingRunner:
+    """Load a model, and return what runs its calls, which holds the only reference, since it may have to release the model."""
+    loaded = load(start.model, start.pipeline, start.options, occupied=start.occupied, makes_room=start.makes_room)
+    return GangRunner(loaded, start, gang, pipe.fail) if gang else ReportingRunner(loaded, start)
+
+
+def _run_calls(calls: Sequence[Call] | Sleep | WakeUp, runner: ReportingRunner, pipe: Pipe, encoder: Encoder) -> bool:
     """Run calls, in batches where they may share one, or move the weights; return whether the worker can run others."""
     if isinstance(calls, Sleep | WakeUp):
         return _move_weights(calls, runner, pipe)
-    if runner.batches.may_batch(calls):
+    if runner.may_batch(calls):
         left = _run_batches(calls, runner, pipe, encoder)
         if left is None:
             return False
@@ -86,7 +100,7 @@ def _run_calls(calls: Sequence[Call] | Sleep | WakeUp, runner: TrialRunner, pipe
     return all(_run_call(call, runner, pipe, encoder) for call in calls)
 
 
-def _move_weights(message: Sleep | WakeUp, runner: TrialRunner, pipe: Pipe) -> bool:
+def _move_weights(message: Sleep | WakeUp, runner: ReportingRunner, pipe: Pipe) -> bool:
     """Move the weights to the host or back, and report that; return whether the device is still usable."""
     failure: OctaboxError | None = None
     try:
@@ -94,7 +108,7 @@ def _move_weights(message: Sleep | WakeUp, runner: TrialRunner, pipe: Pipe) -> b
     except Exception as error:  # noqa: BLE001 (a device may raise anything)
         failure = to_load_error(error, runner.start.model)
         clear_frames(error)
-    pipe.send(runner.modes.memory())
+    pipe.send(runner.memory())
     pipe.send(WeightsMoved(failure, message.number))
     return is_usable(runner.device)
 
@@ -121,7 +135,7 @@ class _BatchEvents:
         self._pipe.fail(call.id, GenerationCancelledError("The request was cancelled.", model=call.model.name))
 
 
-def _run_batches(calls: Sequence[Call], runner: TrialRunner, pipe: Pipe, encoder: Encoder) -> Sequence[Call] | None:
+def _run_batches(calls: Sequence[Call], runner: ReportingRunner, pipe: Pipe, encoder: Encoder) -> Sequence[Call] | None:
     """Run calls in batches, and encode their outputs in another thread.
 
     Returns:
@@ -136,7 +150,7 @@ def _run_batches(calls: Sequence[Call], runner: TrialRunner, pipe: Pipe, encoder
         for output in runner.batches.run(calls, events):
             del left[output.call.id]
             pipe.forget(output.call.id)
-            pipe.send(runner.modes.memory())
+            pipe.send(runner.memory())
             _send_report(runner, pipe)
             encoder.wait()  # The server sends no further call meanwhile, so that its queue grows instead of this process.
             pipe.send(RunFinished(output.call.id))
@@ -149,7 +163,9 @@ def _run_batches(calls: Sequence[Call], runner: TrialRunner, pipe: Pipe, encoder
     return [] if failure is None else _recover_batch([*left.values()], failure, runner, pipe)
 
 
-def _recover_batch(left: list[Call], failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> Sequence[Call] | None:
+def _recover_batch(
+    left: list[Call], failure: OctaboxError, runner: ReportingRunner, pipe: Pipe
+) -> Sequence[Call] | None:
     """Restore the model after a failed batch.
 
     Args:
@@ -177,21 +193,21 @@ def _recover_batch(left: list[Call], failure: OctaboxError, runner: TrialRunner,
     return left if is_usable(runner.device) else None
 
 
-def _send_report(runner: TrialRunner, pipe: Pipe) -> None:
+def _send_report(runner: ReportingRunner, pipe: Pipe) -> None:
     """Send how many runs may run together, if that has changed."""
-    if report := runner.batches.take_report():
+    if report := runner.take_report():
         pipe.send(report)
 
 
-def _clean_up(failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> None:
+def _clean_up(failure: OctaboxError, runner: ReportingRunner, pipe: Pipe) -> None:
     """Restore the model after a failed call or batch."""
     if isinstance(failure, OutOfMemoryError):
         runner.clear_prompt_cache()
     clean_up(runner.pipelines, runner.device, runner.state)
-    pipe.send(runner.modes.memory())
+    pipe.send(runner.memory())
 
 
-def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: Encoder) -> bool:
+def _run_call(call: Call, runner: ReportingRunner, pipe: Pipe, encoder: Encoder) -> bool:
     """Run a call, encode its outputs in another thread, and restore the model after an error.
 
     Returns:
@@ -211,7 +227,7 @@ def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: Encoder) -> 
         runner.note_state()
         output = runner.run(call, send_progress, check)
         pipe.forget(call.id)
-        pipe.send(runner.modes.memory())
+        pipe.send(runner.memory())
         _send_report(runner, pipe)
         encoder.wait()
         pipe.send(RunFinished(call.id))
@@ -223,9 +239,11 @@ def _run_call(call: Call, runner: TrialRunner, pipe: Pipe, encoder: Encoder) -> 
     return failure is None or _recover(call, failure, runner, pipe)
 
 
-def _recover(call: Call, failure: OctaboxError, runner: TrialRunner, pipe: Pipe) -> bool:
+def _recover(call: Call, failure: OctaboxError, runner: ReportingRunner, pipe: Pipe) -> bool:
     """Report a failed call and restore the model; return whether its device is still usable."""
-    if isinstance(failure, DeviceError):
+    if runner.broken and isinstance(failure, WorkerDiedError):
+        return False  # The server runs the call again, as where this process itself has ended.
+    if isinstance(failure, DeviceError) or runner.broken:
         # Sent first, since any use of a broken device may kill the process, which can run no other call.
         pipe.fail(call.id, failure)
         return False
