@@ -271,4 +271,4 @@ async def test_previews_that_cannot_be_made_are_a_warning(engine: LocalEngine, c
     """Where a call has fewer steps than requested partial images, the result has a warning."""
     generation = await finish(engine, calls(partial_images=3, num_inference_steps=2))
 
-    assert any("partial images" in warning for warning in generation.warnings)
+    assert any("partial_images" in warning for warning in generation.warnings)

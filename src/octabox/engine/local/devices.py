@@ -16,8 +16,7 @@ from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import ProcessEndedError, ask_process, in_daemon_thread
-from octabox.engine.local.resident.companions import choose_companions
-from octabox.engine.local.resident.places import find_place
+from octabox.engine.local.resident.places import choose_companions, find_place
 from octabox.engine.local.resident.room import ResidentModel
 from octabox.engine.messages import BadFork, DeviceMemory, Survey
 from octabox.engine.worker.entry import survey, survey_free
