@@ -121,14 +121,6 @@ def test_the_make_blocks_name_targets(target: str) -> None:
     assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 
-def test_what_is_not_supported_has_no_guide() -> None:
-    """Clusters of several machines have one."""
-    (sentence,) = re.findall(r"^Not supported yet: (.+?)\.", README, re.MULTILINE)
-
-    assert (ROOT / "docs" / "guides" / "cluster.md").is_file()
-    assert "machines" not in sentence
-
-
 def test_the_guide_to_installing_has_all_extras() -> None:
     """Except those for the work on Octabox itself."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

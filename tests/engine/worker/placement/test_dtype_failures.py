@@ -38,7 +38,7 @@ def test_a_failure_holds_for_what_it_was_seen_with(change: dict[str, str]) -> No
 def test_another_version_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """With another version of a library the dtype is tried again."""
     record_failed_dtypes(KEY, {"bfloat16": "no"})
-    monkeypatch.setattr(dtype_failures, "version", lambda name: "99")
+    monkeypatch.setattr(dtype_failures, "installed_versions", lambda packages: dict.fromkeys(packages, "99"))
 
     assert {} == failed_dtypes(KEY)
 
