@@ -6,8 +6,14 @@ import re
 
 from octabox.prompts.wildcards import is_json
 
-#: A comment; not a colour such as #ff8800, which some models read.
-COMMENT = re.compile(r"#(?![0-9a-fA-F]{6}\b).*")
+#: Colours such as #ff8800, also with an alpha value, which some models read; none of them is a comment.
+_COLOUR = r"[0-9a-fA-F]{6}(?:[0-9a-fA-F]{2})?\b"
+
+#: Short ones such as #fff; at the beginning of a line they are more often words, such as #add.
+_SHORT_COLOUR = r"[0-9a-fA-F]{3}\b"
+
+#: A comment; what precedes it in its line are spaces or the rest of the prompt.
+COMMENT = re.compile(rf"^\s*#(?!{_COLOUR}).*|#(?!{_COLOUR}|{_SHORT_COLOUR}).*")
 
 
 def remove_comments(text: str) -> str:
@@ -20,3 +26,16 @@ def remove_comments(text: str) -> str:
         return text
     pairs = ((line, COMMENT.sub("", line)) for line in text.split("\n"))
     return "\n".join(kept for line, kept in pairs if kept == line or kept.strip())
+
+
+def inner_comments(text: str) -> list[str]:
+    """Return the comments of a prompt that do not begin their lines, which may not be meant as such: ``item #1, blue``.
+
+    Args:
+        text: The prompt.
+    """
+    if "#" not in text or is_json(text):
+        return []
+    found = (COMMENT.search(line) for line in text.split("\n"))
+    comments = [each[0].rstrip() for each in found if each and each.string[: each.start()].strip()]
+    return [each for each in comments if each.strip("# ")]

@@ -26,6 +26,19 @@ LORA = save({"unet.a.lora_A.weight": np.zeros((4, 8), "float32"), "unet.a.lora_B
 VAE = "diffusion_pytorch_model.safetensors"
 
 
+#: Cards whose aliases refer to aliases: with their values expanded, each has more than ten million.
+NESTED = (
+    "---\nx0: &x0 [mit]\n"
+    + "".join(f"x{i}: &x{i} [*x{i - 1}, *x{i - 1}]\n" for i in range(1, 25))
+    + "license: {}\n---\n"
+)
+MERGED = (
+    "---\nx0: &x0 {a: b}\n"
+    + "".join(f"x{i}: &x{i} {{<<: [*x{i - 1}, *x{i - 1}]}}\n" for i in range(1, 25))
+    + "license: mit\n---\n"
+)
+
+
 def inspect(name: str) -> Inspection:
     """Return what is known about a Hub id."""
     return inspect_repository(
@@ -110,10 +123,18 @@ def test_float8_takes_the_memory_of_what_it_is_loaded_as(
         ("---\nlicense:\n- mit\n- apache-2.0\n---\n", "mit, apache-2.0"),
         ("---\nlicense: {a: [\n---\n", None),
         ("# Text", None),
+        ("license: mit\n", None),
+        ("---\nlicense: 3\n---\n", None),
+        ("---\n- license\n---\n", None),
+        ("---\nlicense: &a [*a, mit]\n---\n", "mit"),
+        (NESTED.format("[*x24]"), None),
+        (NESTED.format("mit"), "mit"),
+        (MERGED, "mit"),
+        (f"---\nlicense: {'[' * 5000}\n---\n", None),
     ],
 )
 def test_the_licences_in_a_card(tmp_path: Path, card: str, licence: str | None) -> None:
-    """A card may have several, in each of the ways of YAML."""
+    """A card may have several, in each of the ways of YAML; aliases that would expand without end are not expanded."""
     (tmp_path / "model_index.json").write_text('{"_class_name": "X"}')
     (tmp_path / "README.md").write_text(card)
     machine = Machine(2**34, accelerator=False, host=2**34)

@@ -147,6 +147,14 @@ def test_aliases_are_not_expanded(tmp_path: Path) -> None:
     assert {} == stated(tmp_path, config="\n".join([*lines, "model: {target: x, params: {y: *a11}}"])).settings
 
 
+def test_merged_mappings_are_not_expanded(tmp_path: Path) -> None:
+    """Each of them refers twice to the one before; what they state is found."""
+    lines = [f"x{level}: &x{level} {{<<: [*x{level - 1}, *x{level - 1}]}}" for level in range(1, 25)]
+    model = "model: {target: ldm.models.diffusion.ddpm.LatentDiffusion, params: {<<: *x24}}"
+
+    assert V == stated(tmp_path, config="\n".join(["x0: &x0 {parameterization: v}", *lines, model])).settings
+
+
 def test_training_configurations_differ_from_those_of_models() -> None:
     """The model of one is a mapping that names a class."""
     assert is_training_config(training())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,27 @@ def test_the_commands_take_addresses(local_hub: LocalHub, tmp_path: Path, monkey
     assert isinstance(octabox("inspect", f"{page}/blob/main/b.gguf").exception, OctaboxError)
     assert 0 == octabox("rm", page, "--yes").exit_code
     assert isinstance(octabox("inspect", "https://example.com/org/file").exception, ModelNotFoundError)
+
+
+@pytest.mark.parametrize("page", ["datasets/org/name", "spaces/org/name", "name", "org/name"])
+def test_a_file_of_the_hub_with_its_checksum_is_one_of_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    """Also one of a dataset, or of a model whose id has one part; without it, the error names the option."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path / "cache"))
+    digest, url = hashlib.sha256(LORA).hexdigest(), f"https://huggingface.co/{page}/resolve/main/x.safetensors"
+    file = tmp_path / "cache/files" / digest / "x.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(LORA)
+    pulled = octabox("pull", url, "--sha256", digest)
+
+    assert 0 == pulled.exit_code, pulled.exception
+    assert file == (tmp_path / "models/loras/x.safetensors").readlink()
+    if page != "org/name":
+        with pytest.raises(ModelNotFoundError) as caught:
+            parse_address(url)
+        assert "--sha256" in caught.value.hint
 
 
 @pytest.mark.parametrize(

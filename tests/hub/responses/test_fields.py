@@ -12,7 +12,8 @@ from octabox.hub.responses.fields import count_of, mapping_of, printable, text_o
     [
         ("mit", "mit"),
         (["mit", "apache-2.0"], "mit, apache-2.0"),
-        (["mit", ["a", 3], None], "mit, a"),
+        (["mit", ["a", 3], None], "mit"),
+        (["a"] * 30, ", ".join(["a"] * 20)),
         ("", None),
         ([], None),
         (3, None),
@@ -23,6 +24,14 @@ from octabox.hub.responses.fields import count_of, mapping_of, printable, text_o
 def test_a_field_is_a_text_or_none(value: object, text: str | None) -> None:
     """A list is one text; what is neither is left out."""
     assert text == text_of(value)
+
+
+def test_a_list_that_contains_itself_is_read_once() -> None:
+    """As an alias in YAML can build it."""
+    value: list[object] = ["mit"]
+    value.append(value)
+
+    assert "mit" == text_of(value)
 
 
 def test_other_types_have_empty_values() -> None:

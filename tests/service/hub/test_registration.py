@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from local_hub import LocalHub
 from octabox.errors import DownloadError, InvalidParameterError
@@ -79,16 +82,33 @@ async def test_the_same_name_again_is_accepted(folders: ModelFolders) -> None:
 
 @pytest.mark.parametrize("name", ["turbo", "fast"])
 async def test_the_name_of_a_url_is_checked_before_the_download(folders: ModelFolders, name: str) -> None:
-    """What the file is, only its content shows, so that its name must be free whatever it is."""
+    """What the file is, only its content shows: it is refused if the name is free for nothing that it can be."""
+    model = replace(URL, url="https://files.example/model.gguf")
+    with pytest.raises(InvalidParameterError, match="is used by another model"):
+        check_url(model, downloaded(folders), folders, name)
+    for folder in (folders.loras, folders.embeddings):
+        folder.mkdir()
+        check_url(URL, downloaded(folders), folders, name)
+        (folder / f"{name}.safetensors").write_bytes(b"")
     with pytest.raises(InvalidParameterError, match="is used by another model"):
         check_url(URL, downloaded(folders), folders, name)
-    (folders.loras).mkdir()
-    (folders.loras / "style.safetensors").write_bytes(b"")
-    with pytest.raises(InvalidParameterError, match="exists already"):
-        check_url(URL, downloaded(folders), folders)
 
     pulls = Pulls(folders, downloaded(folders))
     assert "is used by another model" in str((await _ended(pulls, pulls.start(URL, name))).error)
+
+
+def test_a_lora_of_a_url_may_have_the_name_of_a_model(folders: ModelFolders) -> None:
+    """As one of the Hub: they are in other folders, and requests name them in other fields."""
+    (folders.models / "style.safetensors").write_bytes(b"")
+    content = save({f"unet.a.lora_{each}.weight": np.zeros((4, 4), "float32") for each in "AB"})
+    request = replace(URL, sha256=hashlib.sha256(content).hexdigest())
+    check_url(request, downloaded(folders), folders)
+    file = request.place(downloaded(folders))
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    check_url(request, downloaded(folders), folders)
+
+    assert folders.loras / "style.safetensors" == register_download(file, folders).path
 
 
 def test_the_file_of_a_url_that_is_there_is_checked_by_its_kind(folders: ModelFolders) -> None:

@@ -55,8 +55,9 @@ async def _pull(
     settings = load_settings({"models": models})
     folders = ModelFolders(settings.models, settings.lora_folder, settings.embedding_folder)
     check_name(name)
-    address = parse_address(source)
-    if "://" in source and (address is None or sha256):
+    # With its checksum, a URL is that of a file, also on the Hub: of a dataset, for example.
+    address = None if "://" in source and sha256 else parse_address(source)
+    if "://" in source and address is None:
         _check_unused({"--file": file, "--variant": variant})
         await _pull_url(UrlRequest(source, sha256), settings, folders, name, as_json=as_json)
         return

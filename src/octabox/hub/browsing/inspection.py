@@ -20,7 +20,7 @@ from octabox.hub.pulls.addresses import source_of
 from octabox.hub.pulls.links import kind_of_file
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.pulls.plan import UNAVAILABLE, make_plan
-from octabox.hub.responses.fields import mapping_of, text_of
+from octabox.hub.responses.fields import text_of
 from octabox.hub.selection import kind_of_repository, select_files
 from octabox.hub.snapshots import missing_by_index
 from octabox.security.filesystem import existing_path, read_file
@@ -239,7 +239,18 @@ def _licence_of(folder: Path) -> str | None:
     """Return the licence in the card of a model."""
     try:
         text = read_file(folder / "README.md", MAX_CARD).decode(errors="replace")
-        card = yaml.safe_load(text.removeprefix("---").split("\n---")[0])
+        if not text.startswith("---"):
+            return None
+        # Its nodes, not its data: building the data of a card whose aliases refer to aliases would take forever.
+        card = yaml.compose(text.removeprefix("---").split("\n---")[0], Loader=yaml.SafeLoader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
-    return text_of(mapping_of(card).get("license"))
+    entries = card.value if isinstance(card, yaml.MappingNode) else []
+    node = next((value for key, value in entries if key.value == "license"), None)
+    return text_of([each.value for each in _scalars(node) if each.tag == yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG])
+
+
+def _scalars(node: yaml.Node | None) -> list[yaml.ScalarNode]:
+    """Return a scalar, or those of a list."""
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return [each for each in nodes if isinstance(each, yaml.ScalarNode)]

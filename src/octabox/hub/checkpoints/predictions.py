@@ -147,6 +147,17 @@ def _meaning(key: str, value: object) -> str | None:
     return values.get(str(value).strip().lower().rpartition(".")[2]) if isinstance(value, str | int) else None
 
 
+class _Loader(yaml.SafeLoader):
+    """Take ``<<`` as a key like others: merged mappings that refer to others may expand without end."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (the name is PyYAML's)
+        start: each for start, each in yaml.SafeLoader.yaml_implicit_resolvers.items() if start != "<"
+    }
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave a mapping as it is."""
+
+
 def _read_config(path: Path) -> Any:
     """Return the content of a YAML file.
 
@@ -156,7 +167,7 @@ def _read_config(path: Path) -> Any:
     try:
         content = read_file(path, MAX_CONFIG_BYTES + 1)
         if len(content) <= MAX_CONFIG_BYTES:
-            return yaml.safe_load(content)
+            return yaml.load(content, _Loader)  # noqa: S506 (a SafeLoader)
         reason = f"it is larger than {MAX_CONFIG_BYTES // 1024} KiB"
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = str(error).splitlines()[0]

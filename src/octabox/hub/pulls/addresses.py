@@ -60,6 +60,8 @@ def parse_address(text: str) -> HubAddress | None:
     repo, rest = "/".join(parts[:2]), parts[2:]
     if not is_hub_id(repo) or (rest and (rest[0] not in (_FOLDER, *_FILE) or len(rest) == 1)):
         hint = f"Use its id, such as ORG/REPO, or the address of its page: {constants.ENDPOINT}/ORG/REPO."
+        if "://" in text and "resolve" in parts:
+            hint += " A file of something else needs its SHA-256: `octabox pull URL --sha256 SHA256`."
         raise ModelNotFoundError(f"{text} is not the address of a model or of its file.", hint=hint)
     if not rest:
         return HubAddress(repo)

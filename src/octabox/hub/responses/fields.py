@@ -6,16 +6,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+#: Maximum number of texts that are shown as one.
+MAX_TEXTS = 20
+
 #: Control characters, and those that change the direction of the text after them.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def text_of(value: object) -> str | None:
-    """Return a text, or several as one with commas, such as a list of licences; None for anything else."""
+    """Return a text, or several as one with commas, such as a list of licences; None for anything else.
+
+    Lists in a list are left out: they are not documented, and may contain themselves.
+    """
     if isinstance(value, str):
         return printable(value) or None
     if isinstance(value, list | tuple):
-        return ", ".join(filter(None, map(text_of, value))) or None
+        texts = [each for each in value[:MAX_TEXTS] if isinstance(each, str)]
+        return ", ".join(filter(None, map(printable, texts))) or None
     return None
 
 

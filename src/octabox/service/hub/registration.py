@@ -53,15 +53,22 @@ def check_url(request: UrlRequest, folder: Path, folders: ModelFolders, name: st
         name: Its name; by default that of the file.
 
     Raises:
-        InvalidParameterError: The name is that of another model, LoRA or embedding: what the file is, only its content shows.
+        InvalidParameterError: Whatever the file is, which only its content shows, another one of its kind has the name.
         DownloadError: The link cannot be written.
     """
     check_name(name)
     file = request.place(folder)
-    places = possible_places(file, folders, name)
-    for place in places:
-        check_file(file, place)
-        _check_name_free(place, folders)
+    places, faults = [], []
+    for place in possible_places(file, folders, name):
+        try:
+            check_file(file, place)
+            _check_name_free(place, folders)
+        except InvalidParameterError as error:
+            faults.append(error)
+        else:
+            places.append(place)
+    if not places:
+        raise faults[0]
     _check_writable(places)
 
 

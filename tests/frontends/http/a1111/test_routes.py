@@ -122,7 +122,7 @@ async def test_the_machine_and_the_versions(server: Server) -> None:
 
 
 async def test_comments_in_prompts(server: Server) -> None:
-    """They are removed from all prompts, and from those in the response, unless an option or a request turns that off."""
+    """They are removed, also from prompts in the response, unless an option turns that off; those in a line with a warning."""
     prompts: dict[str, Any] = {
         "prompt": "a star # bright",
         "negative_prompt": "# all\nblur",
@@ -132,14 +132,15 @@ async def test_comments_in_prompts(server: Server) -> None:
     request, warnings = await sent(server, **prompts, hr_upscaler="Lanczos")
     answer = (await server.http.post(f"{PREFIX}/txt2img", json=prompts)).json()
     await server.http.post(f"{PREFIX}/options", json={"enable_prompt_comments": False})
-    kept, _ = await sent(server, prompt="a # b")
+    kept, none = await sent(server, prompt="a # b")
     again, _ = await sent(server, prompt="a # b", override_settings={"enable_prompt_comments": True})
 
     assert ("a star ", "blur") == (request.params["prompt"], request.optional_params["negative_prompt"])
     assert "a star" == request.workflow["hires"]["params"]["prompt"]
     assert "a star " == json.loads(answer["info"])["prompt"]
     assert ("a # b", "a ") == (kept.params["prompt"], again.params["prompt"])
-    assert [] == warnings
+    note = "'prompt' has a comment, which is left out: '# bright'; the option 'enable_prompt_comments' turns that off."
+    assert ([note], []) == (warnings, none)
 
 
 async def test_options_of_one_caller_are_not_those_of_another(server: Server) -> None:

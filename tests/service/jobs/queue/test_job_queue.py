@@ -255,6 +255,34 @@ async def test_jobs_are_moved(house: House) -> None:
     assert ["run", "d", "e", "c", "b", "a"] == house.runs.order
 
 
+async def test_a_job_that_is_cancelled_while_it_is_moved_stays_cancelled(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end may be stored while its new priority is: it has no place then, and takes none of its model."""
+    await house.accept("run")
+    await house.ended("run")
+    await house.queue.controls.pause("demo")
+    await house.accept("a", "b")
+    store = house.queue.store.change
+
+    async def change_late(job_id: str, **changes: Any) -> None:
+        await store(job_id, **changes)
+        await house.queue.cancel(job_id)
+
+    waiting = await house.queue.find("b")
+    with monkeypatch.context() as patch:
+        patch.setattr(house.queue.store, "change", change_late)
+        with pytest.raises(JobStateError, match="'b' is cancelled"):
+            await house.queue.controls.change(waiting, priority=5, position="first")
+    house.queue._live.order.change(await house.queue.find("b"), place=0)
+    await house.queue.controls.resume("demo")
+    await house.ended("a")
+    await until(lambda: not house.queue._live.order._queues)
+
+    assert ["run", "a"] == house.runs.order
+    assert not house.queue._live.order._sent
+
+
 @pytest.mark.parametrize(
     ("position", "other", "order"),
     [("first", None, "adbc"), ("before", "c", "abdc"), ("after", "b", "abdc"), ("last", None, "abcd")],

@@ -142,7 +142,8 @@ class QueueControls:
             self._dispatcher.dispatch()
 
     async def _move(self, job: StoredJob, position: Position, other: StoredJob | None) -> None:
-        """Give a job another place."""
+        """Give a job another place, unless it has ended while its priority was stored."""
+        self._check_waits(job)
         if other is not None:
             place = other.place + (position == "after")
             self._live.order.make_room(place)

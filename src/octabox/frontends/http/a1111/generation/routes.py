@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -15,6 +15,7 @@ from octabox.errors import QueueFullError
 from octabox.frontends.http.a1111.callers import Caller, Callers, caller_of
 from octabox.frontends.http.a1111.controlnet.units import SCRIPT
 from octabox.frontends.http.a1111.generation.defaults import with_infotext
+from octabox.frontends.http.a1111.generation.parsed import with_warnings
 from octabox.frontends.http.a1111.generation.plots.plot import cell_body, parse_plot, with_fixed_seed
 from octabox.frontends.http.a1111.generation.requests import Batches, RequestBuilder
 from octabox.frontends.http.a1111.generation.results import Output, to_plot_response, to_response
@@ -29,12 +30,15 @@ from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.naming.renaming import rename_error_params
-from octabox.prompts.comments import remove_comments
+from octabox.prompts.comments import inner_comments, remove_comments
 from octabox.service.events import result_of
 from octabox.types import Generation, GenerationRequest
 
 #: Field of older clients for the units of ControlNet.
 UNITS = "controlnet_units"
+
+#: Maximum number of characters of a comment in a warning.
+MAX_SHOWN = 60
 
 #: Maximum number of previews of a run.
 MAX_PREVIEWS = 20
@@ -66,7 +70,8 @@ class Generator:
             OctaboxError: The request is invalid or has failed.
         """
         caller = caller_of(request)
-        body = self._without_comments(body, caller)
+        body, notes = self._without_comments(body, caller)
+        build = partial(_with_notes, build, notes)
         with self.tasks.started(body.force_task_id, caller, job, body.n_iter) as task:
             if body.script_name:
                 return await self._plot(body, task, build)
@@ -75,8 +80,8 @@ class Generator:
             output = await self._run(body, batches, task)
             return await to_response(self.ctx, body, batches, output, task)
 
-    def _without_comments(self, body: Body, caller: Caller) -> Body:
-        """Return a body whose prompts have no comments, unless the options turn them off.
+    def _without_comments(self, body: Body, caller: Caller) -> tuple[Body, list[str]]:
+        """Return a body whose prompts have no comments, unless the options turn them off, and warnings about those in lines.
 
         Raises:
             InvalidParameterError: The option is not true or false.
@@ -84,10 +89,15 @@ class Generator:
         set_options = {**self.callers.options(caller), **sent_options(body.override_settings)}
         sent = {name: value for name, value in set_options.items() if name == COMMENTS}
         if not check_fields(Options, sent, "override_settings.").enable_prompt_comments:
-            return body
+            return body, []
         prompts = {name: getattr(body, name) for name in type(body).model_fields if name.endswith("prompt")}
         changed = {name: made for name, text in prompts.items() if (made := remove_comments(text)) != text}
-        return body.model_copy(update=changed)
+        notes = [
+            f"'{name}' has a comment, which is left out: '{each[:MAX_SHOWN]}'; the option '{COMMENTS}' turns that off."
+            for name in changed
+            for each in inner_comments(prompts[name])
+        ]
+        return body.model_copy(update=changed), notes
 
     async def _plot(self, body: Body, task: Task, build: Build[Body]) -> dict[str, Any]:
         """Return the body of the response to a request for a plot."""
@@ -176,6 +186,12 @@ def routes(ctx: AppContext, callers: Callers, tasks: Tasks) -> APIRouter:
         return SafeJson(await cancel_on_disconnect(request.receive, work))
 
     return router
+
+
+async def _with_notes(build: Build[Body], notes: Sequence[str], body: Body, caller: Caller) -> Batches:
+    """Return the batches of a body, with other warnings in addition."""
+    batches = await build(body, caller)
+    return replace(batches, parsed=with_warnings(batches.parsed, *notes))
 
 
 async def _read(request: Request, model: type[Body]) -> Body:

@@ -61,13 +61,14 @@ class JobOrder:
             queue.shift(place)
 
     def change(self, job: StoredJob, priority: int | None = None, place: int | None = None) -> None:
-        """Change the priority or the place of a job; None leaves it as it is."""
-        queue, waits = self._queues[job.request.model], self.waits(job)
-        if waits:
+        """Change the priority or the place of a job; None leaves it as it is. One that has ended is not added again."""
+        waits = self._jobs.get(job.id) is job and self.waits(job)
+        queue = self._queues[job.request.model] if waits else None
+        if queue is not None:
             queue.remove(job)
         job.priority = job.priority if priority is None else priority
         job.place = job.place if place is None else place
-        if waits:
+        if queue is not None:
             queue.add(job)
 
     def waits(self, job: StoredJob) -> bool:
