@@ -945,6 +945,27 @@ async def test_a_model_that_a_device_has_no_room_for_is_loaded_on_another_one(ca
         await residency.load("new", configuration("new", device=None), loads)
 
 
+async def test_a_load_that_fails_on_a_device_leaves_its_bytes_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits for the device of a model in use, another model has those where it was not loaded."""
+    busy, devices = FakeModel("busy", 10, "cuda:0", idle=False), FakeDevices("cuda:0", "cuda:1")
+    busy.memory = {"cuda:0": 10}
+    limits = {"cuda:0": 10, "cuda:1": 10}
+    residency, loads = budgeted(limits, {}, monkeypatch, busy, FakeModel("other", 0), devices=devices, timeout=LIMIT)
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    loads.failures = 1
+    first = asyncio.create_task(residency.load("new", configuration("new", device=None), loads))
+    await asyncio.sleep(0.1)
+    other = residency.load("other", configuration("other", device="cuda:1"), loads)
+    await asyncio.wait_for(other, 2)
+
+    assert [("new", "cuda:1"), ("other", "cuda:1")] == loads.made
+    assert not first.done()
+    busy.idle = True
+    residency.notify_freed()
+    await asyncio.wait_for(first, LIMIT)
+    assert {"other", "new"} == set(resident(loads))
+
+
 async def test_a_replica_is_not_loaded_on_the_device_of_another_one() -> None:
     """Where the devices of the others are named, the free one is taken."""
     residency, loads = residency_of(devices=FakeDevices("cuda:0", "cuda:1"))

@@ -104,21 +104,26 @@ class Residency(ResidentModels):
 
     async def _load_placed(self, name: str, load: LoadModel, pipeline: str, placed: ModelConfig) -> None:
         """Load a model on its device; where memory runs out, once again after an idle model there was unloaded."""
-        await self._make_memory(name, placed, pipeline)
-        devices = placed.device_names or (placed.device,)
-        makes_room = self._select_evicted(name, *devices) is not None
         try:
-            await load(placed, makes_room=makes_room)
-        except OutOfMemoryError as error:
-            self.on_out_of_memory(name)
-            if evicted := self._select_evicted(name, *devices):
-                logger.warning("%s: %s makes room, and the load is repeated once", error.message, evicted.name)
-                await self._evictions.free_device(evicted, self._held())
-            elif makes_room and placed.memory == "auto":  # The one that was to make room is in use by now.
-                logger.warning("%s: no model makes room, and the load is repeated once", error.message)
-            else:
-                raise
-            await load(placed, makes_room=False)
+            await self._make_memory(name, placed, pipeline)
+            devices = placed.device_names or (placed.device,)
+            makes_room = self._select_evicted(name, *devices) is not None
+            try:
+                await load(placed, makes_room=makes_room)
+            except OutOfMemoryError as error:
+                self.on_out_of_memory(name)
+                if evicted := self._select_evicted(name, *devices):
+                    logger.warning("%s: %s makes room, and the load is repeated once", error.message, evicted.name)
+                    await self._evictions.free_device(evicted, self._held())
+                elif makes_room and placed.memory == "auto":  # The one that was to make room is in use by now.
+                    logger.warning("%s: no model makes room, and the load is repeated once", error.message)
+                else:
+                    raise
+                await load(placed, makes_room=False)
+        except BaseException:
+            if self._needs.pop(name, None):  # Others may have the bytes, while it waits for another device.
+                self.notify_freed()
+            raise
 
     async def _make_memory(self, name: str, model: ModelConfig, pipeline: str) -> None:
         """Unload models until the memory suffices for one more.
