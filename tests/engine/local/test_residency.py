@@ -40,6 +40,7 @@ from octabox.engine.messages import (
     WeightsMoved,
     WorkerOptions,
 )
+from octabox.engine.parallel_devices import too_few_devices
 from octabox.errors import CapacityError, GenerationError, OutOfMemoryError, WorkerDiedError
 from octabox.types import Progress
 
@@ -114,8 +115,10 @@ class FakeDevices:
         excluded: Collection[str] = (),
     ) -> AsyncIterator[tuple[str, ...]]:
         """Return the next ones, or those that the model names."""
-        del requested, residents, excluded
-        left = [each for each in self.names if each != device]
+        del requested, residents
+        left = [each for each in self.names if each not in (device, *excluded)]
+        if not model.device_names and len(left) < model.device_count - 1:
+            raise too_few_devices(model, [str(device), *left])
         yield model.device_names[1:] or tuple(left[: model.device_count - 1])
 
     @property
@@ -994,3 +997,28 @@ async def test_a_model_that_is_split_is_loaded_on_all_of_its_devices() -> None:
 
     assert ["cuda:0", "cuda:2"] == [each.device for each in loaded]
     assert [("cuda:0", "cuda:1"), ("cuda:2", "cuda:1")] == [each.device_names for each in loaded]
+
+
+async def test_a_model_that_is_split_over_all_devices_waits_for_one_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, too few are left to try others."""
+    busy, devices = holding("busy", 10, 10, idle=False), FakeDevices("cuda:0", "cuda:1")
+    need = {"cuda:0": 10, "cuda:1": 10}
+    residency, loads = budgeted({"cuda:0": 10, "cuda:1": 10}, need, monkeypatch, busy, devices=devices, timeout=LIMIT)
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
+    load = asyncio.create_task(residency.load("new", split, loads))
+    await asyncio.sleep(0.1)
+    assert not load.done()
+
+    busy.idle = True
+    residency.notify_freed()
+    assert () == await asyncio.wait_for(load, LIMIT)
+    assert ["new"] == resident(loads)
+
+
+async def test_a_model_that_is_split_over_all_devices_reports_that_memory_ran_out() -> None:
+    """The error is that of its load, not that the devices left are too few."""
+    residency, loads = residency_of(devices=FakeDevices("cuda:0", "cuda:1"))
+    loads.failures = 1
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
+    with pytest.raises(OutOfMemoryError, match=r"There is no room for new\."):
+        await residency.load("new", split, loads)
