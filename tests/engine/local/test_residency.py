@@ -589,20 +589,22 @@ async def test_a_load_waits_for_the_bytes_of_a_model_that_is_being_loaded(monkey
     assert [("other", "cpu"), ("new", "cpu")] == loads.made
 
 
-@pytest.mark.parametrize(("place", "taken", "waits"), [("host", 0, True), ("host", 20, False), ("cuda:0", 0, True)])
+@pytest.mark.parametrize(
+    ("place", "taken", "free", "waits"),
+    [("host", 0, 30, True), ("host", 20, 30, False), ("cuda:0", 0, 30, True), ("cuda:0", 15, 15, True)],
+)
 async def test_models_that_are_being_loaded_count_in_what_is_free(
-    place: str, taken: int, waits: bool, monkeypatch: pytest.MonkeyPatch
+    place: str, taken: int, free: int, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of them do not take the same bytes; what one has taken already is not counted twice."""
     other, devices = FakeModel("other", 10), FakeDevices()
     monkeypatch.setattr(room, "memory_need", lambda *_: MemoryNeed({place: 20}))
     budget = MemoryBudget({}, host=lambda: (40, 100))
-    devices.free_bytes = {"cuda:0": 30}
     residency, loads = residency_of(other, devices=devices, budget=budget, timeout=LIMIT)
     proceed = asyncio.Event()
 
     async def load_slowly(model: ModelConfig, *, makes_room: bool) -> None:
-        other.host_bytes = taken
+        other.host_bytes, devices.free_bytes["cuda:0"] = taken, free
         await proceed.wait()
         await loads(model, makes_room=makes_room)
 
@@ -616,6 +618,28 @@ async def test_models_that_are_being_loaded_count_in_what_is_free(
     proceed.set()
     await asyncio.wait_for(asyncio.gather(first, second), LIMIT)
     assert {"other", "new"} == {name for name, _ in loads.made}
+
+
+async def test_a_load_that_waited_for_another_one_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a limit, there is none to raise."""
+    devices, budget = FakeDevices(), MemoryBudget({}, host=lambda: None)
+    monkeypatch.setattr(room, "memory_need", lambda *_: MemoryNeed({"cuda:0": 20}))
+    devices.free_bytes = {"cuda:0": 15}
+    residency, loads = residency_of(FakeModel("other", 10), devices=devices, budget=budget, timeout=0.2)
+    proceed = asyncio.Event()
+
+    async def load_slowly(model: ModelConfig, *, makes_room: bool) -> None:
+        await proceed.wait()
+        await loads(model, makes_room=makes_room)
+
+    first = asyncio.create_task(residency.load("other", configuration("other", device="cuda:0"), load_slowly))
+    await asyncio.sleep(0.1)
+    with pytest.raises(OutOfMemoryError, match=r"another model is being loaded there\.") as raised:
+        await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert "Try again later." == raised.value.hint
+    proceed.set()
+    await asyncio.wait_for(first, LIMIT)
 
 
 async def test_without_a_limit_what_is_free_decides(monkeypatch: pytest.MonkeyPatch) -> None:

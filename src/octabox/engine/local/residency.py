@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 
 from octabox.config.memory.limits import HOST
@@ -130,7 +131,7 @@ class Residency(ResidentModels):
 
         Where only what is free is exceeded, or the model can be offloaded, it is loaded without enough memory once no idle
         model is left: its worker selects a memory mode, or reports that memory ran out. What models that are being loaded will
-        take is not free; where that alone is missing, they are waited for, and what is left then is measured.
+        take is not free; where a place with one lacks memory, it is waited for, and what is left then is measured.
 
         Raises:
             OutOfMemoryError: The model alone exceeds a limit.
@@ -154,8 +155,11 @@ class Residency(ResidentModels):
                 else:
                     await self._evictions.free_device(evicted, [*self._held(name), need.bytes])
             elif required is None:
-                if shortages and shortages[-1].loading:
-                    raise InUseError(no_memory(name, shortages[-1]), shortages[-1].place)
+                awaited = (
+                    each for each in shortages if not each.limited and (each.loading or loading().get(each.place))
+                )
+                if short := next(awaited, None):
+                    raise InUseError(no_memory(name, replace(short, loading=True)), short.place)
                 break
             elif required.needed > required.limit:
                 raise too_large(name, required)
