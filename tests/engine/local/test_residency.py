@@ -1046,3 +1046,31 @@ async def test_a_model_that_is_split_over_all_devices_reports_that_memory_ran_ou
     split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
     with pytest.raises(OutOfMemoryError, match=r"There is no room for new\."):
         await residency.load("new", split, loads)
+
+
+async def test_a_model_that_is_split_has_one_model_unloaded_on_each_of_its_devices() -> None:
+    """Where memory runs out, each of its processes needs room; one that is split itself leaves all of them at once."""
+    pair = [FakeModel("one", 10, "cuda:0"), FakeModel("two", 20, "cuda:1")]
+    residency, loads = residency_of(*pair, devices=FakeDevices("cuda:0", "cuda:1"))
+    loads.failures = 1
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
+    await residency.load("new", split, loads)
+    assert ["new"] == resident(loads)
+
+    both, single = holding("both", 10, 10), FakeModel("single", 20, "cuda:1", idle=False)
+    both.memory = {"cuda:0": 10, "cuda:1": 10}
+    residency, loads = residency_of(both, single, devices=FakeDevices("cuda:0", "cuda:1"))
+    loads.failures = 1
+    await residency.load("new", split, loads)
+    assert ["single", "new"] == resident(loads)
+
+
+async def test_a_model_that_is_split_is_not_loaded_again_where_nothing_made_room() -> None:
+    """No memory mode is left that could be selected."""
+    one = FakeModel("one", 10, "cuda:0")
+    residency, loads = residency_of(one, devices=FakeDevices("cuda:0", "cuda:1"))
+    loads.failures, loads.on_load = 1, lambda: setattr(one, "idle", False)
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
+    with pytest.raises(OutOfMemoryError):
+        await residency.load("new", split, loads)
+    assert [True] == loads.makes_room

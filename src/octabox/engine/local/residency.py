@@ -104,7 +104,7 @@ class Residency(ResidentModels):
             self.notify_freed()
 
     async def _load_placed(self, name: str, load: LoadModel, pipeline: str, placed: ModelConfig) -> None:
-        """Load a model on its device; where memory runs out, once again after an idle model there was unloaded."""
+        """Load a model on its devices; where memory runs out, once again after an idle model on each was unloaded."""
         try:
             await self._make_memory(name, placed, pipeline)
             devices = placed.device_names or (placed.device,)
@@ -113,10 +113,11 @@ class Residency(ResidentModels):
                 await load(placed, makes_room=makes_room)
             except OutOfMemoryError as error:
                 self.on_out_of_memory(name)
-                if evicted := self._select_evicted(name, *devices):
-                    logger.warning("%s: %s makes room, and the load is repeated once", error.message, evicted.name)
-                    await self._evictions.free_device(evicted, self._held())
-                elif makes_room and placed.memory == "auto":  # The one that was to make room is in use by now.
+                if left := await self._free_devices(name, devices):
+                    logger.warning("%s: %s made room, and the load is repeated once", error.message, ", ".join(left))
+                elif (
+                    makes_room and placed.memory == "auto" and not placed.parallel
+                ):  # What was to make room is in use by now.
                     logger.warning("%s: no model makes room, and the load is repeated once", error.message)
                 else:
                     raise
