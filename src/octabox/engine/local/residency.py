@@ -54,7 +54,7 @@ class Residency(ResidentModels):
         self._room = MemoryRoom(devices, budget, dtype)
         evictions = Evictions(self._room, on_evict, keeps_weights=keeps_weights)
         super().__init__(lambda name: on_evict(name, "keep_alive"), max_resident, evictions)
-        self._timeout = timeout
+        self._timeout, self.on_out_of_memory = timeout, on_out_of_memory
         #: Loads models on devices.
         self.placement = DeviceLoads(
             devices,
@@ -63,7 +63,6 @@ class Residency(ResidentModels):
             lambda: [each for each in self._models.values() if each.resident],
             lambda: self._freed,
         )
-        self.on_out_of_memory = on_out_of_memory
 
     async def load(
         self,
@@ -167,8 +166,7 @@ class Residency(ResidentModels):
             elif all(each.pinned for each in others if self._uses(each, required.place)):
                 raise all_pinned(name, "models that hold its memory")
             else:
-                missing = required.needed - required.available
-                request_place = partial(self._turns.request_place, name, others, required.place, missing)
+                request_place = partial(self._turns.request_place, name, others, required.place, required.missing)
                 raise InUseError(no_memory(name, required), required.place, request_place)
         self._needs[name] = need
         self._end_wait(name)
