@@ -165,9 +165,9 @@ class LocalReplica(TurnQueue):
                     self.taken.fail(as_octabox_error(raised, self.supervisor.name))
                 finally:
                     self.taken.clear()
-                    self.last_used = time.time()
                     if not self.resident:  # Its worker has ended by itself, and it has no place to give.
                         self.yields_to = ""
+                    self.last_used = time.time()
         self._on_idle(False)
 
 
