@@ -40,6 +40,7 @@ from octabox.engine.messages import (
     WeightsMoved,
     WorkerOptions,
 )
+from octabox.engine.parallel_devices import too_few_devices
 from octabox.errors import CapacityError, GenerationError, OutOfMemoryError, WorkerDiedError
 from octabox.types import Progress
 
@@ -114,8 +115,10 @@ class FakeDevices:
         excluded: Collection[str] = (),
     ) -> AsyncIterator[tuple[str, ...]]:
         """Return the next ones, or those that the model names."""
-        del requested, residents, excluded
-        left = [each for each in self.names if each != device]
+        del requested, residents
+        left = [each for each in self.names if each not in (device, *excluded)]
+        if not model.device_names and len(left) < model.device_count - 1:
+            raise too_few_devices(model, [str(device), *left])
         yield model.device_names[1:] or tuple(left[: model.device_count - 1])
 
     @property
@@ -586,20 +589,22 @@ async def test_a_load_waits_for_the_bytes_of_a_model_that_is_being_loaded(monkey
     assert [("other", "cpu"), ("new", "cpu")] == loads.made
 
 
-@pytest.mark.parametrize(("place", "taken", "waits"), [("host", 0, True), ("host", 20, False), ("cuda:0", 0, True)])
+@pytest.mark.parametrize(
+    ("place", "taken", "free", "waits"),
+    [("host", 0, 30, True), ("host", 20, 30, False), ("cuda:0", 0, 30, True), ("cuda:0", 15, 15, True)],
+)
 async def test_models_that_are_being_loaded_count_in_what_is_free(
-    place: str, taken: int, waits: bool, monkeypatch: pytest.MonkeyPatch
+    place: str, taken: int, free: int, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of them do not take the same bytes; what one has taken already is not counted twice."""
     other, devices = FakeModel("other", 10), FakeDevices()
     monkeypatch.setattr(room, "memory_need", lambda *_: MemoryNeed({place: 20}))
     budget = MemoryBudget({}, host=lambda: (40, 100))
-    devices.free_bytes = {"cuda:0": 30}
     residency, loads = residency_of(other, devices=devices, budget=budget, timeout=LIMIT)
     proceed = asyncio.Event()
 
     async def load_slowly(model: ModelConfig, *, makes_room: bool) -> None:
-        other.host_bytes = taken
+        other.host_bytes, devices.free_bytes["cuda:0"] = taken, free
         await proceed.wait()
         await loads(model, makes_room=makes_room)
 
@@ -613,6 +618,28 @@ async def test_models_that_are_being_loaded_count_in_what_is_free(
     proceed.set()
     await asyncio.wait_for(asyncio.gather(first, second), LIMIT)
     assert {"other", "new"} == {name for name, _ in loads.made}
+
+
+async def test_a_load_that_waited_for_another_one_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a limit, there is none to raise."""
+    devices, budget = FakeDevices(), MemoryBudget({}, host=lambda: None)
+    monkeypatch.setattr(room, "memory_need", lambda *_: MemoryNeed({"cuda:0": 20}))
+    devices.free_bytes = {"cuda:0": 15}
+    residency, loads = residency_of(FakeModel("other", 10), devices=devices, budget=budget, timeout=0.2)
+    proceed = asyncio.Event()
+
+    async def load_slowly(model: ModelConfig, *, makes_room: bool) -> None:
+        await proceed.wait()
+        await loads(model, makes_room=makes_room)
+
+    first = asyncio.create_task(residency.load("other", configuration("other", device="cuda:0"), load_slowly))
+    await asyncio.sleep(0.1)
+    with pytest.raises(OutOfMemoryError, match=r"another model is being loaded there\.") as raised:
+        await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert "Try again later." == raised.value.hint
+    proceed.set()
+    await asyncio.wait_for(first, LIMIT)
 
 
 async def test_without_a_limit_what_is_free_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -945,6 +972,27 @@ async def test_a_model_that_a_device_has_no_room_for_is_loaded_on_another_one(ca
         await residency.load("new", configuration("new", device=None), loads)
 
 
+async def test_a_load_that_fails_on_a_device_leaves_its_bytes_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits for the device of a model in use, another model has those where it was not loaded."""
+    busy, devices = FakeModel("busy", 10, "cuda:0", idle=False), FakeDevices("cuda:0", "cuda:1")
+    busy.memory = {"cuda:0": 10}
+    limits = {"cuda:0": 10, "cuda:1": 10}
+    residency, loads = budgeted(limits, {}, monkeypatch, busy, FakeModel("other", 0), devices=devices, timeout=LIMIT)
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    loads.failures = 1
+    first = asyncio.create_task(residency.load("new", configuration("new", device=None), loads))
+    await asyncio.sleep(0.1)
+    other = residency.load("other", configuration("other", device="cuda:1"), loads)
+    await asyncio.wait_for(other, 2)
+
+    assert [("new", "cuda:1"), ("other", "cuda:1")] == loads.made
+    assert not first.done()
+    busy.idle = True
+    residency.notify_freed()
+    await asyncio.wait_for(first, LIMIT)
+    assert {"other", "new"} == set(resident(loads))
+
+
 async def test_a_replica_is_not_loaded_on_the_device_of_another_one() -> None:
     """Where the devices of the others are named, the free one is taken."""
     residency, loads = residency_of(devices=FakeDevices("cuda:0", "cuda:1"))
@@ -973,3 +1021,56 @@ async def test_a_model_that_is_split_is_loaded_on_all_of_its_devices() -> None:
 
     assert ["cuda:0", "cuda:2"] == [each.device for each in loaded]
     assert [("cuda:0", "cuda:1"), ("cuda:2", "cuda:1")] == [each.device_names for each in loaded]
+
+
+async def test_a_model_that_is_split_over_all_devices_waits_for_one_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, too few are left to try others."""
+    busy, devices = holding("busy", 10, 10, idle=False), FakeDevices("cuda:0", "cuda:1")
+    need = {"cuda:0": 10, "cuda:1": 10}
+    residency, loads = budgeted({"cuda:0": 10, "cuda:1": 10}, need, monkeypatch, busy, devices=devices, timeout=LIMIT)
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
+    load = asyncio.create_task(residency.load("new", split, loads))
+    await asyncio.sleep(0.1)
+    assert not load.done()
+
+    busy.idle = True
+    residency.notify_freed()
+    assert () == await asyncio.wait_for(load, LIMIT)
+    assert ["new"] == resident(loads)
+
+
+async def test_a_model_that_is_split_over_all_devices_reports_that_memory_ran_out() -> None:
+    """The error is that of its load, not that the devices left are too few."""
+    residency, loads = residency_of(devices=FakeDevices("cuda:0", "cuda:1"))
+    loads.failures = 1
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
+    with pytest.raises(OutOfMemoryError, match=r"There is no room for new\."):
+        await residency.load("new", split, loads)
+
+
+async def test_a_model_that_is_split_has_one_model_unloaded_on_each_of_its_devices() -> None:
+    """Where memory runs out, each of its processes needs room; one that is split itself leaves all of them at once."""
+    pair = [FakeModel("one", 10, "cuda:0"), FakeModel("two", 20, "cuda:1")]
+    residency, loads = residency_of(*pair, devices=FakeDevices("cuda:0", "cuda:1"))
+    loads.failures = 1
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
+    await residency.load("new", split, loads)
+    assert ["new"] == resident(loads)
+
+    both, single = holding("both", 10, 10), FakeModel("single", 20, "cuda:1", idle=False)
+    both.memory = {"cuda:0": 10, "cuda:1": 10}
+    residency, loads = residency_of(both, single, devices=FakeDevices("cuda:0", "cuda:1"))
+    loads.failures = 1
+    await residency.load("new", split, loads)
+    assert ["single", "new"] == resident(loads)
+
+
+async def test_a_model_that_is_split_is_not_loaded_again_where_nothing_made_room() -> None:
+    """No memory mode is left that could be selected."""
+    one = FakeModel("one", 10, "cuda:0")
+    residency, loads = residency_of(one, devices=FakeDevices("cuda:0", "cuda:1"))
+    loads.failures, loads.on_load = 1, lambda: setattr(one, "idle", False)
+    split = ModelConfig(name="new", model="/nowhere", parallel=ParallelConfig(devices=2))
+    with pytest.raises(OutOfMemoryError):
+        await residency.load("new", split, loads)
+    assert [True] == loads.makes_room

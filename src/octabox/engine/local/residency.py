@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 
 from octabox.config.memory.limits import HOST
@@ -53,7 +54,7 @@ class Residency(ResidentModels):
         self._room = MemoryRoom(devices, budget, dtype)
         evictions = Evictions(self._room, on_evict, keeps_weights=keeps_weights)
         super().__init__(lambda name: on_evict(name, "keep_alive"), max_resident, evictions)
-        self._timeout = timeout
+        self._timeout, self.on_out_of_memory = timeout, on_out_of_memory
         #: Loads models on devices.
         self.placement = DeviceLoads(
             devices,
@@ -62,7 +63,6 @@ class Residency(ResidentModels):
             lambda: [each for each in self._models.values() if each.resident],
             lambda: self._freed,
         )
-        self.on_out_of_memory = on_out_of_memory
 
     async def load(
         self,
@@ -103,29 +103,35 @@ class Residency(ResidentModels):
             self.notify_freed()
 
     async def _load_placed(self, name: str, load: LoadModel, pipeline: str, placed: ModelConfig) -> None:
-        """Load a model on its device; where memory runs out, once again after an idle model there was unloaded."""
-        await self._make_memory(name, placed, pipeline)
-        devices = placed.device_names or (placed.device,)
-        makes_room = self._select_evicted(name, *devices) is not None
+        """Load a model on its devices; where memory runs out, once again after an idle model on each was unloaded."""
         try:
-            await load(placed, makes_room=makes_room)
-        except OutOfMemoryError as error:
-            self.on_out_of_memory(name)
-            if evicted := self._select_evicted(name, *devices):
-                logger.warning("%s: %s makes room, and the load is repeated once", error.message, evicted.name)
-                await self._evictions.free_device(evicted, self._held())
-            elif makes_room and placed.memory == "auto":  # The one that was to make room is in use by now.
-                logger.warning("%s: no model makes room, and the load is repeated once", error.message)
-            else:
-                raise
-            await load(placed, makes_room=False)
+            await self._make_memory(name, placed, pipeline)
+            devices = placed.device_names or (placed.device,)
+            makes_room = self._select_evicted(name, *devices) is not None
+            try:
+                await load(placed, makes_room=makes_room)
+            except OutOfMemoryError as error:
+                self.on_out_of_memory(name)
+                if left := await self._free_devices(name, devices):
+                    logger.warning("%s: %s made room, and the load is repeated once", error.message, ", ".join(left))
+                elif (
+                    makes_room and placed.memory == "auto" and not placed.parallel
+                ):  # What was to make room is in use by now.
+                    logger.warning("%s: no model makes room, and the load is repeated once", error.message)
+                else:
+                    raise
+                await load(placed, makes_room=False)
+        except BaseException:
+            if self._needs.pop(name, None):  # Others may have the bytes, while it waits for another device.
+                self.notify_freed()
+            raise
 
     async def _make_memory(self, name: str, model: ModelConfig, pipeline: str) -> None:
         """Unload models until the memory suffices for one more.
 
         Where only what is free is exceeded, or the model can be offloaded, it is loaded without enough memory once no idle
         model is left: its worker selects a memory mode, or reports that memory ran out. What models that are being loaded will
-        take is not free; where that alone is missing, they are waited for, and what is left then is measured.
+        take is not free; where a place with one lacks memory, it is waited for, and what is left then is measured.
 
         Raises:
             OutOfMemoryError: The model alone exceeds a limit.
@@ -149,16 +155,18 @@ class Residency(ResidentModels):
                 else:
                     await self._evictions.free_device(evicted, [*self._held(name), need.bytes])
             elif required is None:
-                if shortages and shortages[-1].loading:
-                    raise InUseError(no_memory(name, shortages[-1]), shortages[-1].place)
+                awaited = (
+                    each for each in shortages if not each.limited and (each.loading or loading().get(each.place))
+                )
+                if short := next(awaited, None):
+                    raise InUseError(no_memory(name, replace(short, loading=True)), short.place)
                 break
             elif required.needed > required.limit:
                 raise too_large(name, required)
             elif all(each.pinned for each in others if self._uses(each, required.place)):
                 raise all_pinned(name, "models that hold its memory")
             else:
-                missing = required.needed - required.available
-                request_place = partial(self._turns.request_place, name, others, required.place, missing)
+                request_place = partial(self._turns.request_place, name, others, required.place, required.missing)
                 raise InUseError(no_memory(name, required), required.place, request_place)
         self._needs[name] = need
         self._end_wait(name)

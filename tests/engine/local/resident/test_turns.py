@@ -12,8 +12,10 @@ import pytest
 from fake_worker import Client, FakeWorker, FakeWorkers, call, engine_of, result, settle
 from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.engine import LocalEngine
+from octabox.engine.local.resident import room
+from octabox.engine.local.resident.budget import MemoryNeed
 from octabox.engine.local.resident.turns import PlaceTurns
-from octabox.engine.messages import Finished, Loaded, RunFinished
+from octabox.engine.messages import Finished, Loaded, Memory, RunFinished, WorkerOptions
 from octabox.errors import WorkerDiedError
 
 
@@ -111,6 +113,46 @@ async def test_a_model_whose_worker_ends_while_it_makes_room_waits_for_its_turn(
     ran = [await run_next(await workers.next_started()) for _ in range(3)]
 
     assert [running.id, other.call.id, clients[2].call.id] == ran
+    await engine.close()
+
+
+async def test_models_that_make_room_together_are_not_loaded_again_before_the_other_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first of them to end has requests that wait, which would take its place again while the second one ends."""
+    stop = FakeWorker.stop
+
+    async def stop_slowly(worker: FakeWorker) -> None:
+        await asyncio.sleep(0.1)
+        await stop(worker)
+
+    sizes = {"one": 10, "two": 10, "other": 20}
+    monkeypatch.setattr(FakeWorker, "stop", stop_slowly)
+    monkeypatch.setattr(room, "memory_need", lambda model, *_: MemoryNeed({"host": sizes[model.name]}))
+    workers = FakeWorkers(runs=False, answers=[Loaded("cpu", 0.0)] * 5)
+    engine = engine_of(workers, options=WorkerOptions(max_memory={"host": 20}))
+    clients = [Client(engine, call(name)) for name in ("one", "two")]
+    running = [(worker := await workers.next_started(), await worker.next_call()) for _ in clients]
+    for worker, started in running:
+        worker.start_run(started)
+        worker.post(Memory({"host": 10}))
+    await settle()
+    other = Client(engine, call("other"))
+    await asyncio.sleep(0.1)
+    later = [Client(engine, call(name)) for name in ("one", "two")]
+    await settle()
+    for worker, started in running:
+        worker.finish(started)
+    third = await workers.next_started()
+    assert "other" == third.start.model.name
+
+    taken = await third.next_call()
+    assert other.call.id == taken.id
+    workers.run_all()  # Before those that wait for it can be sent any call.
+    third.start_run(taken)
+    third.finish(taken)
+    for each in (*clients, other, *later):
+        await each.result()
     await engine.close()
 
 

@@ -112,7 +112,6 @@ class LocalReplica(TurnQueue):
             await self.supervisor.drain()  # The outputs of the last call may still be being encoded.
             was_resident = was_resident or self.resident
             await self.supervisor.stop()
-        self.yields_to = ""
         self._on_idle(True)
         return was_resident
 
@@ -126,7 +125,6 @@ class LocalReplica(TurnQueue):
         async with self._serving:
             await self.supervisor.drain()
             slept = await self.supervisor.sleep(MOVE_TIMEOUT)
-        self.yields_to = ""
         self._on_idle(False)
         return slept
 
@@ -149,8 +147,8 @@ class LocalReplica(TurnQueue):
 
     @property
     def _yields(self) -> bool:
-        """Whether it takes no requests, since another model is to have its place."""
-        return bool(self.yields_to) and self.resident
+        """Whether it takes no requests until another model, which may need further places as well, has had its place."""
+        return bool(self.yields_to)
 
     async def _serve(self) -> None:
         """Serve requests until none waits, or another model is to have the place.
@@ -161,13 +159,14 @@ class LocalReplica(TurnQueue):
             async with self._serving:
                 if self._yields or not (self._waiting and (self.resident or self._is_needed())):
                     break
-                self.yields_to = ""  # Without a worker, it has no place to give.
                 try:
                     await self.supervisor.run(self.taken.take(self.supervisor.worker))
                 except Exception as raised:  # noqa: BLE001 (whatever it is, it ends these requests alone)
                     self.taken.fail(as_octabox_error(raised, self.supervisor.name))
                 finally:
                     self.taken.clear()
+                    if not self.resident:  # Its worker has ended by itself, and it has no place to give.
+                        self.yields_to = ""
                     self.last_used = time.time()
         self._on_idle(False)
 

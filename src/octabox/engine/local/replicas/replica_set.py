@@ -114,7 +114,7 @@ class ReplicaSet:
         free = [each for each in self.resident if not (each.serving or each.yields_to)]
         if free:
             _choose([each for each in free if not each.asleep] or free, request).serve()
-        elif not any(each.serving for each in self._replicas) and not self.resident:
+        elif not any(each.serving or each.yields_to for each in self._replicas) and not self.resident:
             self._replicas[0].serve()
 
     def scale(self, request: QueuedRequest) -> None:

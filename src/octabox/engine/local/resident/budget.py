@@ -64,6 +64,11 @@ class Shortage:
     limit: int = 0
     loading: bool = False
 
+    @property
+    def missing(self) -> int:
+        """The bytes that the model lacks there."""
+        return self.needed - self.available
+
 
 def memory_need(model: ModelConfig, pipeline: str, device: str | None, dtype: str) -> MemoryNeed:
     """Return what a model needs: as measured in earlier loads, else computed from its files; nothing if neither is known.

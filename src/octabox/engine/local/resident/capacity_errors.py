@@ -33,8 +33,11 @@ def describe(model: str, shortage: Shortage) -> str:
 
 def no_memory(model: str, shortage: Shortage) -> OutOfMemoryError:
     """Return the error of a load for which no memory was freed in time."""
-    message = f"{describe(model, shortage)}: the models there did not become idle in time."
-    hint = "Try again later, or raise `max_memory`."
+    reason = (
+        "another model is being loaded there" if shortage.loading else "the models there did not become idle in time"
+    )
+    message = f"{describe(model, shortage)}: {reason}."
+    hint = "Try again later, or raise `max_memory`." if shortage.limited else "Try again later."
     error = OutOfMemoryError(message, hint=hint, model=model, requested=shortage.needed, free=shortage.available)
     error.retry_after = RETRY_SECONDS
     return error

@@ -172,8 +172,9 @@ class DeviceLoads:
         return True
 
     async def _others(self, attempt: Attempt, *tried: str) -> list[str]:
-        """Return the devices that were not tried."""
-        return await self._devices.alternatives(self._requested(attempt.model), (*attempt.excluded, *tried))
+        """Return the devices that were not tried; none where they are fewer than those that the model is split over."""
+        left = await self._devices.alternatives(self._requested(attempt.model), (*attempt.excluded, *tried))
+        return left if len(left) >= attempt.model.device_count else []
 
     def _requested(self, model: ModelConfig) -> str | None:
         """Return the device that a model is requested on, which is the first of those that it names."""

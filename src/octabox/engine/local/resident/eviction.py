@@ -63,5 +63,5 @@ def select_for(models: Sequence[ResidentModel], shortages: Sequence[Shortage], n
     asleep = [each for each in models if each.asleep and (HOST in places or each.device in free_places)]
     first, second = (asleep, awake) if HOST in places else (awake, asleep)
     short = next(iter(shortages), None)
-    place, needed = (None, 1) if short is None else (short.place, short.needed - short.available)
+    place, needed = (None, 1) if short is None else (short.place, short.missing)
     return select_evicted(first, place, needed, name) or select_evicted(second, place, needed, name)

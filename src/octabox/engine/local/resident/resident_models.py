@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
 from octabox.config.memory.limits import HOST
@@ -134,6 +134,16 @@ class ResidentModels:
         """Return the idle model that leaves devices for another one, of those asleep the last; None if there is none."""
         there = self._on_same_device(name, *devices)
         return select_evicted(each for each in there if not each.asleep) or select_evicted(there)
+
+    async def _free_devices(self, name: str, devices: Iterable[str | None]) -> list[str]:
+        """Let an idle model leave each of the devices of another one, and return the names of those that did."""
+        left: list[str] = []
+        for device in dict.fromkeys(devices):
+            evicted = self._select_evicted(name, device)
+            if evicted and evicted.name not in left:  # One that is split over several has left all of them.
+                await self._evictions.free_device(evicted, self._held())
+                left.append(evicted.name)
+        return left
 
     def _on_same_device(self, name: str, *devices: str | None) -> list[ResidentModel]:
         """Return the models but one that may be on one of its devices; None is any."""
