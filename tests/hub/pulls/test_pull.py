@@ -15,7 +15,7 @@ import httpx
 import pytest
 from huggingface_hub import constants, hf_hub_download, scan_cache_dir, snapshot_download
 
-from local_hub import LocalHub, commit_of, digest_of
+from local_hub import CHUNK, LocalHub, commit_of, digest_of
 from octabox.errors import DownloadError
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.pulls import plan, transfer
@@ -153,7 +153,8 @@ async def test_cancelling_keeps_what_was_received(hub: LocalHub) -> None:
     assert find_snapshot("org/model") is None
     assert left < len(BIG) - 500_000
     await pull(planned)
-    assert hub.sent[f"org/model/{UNET}"] - before <= left
+    # The Hub may have been about to send a chunk to the process that was killed.
+    assert hub.sent[f"org/model/{UNET}"] - before <= left + CHUNK
     assert find_snapshot("org/model") is not None
 
 
@@ -235,7 +236,8 @@ def test_a_killed_pull_goes_on_and_two_processes_share(hub: LocalHub) -> None:
 
     assert [0, 0] == [each.wait(60) for each in both]
     assert left <= len(BIG) - 1_000_000
-    assert hub.sent[f"org/model/{UNET}"] - before <= left
+    # The Hub may have been about to send a chunk to the process that was killed.
+    assert hub.sent[f"org/model/{UNET}"] - before <= left + CHUNK
     assert find_snapshot("org/model") is not None
     assert commit_of(FILES) == CachedRepo("org/model").commit()
 
