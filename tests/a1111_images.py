@@ -43,6 +43,7 @@ def decoded(text: str) -> Image.Image:
 
 def image(answer: httpx.Response, index: int = 0) -> Image.Image:
     """Return an image of an answer."""
+    assert answer.is_success, answer.text
     return decoded(answer.json()["images"][index])
 
 

@@ -118,7 +118,11 @@ def test_controlnet(http: httpx.Client) -> None:
         assert overlap(made, drawn(SCENE)) > 0.7 > overlap(made, drawn(OTHER))
     off = ask(http, prompt=prompt, alwayson_scripts={"ControlNet": {"args": [{**sent, "enabled": False}]}})
     weightless = ask(http, prompt=prompt, alwayson_scripts={"ControlNet": {"args": [{**sent, "weight": 0}]}})
-    older = http.post("/controlnet/txt2img", json={**BASE, "prompt": prompt, "controlnet_units": [sent]})
+    model = {"sd_model_checkpoint": "demo"}
+    older = http.post(
+        "/controlnet/txt2img",
+        json={**BASE, "prompt": prompt, "controlnet_units": [sent], "override_settings": model},
+    )
 
     assert image(off).tobytes() == image(weightless).tobytes()
     assert overlap(image(older), drawn(SCENE)) > 0.7
