@@ -241,8 +241,9 @@ class ModelConfig(_Strict, Parallelized, Scheduled, Staged):
 
     def placed_on(self, *devices: str) -> ModelConfig:
         """Return this configuration for these devices, of which the first one is that of a model with one."""
-        # Where the devices are of another machine, only their type is known.
-        parallel = self.parallel and self.parallel.model_copy(update={"devices": devices} if devices[1:] else {})
+        # Where the devices are of another machine, only their type and number are known.
+        count = devices if devices[1:] else self.device_count
+        parallel = self.parallel and self.parallel.model_copy(update={"devices": count})
         return self.model_copy(update={"device": devices[0], "parallel": parallel})
 
     def part(self, name: str) -> ComponentConfig:

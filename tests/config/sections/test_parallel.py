@@ -94,7 +94,10 @@ def test_a_model_is_placed_on_its_devices() -> None:
         model(2).placed_on("cuda"),
         model(1).placed_on("cuda:1"),
     )
+    elsewhere = model({"devices": ["cuda:4", "cuda:5"]}).placed_on("cuda")
 
     assert ("cuda:2", ("cuda:2", "cuda:0")) == (placed.device, placed.device_names)
     assert ("cuda", (), 2) == (unknown.device, unknown.device_names, unknown.device_count)
     assert ("cuda:1", ()) == (single.device, single.device_names)
+    # The names are of one machine, and the worker is on another one.
+    assert ("cuda", (), 2) == (elsewhere.device, elsewhere.device_names, elsewhere.device_count)

@@ -14,6 +14,7 @@ import pytest
 from fake_worker import Client, FakeWorker, FakeWorkers, call, settle
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
+from octabox.config.sections.parallel import ParallelConfig
 from octabox.engine.messages import Loaded, LoadFailed
 from octabox.engine.ray import placement_groups, reservations
 from octabox.engine.ray.engine import RayEngine
@@ -229,6 +230,16 @@ def places_on(
     found = Reservations("cpu", 1.0, grows=False, replicas=replicas)
     found._held |= {name: HeldPlace(name, node, {"CPU": 1.0}) for name, node in held.items()}
     return found
+
+
+async def test_processes_of_the_cpu_reserve_no_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The devices that a model is split over are those that its configuration names."""
+    monkeypatch.setattr(reservations, "node_resources", lambda: [{"CPU": 8.0, "GPU": 4.0}])
+    names: list[tuple[str, ...]] = [("cpu", "cpu"), ("cuda:0", "cuda:1")]
+    models = [configuration("new").model_copy(update={"parallel": ParallelConfig(devices=each)}) for each in names]
+    found = [await Reservations("cuda", 1.0, grows=False).resources(each) for each in models]
+
+    assert [None, 2.0] == [each.get("GPU") for each in found]
 
 
 async def test_a_replica_is_placed_where_it_costs_least(monkeypatch: pytest.MonkeyPatch) -> None:

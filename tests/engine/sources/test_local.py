@@ -18,7 +18,7 @@ from octabox.engine.messages import WorkerOptions
 from octabox.engine.sources.requests import hub_requests, plan_downloads
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.errors import DownloadError, GatedModelError, IncompatibleWeightsError, LoadError, ModelNotFoundError
-from octabox.hub.browsing.library import plan_removal, remove_model
+from octabox.hub.browsing.cached_models import plan_removal, remove_model
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.files_in_use import _held
 from octabox.hub.pulls.needed import PullRequest

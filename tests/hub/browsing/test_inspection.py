@@ -14,8 +14,8 @@ from safetensors.torch import save_file as torch_save_file
 
 from local_hub import LocalHub
 from octabox.errors import DownloadError
+from octabox.hub.browsing.cached_models import cached_models
 from octabox.hub.browsing.inspection import Inspection, inspect_model, inspect_repository
-from octabox.hub.browsing.library import cached_models
 from octabox.hub.browsing.memory import OVERHEAD, Machine
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.pulls.needed import PullRequest

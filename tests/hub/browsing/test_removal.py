@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from local_hub import LocalHub
 from octabox.cli.main import cli
 from octabox.errors import ForbiddenPathError, InvalidParameterError, ModelNotFoundError
-from octabox.hub.browsing import library
+from octabox.hub.browsing import cached_models as cached
 from octabox.hub.browsing.removal import plan_any_removal, plan_removals, remove
 from octabox.hub.cache_layout import CachedRepo, RemoteFile
 from octabox.hub.pulls.links import ModelFolders, register_file
@@ -262,7 +262,7 @@ def test_a_cache_that_cannot_be_read_is_named(
     def refuse(_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/closed/hub")
 
-    monkeypatch.setattr(library, "scan_cache_dir", refuse)
+    monkeypatch.setattr(cached, "scan_cache_dir", refuse)
     error = CliRunner().invoke(cli, [*words]).exception
 
     assert isinstance(error, ForbiddenPathError), error

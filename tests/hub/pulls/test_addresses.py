@@ -13,7 +13,8 @@ from safetensors.numpy import save
 from local_hub import LocalHub
 from octabox.cli.main import cli
 from octabox.errors import InvalidParameterError, ModelNotFoundError, OctaboxError
-from octabox.hub.pulls.addresses import HubAddress, parse_address, request_of
+from octabox.hub.pulls.addresses import parse_address, request_of
+from octabox.hub.responses.messages import Target
 
 LORA = save({"unet.a.lora_A.weight": np.zeros((4, 8), "float32"), "unet.a.lora_B.weight": np.zeros((8, 4), "float32")})
 
@@ -21,16 +22,16 @@ LORA = save({"unet.a.lora_A.weight": np.zeros((4, 8), "float32"), "unet.a.lora_B
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("https://huggingface.co/org/name", HubAddress("org/name")),
-        ("https://huggingface.co/org/name/", HubAddress("org/name")),
-        ("http://hf.co/org/name?x=1#files", HubAddress("org/name")),
-        ("hf.co/org/name", HubAddress("org/name")),
-        ("huggingface.co/org/name/tree/main", HubAddress("org/name")),
-        ("https://huggingface.co/org/name/tree/v1.0", HubAddress("org/name", "v1.0")),
-        ("https://huggingface.co/org/name/tree/refs%2Fpr%2F3", HubAddress("org/name", "refs/pr/3")),
-        ("https://huggingface.co/org/name/blob/refs/pr/3/a.gguf", HubAddress("org/name", "refs/pr/3", "a.gguf")),
-        ("https://huggingface.co/o/n/blob/main/sub/a%20b.gguf", HubAddress("o/n", None, "sub/a b.gguf")),
-        ("https://huggingface.co/o/n/resolve/v1/a.gguf?download=true", HubAddress("o/n", "v1", "a.gguf")),
+        ("https://huggingface.co/org/name", Target("org/name")),
+        ("https://huggingface.co/org/name/", Target("org/name")),
+        ("http://hf.co/org/name?x=1#files", Target("org/name")),
+        ("hf.co/org/name", Target("org/name")),
+        ("huggingface.co/org/name/tree/main", Target("org/name")),
+        ("https://huggingface.co/org/name/tree/v1.0", Target("org/name", "v1.0")),
+        ("https://huggingface.co/org/name/tree/refs%2Fpr%2F3", Target("org/name", "refs/pr/3")),
+        ("https://huggingface.co/org/name/blob/refs/pr/3/a.gguf", Target("org/name", "refs/pr/3", "a.gguf")),
+        ("https://huggingface.co/o/n/blob/main/sub/a%20b.gguf", Target("o/n", None, "sub/a b.gguf")),
+        ("https://huggingface.co/o/n/resolve/v1/a.gguf?download=true", Target("o/n", "v1", "a.gguf")),
         ("https://example.com/org/name", None),
         ("https://huggingface.co.evil.example/org/name", None),
         ("https://user@huggingface.co/org/name", None),
@@ -40,7 +41,7 @@ LORA = save({"unet.a.lora_A.weight": np.zeros((4, 8), "float32"), "unet.a.lora_B
         ("demo", None),
     ],
 )
-def test_what_an_address_refers_to(text: str, address: HubAddress | None) -> None:
+def test_what_an_address_refers_to(text: str, address: Target | None) -> None:
     """A repository, a revision of it, or a file; other addresses are other files."""
     assert address == parse_address(text)
 

@@ -22,7 +22,7 @@ def command(*, models: Path | None, as_json: bool) -> None:
 
     from octabox.cli.settings_options import load_settings
     from octabox.cli.tables import format_size, show_table
-    from octabox.hub.browsing.library import cached_models
+    from octabox.hub.browsing.cached_models import cached_models
     from octabox.hub.browsing.local_files import local_models
     from octabox.hub.pulls.links import ModelFolders
 

@@ -166,7 +166,7 @@ class Reservations:
         """Return what a replica of a model reserves."""
         weights = await asyncio.to_thread(size_on_disk, model)
         nodes = await asyncio.to_thread(node_resources)
-        device = device_type(model.device or self._device)
+        device = device_type(next(iter(model.device_names), None) or model.device or self._device)
         needed = await asyncio.to_thread(_bytes_needed, model, device, self._dtype)
         limit = accelerator_limit(self._limits, device)
         return replica_resources(device, weights, nodes, needed, limit, model.device_count)

@@ -76,9 +76,10 @@ class ClusterResidency(Residency):
         pipeline: str = "",
         occupied: Collection[str] = (),
     ) -> tuple[str, ...]:
-        """Load a model as on one machine; a configured index of its device is a warning."""
+        """Load a model as on one machine; configured indices of its devices are warnings."""
         warnings = await super().load(name, model, load, pipeline, occupied)
-        return (*index_warnings(model.name, model.device), *warnings)
+        devices = model.device_names or (model.device,)
+        return (*(each for device in devices for each in index_warnings(model.name, device)), *warnings)
 
     def resident(self) -> dict[str, ResidentModel]:
         """Return the replicas in memory by their names."""

@@ -33,7 +33,6 @@ from octabox.engine.worker.inputs.sizes import (
 )
 from octabox.engine.worker.inputs.solver_trial import DECISIVE, solver_warnings
 from octabox.engine.worker.inputs.timesteps import GET_TIMESTEPS, STEPS, checked_timesteps, step_warnings
-from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.checks import capture_cast_warnings
 from octabox.engine.worker.outputs.encoding import RawOutput, SeededOutput
@@ -48,6 +47,7 @@ from octabox.engine.worker.prompts.parsed import ParsedPrompt, parse_prompts
 from octabox.engine.worker.scheduler_factory import build_scheduler
 from octabox.engine.worker.steps import OnStep, StepCallback
 from octabox.engine.worker.targets import Target, Targets
+from octabox.engine.worker.third_party_logs import capture_warnings
 from octabox.errors import InvalidParameterError
 from octabox.types import AdapterReport, Progress
 
@@ -104,7 +104,7 @@ class Runner:
         outputs: list[SeededOutput] = []
         adapters: list[AdapterReport] = []
         with (
-            capture_library_warnings(target.entry.package) as messages,
+            capture_warnings(target.entry.package) as messages,
             performance.running(target.pipe, on_progress) as send,
         ):
             for index, run in enumerate(call.runs):

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from octabox.errors import DownloadError, ModelNotFoundError, OctaboxError
-from octabox.hub.browsing.library import component_names, state_of
+from octabox.hub.browsing.cached_models import component_names, state_of
 from octabox.hub.browsing.memory import Machine, Weights, fits, local_weights
 from octabox.hub.browsing.search import IsServed, describe_model
 from octabox.hub.cache_layout import CachedRepo

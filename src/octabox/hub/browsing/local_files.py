@@ -14,8 +14,8 @@ from huggingface_hub import constants, scan_cache_dir
 
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.hub.adapters.adapter_file import SUFFIXES, check_lora, read_embedding
+from octabox.hub.browsing.cached_models import Removal, StoredModel, plan_removal
 from octabox.hub.browsing.deletion import carry_out, deleting, in_use_error
-from octabox.hub.browsing.library import Removal, StoredModel, plan_removal
 from octabox.hub.cache_layout import CachedRepo, repository_of
 from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.files_in_use import claim_file

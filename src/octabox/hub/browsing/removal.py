@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from octabox.errors import ModelNotFoundError
-from octabox.hub.browsing.library import Removal, plan_removal, remove_model
+from octabox.hub.browsing.cached_models import Removal, plan_removal, remove_model
 from octabox.hub.browsing.local_files import plan_local_removal, remove_local
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.folder import is_hub_id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from huggingface_hub import constants
@@ -11,6 +10,7 @@ from huggingface_hub import constants
 from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.hub.folder import is_hub_id
 from octabox.hub.pulls.needed import PullRequest
+from octabox.hub.responses.messages import Target
 
 #: Names of the public Hub, in addition to that of the configured one.
 HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
@@ -22,27 +22,7 @@ _FOLDER, _FILE = "tree", ("blob", "resolve", "raw")
 _REF_PARTS = 3
 
 
-@dataclass(frozen=True)
-class HubAddress:
-    """What an address of the Hub refers to.
-
-    Args:
-        repo: The repository.
-        revision: Its branch, tag or commit; None is the default branch.
-        file: A file of it.
-    """
-
-    repo: str
-    revision: str | None = None
-    file: str | None = None
-
-    @property
-    def source(self) -> str:
-        """The repository as commands take it, with its revision."""
-        return f"{self.repo}@{self.revision}" if self.revision else self.repo
-
-
-def parse_address(text: str) -> HubAddress | None:
+def parse_address(text: str) -> Target | None:
     """Return what an address of the Hub refers to, also without its scheme; None for any other text.
 
     Raises:
@@ -64,13 +44,13 @@ def parse_address(text: str) -> HubAddress | None:
             hint += " A file of something else needs its SHA-256: `octabox pull URL --sha256 SHA256`."
         raise ModelNotFoundError(f"{text} is not the address of a model or of its file.", hint=hint)
     if not rest:
-        return HubAddress(repo)
+        return Target(repo)
     count = _REF_PARTS if rest[1] == "refs" else 1
     revision, path = "/".join(rest[1 : 1 + count]), "/".join(rest[1 + count :])
     if path and rest[0] == _FOLDER:
         message = f"{text} is a folder of {repo}, which is not downloaded on its own."
         raise InvalidParameterError(message, hint=f"Use the model: `octabox pull {repo}`.", parameter="model")
-    return HubAddress(repo, None if revision == constants.DEFAULT_REVISION else revision, path or None)
+    return Target(repo, None if revision == constants.DEFAULT_REVISION else revision, path or None)
 
 
 def source_of(text: str) -> str:
@@ -102,7 +82,7 @@ def request_of(
         ModelNotFoundError: It is a page of the Hub that is not of a model.
         InvalidParameterError: The address states another revision or file.
     """
-    address = parse_address(model) or HubAddress(model)
+    address = parse_address(model) or Target(model)
     for name, requested, stated in (("revision", revision, address.revision), ("file", file, address.file)):
         if requested and stated and requested != stated:
             message = f"`{name}` is '{requested}', and the address states '{stated}'."

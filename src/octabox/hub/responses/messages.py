@@ -45,6 +45,11 @@ class Target:
     file: str | None = None
 
     @property
+    def source(self) -> str:
+        """The repository as commands take it, with its revision."""
+        return f"{self.repo}@{self.revision}" if self.revision else self.repo
+
+    @property
     def is_download(self) -> bool:
         """Whether it is a repository or a file; the Hub has other things as well, such as the list of models."""
         return self.repo not in (MODEL_LIST, ACCOUNT)

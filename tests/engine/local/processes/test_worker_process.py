@@ -14,6 +14,7 @@ import pytest
 
 import small_workers
 from fake_worker import LIMIT, PIPELINE, call
+from octabox.config.sections.parallel import ParallelConfig
 from octabox.engine.exit_codes import DEVICE_BROKEN, GANG_BROKEN
 from octabox.engine.local.processes import gang_start, worker_process
 from octabox.engine.local.processes.packing import pack_message
@@ -200,6 +201,34 @@ async def test_a_process_that_cannot_be_started_is_an_error(monkeypatch: pytest.
     order = Start(call().model, PIPELINE, WorkerOptions())
     with pytest.raises(WorkerDiedError, match=r"'demo': .*temporarily unavailable"):
         await WorkerProcess.start(order, lambda _: None, multiprocessing.get_context("spawn"))
+
+
+def test_processes_of_a_gang_that_is_not_complete_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the last process cannot be started, those before it end, and leave no descriptor."""
+    started, joined = list[str](), list[str]()
+    links = [multiprocessing.Pipe()[0] for _ in range(2)]
+
+    def start(*_: object) -> tuple[str, Connection]:
+        if len(started) == len(links):
+            raise OSError(11, "Resource temporarily unavailable")
+        started.append(f"process {len(started)}")
+        return started[-1], links[len(started) - 1]
+
+    class Handle:
+        def __init__(self, process: str) -> None:
+            self.process = process
+
+        def join(self) -> None:
+            joined.append(self.process)
+
+    monkeypatch.setattr(gang_start, "start_process", start)
+    monkeypatch.setattr(gang_start, "ProcessHandle", Handle)
+    split = call().model.model_copy(update={"device": "cpu", "parallel": ParallelConfig(devices=3)})
+    with pytest.raises(OSError, match="temporarily"):
+        gang_start.start_gang(Start(split, PIPELINE, WorkerOptions()), multiprocessing.get_context("spawn"))
+
+    assert started == joined == ["process 0", "process 1"]
+    assert [True, True] == [link.closed for link in links]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from PIL import Image
 from typing_extensions import Self
 
 import upscalers
-from octabox.engine.worker.library_logging import capture_library_warnings
+from octabox.engine.worker.third_party_logs import capture_warnings
 from octabox.engine.worker.upscaling import pipeline
 from octabox.engine.worker.upscaling.network import Upscaler
 from octabox.engine.worker.upscaling.pipeline import ImageUpscalingPipeline
@@ -131,12 +131,12 @@ def test_progress_by_tiles(twice: ImageUpscalingPipeline, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("settings", "told"), [({}, 0), ({"tile": 0}, 0), ({"tile": 16, "tile_overlap": 4}, 1)])
 def test_networks_that_need_context(settings: dict[str, int], told: int, twice: ImageUpscalingPipeline) -> None:
     """Tiles give one warning if spandrel discourages them."""
-    with capture_library_warnings("octabox") as said:
+    with capture_warnings("octabox") as said:
         upscaled(twice, image(), **settings)
     assert not said
     descriptor = twice.upscaler._descriptor
     descriptor.tiling = type(descriptor.tiling).DISCOURAGED
-    with capture_library_warnings("octabox") as said:
+    with capture_warnings("octabox") as said:
         upscaled(twice, image(), **settings)
 
     assert [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -35,8 +36,17 @@ def start_gang(order: Start, context: BaseContext) -> tuple[BaseProcess, Connect
             links.append(link)
         worker = partial(work, followers=tuple(links)) if links else work
         process, connection = start_process(context, worker, timeout)
-    finally:
-        for link in links:
-            link.close()
+    except BaseException:
+        _close(links)
+        for each in followers:
+            each.join()  # They end with their pipes; without it, the descriptors of the processes stay open.
+        raise
+    _close(links)
     connection.send(order)
     return process, connection, followers
+
+
+def _close(links: Iterable[Connection]) -> None:
+    """Close our copies of the ends of pipes that the worker has."""
+    for link in links:
+        link.close()

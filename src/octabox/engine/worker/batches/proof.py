@@ -13,11 +13,11 @@ from octabox.engine.batches.verdicts import read_verdict, write_verdict
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.batches.joined import JoinedRunner, complete_run
 from octabox.engine.worker.batches.probe import TOLERANCE, Probe, Verdict
-from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.placement.recovery import clean_up
 from octabox.engine.worker.runner import Runner
 from octabox.engine.worker.targets import Target
+from octabox.engine.worker.third_party_logs import capture_warnings
 
 #: Attributes of a scheduler that keeps a source of noise, with a seed, which a batch cannot have for each member.
 OWN_NOISE = re.compile(r"noise_sampler|(^|_)seed$")
@@ -96,7 +96,7 @@ class BatchProof:
             clean_up(self._runner.pipelines, device, self._runner.state)
 
         is_exact = torch.device(device).type == "cpu" and self._runner.in_float32
-        with capture_library_warnings(target.entry.package):
+        with capture_warnings(target.entry.package):
             probe = Probe(run_together, recover, TOLERANCE if is_exact else None)
             verdict = probe.find_verdict(run, target.entry, target.pipe)
         if verdict.is_final:

@@ -18,13 +18,13 @@ from octabox.engine.worker.batches.measuring import measured
 from octabox.engine.worker.batches.members import CallEvents, CallRecord, Member, SharedSteps, drop_cancelled
 from octabox.engine.worker.batches.proof import BatchProof
 from octabox.engine.worker.inputs.sizes import call_pixels
-from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.progress import ProgressReporter
 from octabox.engine.worker.runner import Runner, parse_output
 from octabox.engine.worker.targets import Target
+from octabox.engine.worker.third_party_logs import capture_warnings
 from octabox.errors import GenerationCancelledError, RequestError
 from octabox.types import AdapterReport
 
@@ -183,7 +183,7 @@ class BatchRunner:
         steps = SharedSteps(target.pipe, group, events)
         own: list[list[str]] = [[] for _ in group]
         with (
-            capture_library_warnings(target.entry.package) as messages,
+            capture_warnings(target.entry.package) as messages,
             self._model.performance.running(target.pipe, steps.publish),
         ):
             reports = runner.apply_loras(call, group[0].run, messages)

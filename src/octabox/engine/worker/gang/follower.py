@@ -17,9 +17,9 @@ from octabox.engine.protocol import Call
 from octabox.engine.worker.failures import to_generation_error, to_load_error
 from octabox.engine.worker.gang.messages import Decision, Join, Outcome, describe_cause
 from octabox.engine.worker.gang.process_group import join_process_group
-from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames
+from octabox.engine.worker.third_party_logs import configure_third_party_logs
 from octabox.engine.worker.trial import ReportingRunner
 from octabox.errors import GenerationCancelledError, GenerationError, OctaboxError, OutOfMemoryError
 from octabox.telemetry.logs import configure
@@ -105,7 +105,7 @@ def serve(pipe: LeaderPipe) -> None:
     join = pipe.receive_join()
     start = join.start
     configure(start.options.log_level, start.options.log_file)
-    configure_library_logging()
+    configure_third_party_logs()
     try:
         join_process_group(start, join.rank, join.store)
         runner = ReportingRunner(load(start.model, start.pipeline, start.options, occupied=start.occupied), start)

@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from octabox.config.performance import PerformanceConfig
 from octabox.engine.conversions import Conversion, Converted
 from octabox.engine.worker.failures import to_load_error
-from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.placement.device import find_bad_fork
+from octabox.engine.worker.third_party_logs import configure_third_party_logs
 from octabox.errors import LoadError, OctaboxError
 from octabox.telemetry.logs import configure
 
@@ -26,7 +26,7 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request, folder = connection.recv()
     configure(request.options.log_level, request.options.log_file)
-    configure_library_logging()
+    configure_third_party_logs()
     if bad_fork := find_bad_fork():
         connection.send(bad_fork)
         return

@@ -14,13 +14,13 @@ from octabox.catalog.components.modular import was_moved
 from octabox.config.model import ModelConfig
 from octabox.engine.sources.local import local_folder
 from octabox.engine.sources.requests import is_remote
-from octabox.engine.worker.library_logging import capture_library_warnings
 from octabox.engine.worker.loading.checks.folders import check_modular_folder, check_places, component_of_class
 from octabox.engine.worker.loading.components import component_dtypes, load_from_pretrained
 from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.device_map import MODEL_CLASSES, can_load_on_device
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import choose_variant
+from octabox.engine.worker.third_party_logs import capture_warnings
 from octabox.errors import LoadError
 from octabox.hub.cache_layout import repository_of
 from octabox.hub.component_files import IndexedComponent
@@ -58,7 +58,7 @@ def load_modular(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, d
             for name in configured_adapters
         }
     )
-    with capture_library_warnings() as messages:
+    with capture_warnings() as messages:
         pipe.load_components(dtype=component_dtypes(config, dtype), **_load_options(pipe, config, dtype, device))
     if failed := [name for name in _pretrained_names(pipe) if getattr(pipe, name, None) is None]:
         # diffusers only logs a component that fails to load; the last line of the traceback is the reason.

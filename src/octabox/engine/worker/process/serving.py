@@ -31,13 +31,13 @@ from octabox.engine.threads import default_threads
 from octabox.engine.worker.failures import to_generation_error, to_load_error
 from octabox.engine.worker.gang.leader import Gang
 from octabox.engine.worker.gang.runner import GangRunner
-from octabox.engine.worker.library_logging import configure_library_logging
 from octabox.engine.worker.loading.models import load
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
 from octabox.engine.worker.process.encoder import Encoder
 from octabox.engine.worker.process.pipe import Pipe
+from octabox.engine.worker.third_party_logs import configure_third_party_logs
 from octabox.engine.worker.trial import ReportingRunner
 from octabox.errors import DeviceError, GenerationCancelledError, OctaboxError, OutOfMemoryError, WorkerDiedError
 from octabox.telemetry.logs import configure
@@ -56,7 +56,7 @@ def serve(pipe: Pipe, followers: Sequence[Connection] = ()) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     start = pipe.receive_start()
     configure(start.options.log_level, start.options.log_file)
-    configure_library_logging()
+    configure_third_party_logs()
     # A model on the CPU needs no accelerator, even if it was used before the fork.
     if (start.model.device or start.options.device) != "cpu" and (bad_fork := find_bad_fork()):
         pipe.send(bad_fork)

@@ -14,8 +14,8 @@ from octabox.frontends.http.hub import pulls
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.network.access import AdminAccess
 from octabox.hub.browsing import search
+from octabox.hub.browsing.cached_models import cached_models
 from octabox.hub.browsing.inspection import inspect_repository
-from octabox.hub.browsing.library import cached_models
 from octabox.hub.browsing.local_files import local_models
 from octabox.hub.browsing.memory import machine_memory
 from octabox.hub.browsing.removal import plan_any_removal, remove

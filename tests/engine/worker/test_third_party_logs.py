@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from octabox.engine.worker.library_logging import capture_library_warnings
+from octabox.engine.worker.third_party_logs import capture_warnings
 
 
 def test_warnings_of_libraries_are_captured() -> None:
     """Warnings of diffusers and of the package of a pipeline are captured, others and later ones are not."""
-    with capture_library_warnings("easel") as messages:
+    with capture_warnings("easel") as messages:
         for name in ("diffusers.pipelines.brush", "easel.brush", "other"):
             logging.getLogger(name).warning("%s warns", name)
         logging.getLogger("easel.brush").info("easel informs")
@@ -28,7 +28,7 @@ def test_warnings_below_the_log_level_are_captured(capsys: pytest.CaptureFixture
     easel.addHandler(handler)
     easel.propagate = False
     easel.setLevel(logging.ERROR)
-    with capture_library_warnings("easel.quiet") as messages:
+    with capture_warnings("easel.quiet") as messages:
         logging.getLogger("easel.quiet.brush").warning("The paint is thin.")
         logging.getLogger("easel.quiet.brush").error("The paint is gone.")
 

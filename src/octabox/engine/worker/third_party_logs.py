@@ -11,7 +11,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from transformers.utils import logging as transformers_logging
 
 
-def configure_library_logging() -> None:
+def configure_third_party_logs() -> None:
     """Disable the progress bars of the libraries, and set their log level to warnings."""
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
@@ -20,7 +20,7 @@ def configure_library_logging() -> None:
 
 
 @contextmanager
-def capture_library_warnings(*packages: str) -> Iterator[list[str]]:
+def capture_warnings(*packages: str) -> Iterator[list[str]]:
     """Capture the warnings that diffusers, transformers and the packages log within the context."""
     messages: list[str] = []
 
