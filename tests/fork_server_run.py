@@ -65,13 +65,14 @@ async def worker_outlives_fork_server() -> None:
 
 
 async def process_starts_while_fork_server_ends() -> None:
-    """A process is started by the next fork server where this one is just ending."""
-    context = ProcessStarter(spawns=False).context
-    for _ in range(ROUNDS):
+    """A process is started by the next fork server where this one is just ending, and each end is logged once."""
+    context, log = ProcessStarter(spawns=False).context, Log()
+    for number in range(1, ROUNDS + 1):
         messages: asyncio.Queue[Any] = asyncio.Queue()
         first = await start(context, messages.put_nowait)
         os.kill(fork_server(), signal.SIGKILL)
         second = await start(context, messages.put_nowait)
+        assert number == len(log.lines), log.lines
         for worker in (first, second):
             await worker.stop()
             assert not is_running(worker.pid)

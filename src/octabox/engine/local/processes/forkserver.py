@@ -158,9 +158,15 @@ def fork_server_watched(timeout: float) -> Iterator[None]:
         yield
     finally:
         done.set()
-        if before is not None and before not in (fork_server_pid(), *_ended):
-            _ended.add(before)
-            logger.warning("The fork server had ended; a new one is started")
+        if before != fork_server_pid():
+            log_end(before)
+
+
+def log_end(pid: int | None) -> None:
+    """Log that a fork server had ended, unless that or why it was ended has been logged."""
+    if pid is not None and pid not in _ended:
+        _ended.add(pid)
+        logger.warning("The fork server had ended; a new one is started")
 
 
 def _watch(done: threading.Event, timeout: float) -> None:

@@ -17,6 +17,7 @@ from octabox.engine.local.processes.forkserver import (
     end_fork_server,
     fork_server_watched,
     interrupts_blocked,
+    log_end,
     running_fork_server,
 )
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, SILENCE_TIMEOUT, Silence, check_interval
@@ -122,6 +123,7 @@ def start_process(
             return _start_process(context, function)
         except (EOFError, ConnectionError):
             # The fork server has just ended, as where the system had no memory left. The next one may have some.
+            log_end(server)
             end_fork_server(server)
         try:
             return _start_process(context, function)
