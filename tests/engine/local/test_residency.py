@@ -519,7 +519,7 @@ async def test_a_pinned_model_is_never_unloaded(limits: dict[str, Any], monkeypa
 
 
 async def test_a_model_that_exceeds_a_limit_alone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error has the numbers; all that is idle has been unloaded. One that can be offloaded is loaded."""
+    """The error has the numbers. One that can be offloaded is loaded."""
     residency, loads = budgeted({"cuda:0": 2**30}, {"cuda:0": 3 * 2**30}, monkeypatch)
     with pytest.raises(
         OutOfMemoryError, match=r"needs 3\.00 GiB on cuda:0, and `max_memory` allows 1\.00 GiB"
@@ -530,6 +530,25 @@ async def test_a_model_that_exceeds_a_limit_alone_is_refused(monkeypatch: pytest
     residency, loads = budgeted({"cuda:0": 2**30}, {"cuda:0": 3 * 2**30}, monkeypatch, flexible=True)
     await residency.load("new", configuration("new", device="cuda:0"), loads)
     assert ["new"] == resident(loads)
+
+
+@pytest.mark.parametrize("idle", [True, False])
+@pytest.mark.parametrize(
+    ("needed", "reason"), [(15, "models that hold the memory it needs on cuda:0 are pinned"), (25, "allows 20 bytes")]
+)
+async def test_a_model_that_never_fits_is_refused_before_others_leave_or_are_waited_for(
+    needed: int, reason: str, idle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It exceeds the limit, or what a pinned model leaves of that; the other model makes no room in vain."""
+    pinned, other = holding("pinned", 20, 10, pinned=True), holding("other", 10, 5, idle=idle)
+    residency, loads = budgeted(
+        {"cuda:0": 20}, {"cuda:0": needed}, monkeypatch, pinned, other, timeout=1.0, keeps_weights=True
+    )
+    with pytest.raises(CapacityError, match=reason):
+        await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert ["pinned", "other"] == resident(loads)
+    assert not other.asleep
 
 
 async def test_a_load_waits_for_the_bytes_of_a_busy_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from functools import partial
 
 from octabox.config.memory.limits import HOST
 from octabox.config.model import ModelConfig
-from octabox.engine.local.resident.budget import MemoryBudget
+from octabox.engine.local.resident.budget import MemoryBudget, Shortage
 from octabox.engine.local.resident.capacity_errors import all_pinned, describe, no_memory, too_large
 from octabox.engine.local.resident.device_loads import Attempt, DeviceLoads
 from octabox.engine.local.resident.eviction import Evictions, select_for
@@ -146,27 +146,40 @@ class Residency(ResidentModels):
             others = [each for each in self._others(name) if each.resident or each.name in self._needs]
             held, loading = partial(self._held, name), partial(self._loading, name)
             shortages = await self._room.shortages(need, others, held, loading)
+            required = [each for each in shortages if each.limited and each.place not in need.flexible]
+            self._check_possible(name, required)
             evicted = select_for(others, [each for each in shortages if not each.loading], name)
-            required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
             if evicted is not None:
                 logger.info("%s: %s makes room", describe(name, shortages[0]), evicted.name)
                 if any(each.place == HOST for each in shortages):
                     await self._evictions.unload(evicted, "memory")
                 else:
                     await self._evictions.free_device(evicted, [*self._held(name), need.bytes])
-            elif required is None:
+            elif not required:
                 awaited = (
                     each for each in shortages if not each.limited and (each.loading or loading().get(each.place))
                 )
                 if short := next(awaited, None):
                     raise InUseError(no_memory(name, replace(short, loading=True)), short.place)
                 break
-            elif required.needed > required.limit:
-                raise too_large(name, required)
-            elif all(each.pinned for each in others if self._uses(each, required.place)):
-                raise all_pinned(name, "models that hold its memory")
             else:
-                request_place = partial(self._turns.request_place, name, others, required.place, required.missing)
-                raise InUseError(no_memory(name, required), required.place, request_place)
+                place, missing = required[0].place, required[0].missing
+                request_place = partial(self._turns.request_place, name, others, place, missing)
+                raise InUseError(no_memory(name, required[0]), place, request_place)
         self._needs[name] = need
         self._end_wait(name)
+
+    def _check_possible(self, name: str, required: Iterable[Shortage]) -> None:
+        """Refuse a model that exceeds what it may ever use, before others are unloaded for it or wait for it.
+
+        Raises:
+            OutOfMemoryError: It alone exceeds a limit.
+            CapacityError: It exceeds what pinned models leave of one.
+        """
+        held = zip(self._others(name), self._held(name), strict=True)
+        pinned = [each for model, each in held if model.pinned]
+        for shortage in required:
+            if shortage.needed > shortage.limit:
+                raise too_large(name, shortage)
+            if shortage.needed > shortage.limit - sum(each.get(shortage.place, 0) for each in pinned):
+                raise all_pinned(name, f"models that hold the memory it needs on {shortage.place}")

@@ -212,6 +212,21 @@ def test_as_many_models_make_room_as_are_needed() -> None:
     assert ["", "later"] == [each.yields_to for each in models[:2]]
 
 
+@pytest.mark.parametrize("turn", [Turn(0.0, 0.0, Claim(3.0, priority=1)), None])
+def test_a_load_that_cannot_have_its_place_does_not_precede_others(turn: Turn | None) -> None:
+    """It lacks that of a model whose requests have a higher priority, or which is being loaded; a later one needs less."""
+    models = [held("kept", turn=turn), held("free", turn=Turn(0.0, 0.0, Claim(3.0)))]
+    loads = [held("large", Claim(1.0)), held("small", Claim(2.0))]
+    turns = PlaceTurns({each.name: each for each in (*models, *loads)})
+    assert turns.request_place("large", models, "cuda:0", 20) is not None
+    assert turns.request_place("small", models, "cuda:0", 10) is None
+    assert ["", "small"] == [each.yields_to for each in models]
+
+    turns.end("small")
+    models[0].turn = Turn(time.perf_counter(), 10.0, Claim(3.0))  # It gives its place at the end of its turn.
+    assert turns.request_place("small", models, "cuda:0", 10) == float("inf")
+
+
 def test_a_load_that_no_request_waits_for_takes_no_place() -> None:
     """As that of another replica in the background."""
     model = held("one", turn=Turn(0.0, 0.0, Claim(2.0)))
@@ -227,6 +242,6 @@ def test_a_load_is_woken_where_a_model_has_to_give_its_place(since: float, await
     now = time.perf_counter()
     model = held("one", turn=Turn(0.0, 0.0, Claim(now + 2.0)))
     turns = PlaceTurns({"one": model, "new": held("new", Claim(now + since))})
-    turns._waiting["new"] = None
+    turns._waiting["new"] = (None, 1)
 
     assert awaited == turns.is_awaited(model)

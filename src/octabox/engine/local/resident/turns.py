@@ -23,7 +23,9 @@ class PlaceTurns:
 
     def __init__(self, models: Mapping[str, ResidentModel]) -> None:
         self._models = models
-        self._waiting: dict[str, str | None] = {}
+        self._waiting: dict[
+            str, tuple[str | None, int]
+        ] = {}  # The place of each load, and the bytes that it lacks there.
 
     def request_place(
         self, name: str, models: Sequence[ResidentModel], place: str | None = None, needed: int = 1
@@ -39,7 +41,7 @@ class PlaceTurns:
         Returns:
             When to request it again, by `time.monotonic`, if nothing has become idle or left memory; None if models make room.
         """
-        self._waiting[name] = place
+        self._waiting[name] = (place, max(needed, 1))
         if self._is_preceded(name, place):
             return math.inf
         seconds = {each.name: self.seconds(name, each) for each in models}
@@ -63,7 +65,7 @@ class PlaceTurns:
             name: Name of the model that is to be loaded.
             models: Models that may make room for it.
         """
-        self._waiting[name] = ""
+        self._waiting[name] = ("", 1)
         others = list(models)
         if self._is_preceded(name, "") or any(each.yields_to == name and not each.has_yielded for each in others):
             return []
@@ -106,7 +108,13 @@ class PlaceTurns:
         return self._waiting.pop(name, self) is not self
 
     def _is_preceded(self, name: str, place: str | None) -> bool:
-        """Return whether a load has no claim, or another one that waits for the same place is first."""
-        claims = [(self._models[each].claim, each) for each, other in self._waiting.items() if other == place]
-        ranks = [(claim.rank, each) for claim, each in claims if claim]
-        return not ranks or min(ranks)[1] != name
+        """Return whether a load has no claim, or another one that can have the same place is first."""
+        claims = [(self._models[each].claim, each) for each, (other, _) in self._waiting.items() if other == place]
+        ranks = sorted((claim.rank, each) for claim, each in claims if claim)
+        return next((each for _, each in ranks if each == name or self._can_have_place(each)), None) != name
+
+    def _can_have_place(self, name: str) -> bool:
+        """Return whether models in use give a load enough of its place, at the latest at the end of their turns."""
+        place, needed = self._waiting[name]
+        models = [each for each in self._models.values() if each.name != name and (not place or each.memory.get(place))]
+        return needed <= sum(as_replica(each, place).size for each in models if self.seconds(name, each) < math.inf)
