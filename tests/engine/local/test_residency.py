@@ -715,6 +715,18 @@ async def test_models_that_sleep_make_room_on_the_host_first(monkeypatch: pytest
     assert not used.asleep
 
 
+async def test_what_a_process_that_sleeps_still_holds_of_a_device_makes_room_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the limit of the device is exceeded by that alone, it is unloaded; no load waits for it."""
+    asleep = holding("asleep", 10, 1)
+    asleep.asleep = True
+    residency, loads = budgeted({"cuda:0": 10}, {"cuda:0": 10}, monkeypatch, asleep, timeout=1.0, keeps_weights=True)
+    await residency.load("new", configuration("new", device="cuda:0"), loads)
+
+    assert ["new"] == resident(loads)
+
+
 async def test_a_model_that_wakes_up_needs_no_more_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its weights are there already; the other model goes to sleep for it."""
     one, new = holding("one", 10, 10), holding("new", 5, 0)

@@ -59,8 +59,12 @@ def select_for(models: Sequence[ResidentModel], shortages: Sequence[Shortage], n
     """
     places = {each.place for each in shortages}
     free_places = {each.place for each in shortages if not each.limited}
-    awake = [each for each in models if not each.asleep and any(each.memory.get(place) for place in places)]
-    asleep = [each for each in models if each.asleep and (HOST in places or each.device in free_places)]
+    there = [each for each in models if any(each.memory.get(place) for place in places)]
+    awake = [each for each in there if not each.asleep]
+    # Not all that a process holds of a device is reported.
+    asleep = [
+        each for each in models if each.asleep and (each in there or HOST in places or each.device in free_places)
+    ]
     first, second = (asleep, awake) if HOST in places else (awake, asleep)
     short = next(iter(shortages), None)
     place, needed = (None, 1) if short is None else (short.place, short.missing)
