@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, result, settle
+from fake_worker import LIMIT, PIPELINE, Client, FakeWorker, FakeWorkers, call, engine_of, result, settle
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.config.sections.parallel import ParallelConfig
@@ -21,6 +21,7 @@ from octabox.engine.cluster.placement import Placement
 from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine
+from octabox.engine.local.replicas import local_replica
 from octabox.engine.local.replicas.local_replica import LocalReplica
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident import room
@@ -919,18 +920,117 @@ async def test_a_load_that_waits_for_room_ends_with_the_last_of_its_requests(
     await engine.close()
 
 
-async def test_a_late_answer_is_not_that_to_the_next_request() -> None:
+@pytest.fixture
+def held_back(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Return what the end of a worker waits for."""
+    stop, proceed = FakeWorker.stop, asyncio.Event()
+
+    async def stop_slowly(worker: FakeWorker) -> None:
+        await proceed.wait()
+        await stop(worker)
+
+    monkeypatch.setattr(FakeWorker, "stop", stop_slowly)
+    return proceed
+
+
+async def test_a_model_is_in_memory_until_its_process_has_ended(held_back: asyncio.Event) -> None:
+    """The caller who needed its place leaves meanwhile: a later one waits for the place, and its unload is reported."""
+    workers, reasons = FakeWorkers(), list[tuple[str, str]]()
+    engine = engine_of(workers, max_resident=1, on_evict=lambda name, reason: reasons.append((name, reason)))
+    await Client(engine, replace(call("one"), keep_alive=3600.0)).result()
+    leaving = Client(engine, call("two"))
+    await settle()
+    await leaving.leave()
+    await settle()
+    assert ["one"] == [each.model for each in engine.status()]
+    later, again = Client(engine, call("three")), Client(engine, call("one"))
+    await settle()
+    assert [True] == [each.alive for each in workers.started]
+
+    held_back.set()
+    await asyncio.gather(later.result(), again.result())
+    assert [("one", "count")] == reasons[:1]
+    assert [None] == [each.time_left for each in engine.status()]
+    await engine.close()
+
+
+async def test_a_model_whose_load_fails_holds_its_bytes_until_its_process_has_ended(
+    held_back: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one, which needs them, is loaded only then; the same holds for a load that an unload ends."""
+    monkeypatch.setattr(room, "memory_need", lambda *_: MemoryNeed({"host": 10}))
+    failed = LoadFailed(GenerationError("The weights do not fit."))
+    workers = FakeWorkers(answers=[failed, Loaded("cpu", 0.0), None])
+    engine = engine_of(workers, options=WorkerOptions(max_memory={"host": 10}))
+    for ends in (False, True):
+        held_back.clear()
+        failing = Client(engine, call("one"))
+        await workers.next_started()
+        await settle()
+        unloads = [asyncio.create_task(engine.unload("one")) for _ in range(2 * ends)]
+        other = Client(engine, call("two"))
+        await asyncio.sleep(0.05)
+        assert 1 == sum(each.alive for each in workers.started)
+
+        held_back.set()
+        await other.result()
+        await workers.next_started()
+        await asyncio.gather(failing.task, *unloads, return_exceptions=True)
+        assert await engine.unload("two")
+    await engine.close()
+
+
+async def test_weights_move_to_the_host_though_the_caller_who_needs_their_place_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A later request of the model waits until they are there, and wakes it up; one of another model has its place then."""
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    monkeypatch.setattr(MemoryBudget, "host_takes", lambda *_: True)
+    workers = FakeWorkers()
+    engine = engine_of(workers, options=WorkerOptions(max_memory={"cuda:0": 10}))
+    await Client(engine, call("one", device="cuda:0")).result()
+    (worker,) = workers.started
+    worker.post(Memory({"cuda:0": 10}))
+    worker.moves = False
+    leaving = Client(engine, call("two", device="cuda:0"))
+    await asyncio.wait_for(worker.asked.wait(), LIMIT)
+    await leaving.leave()
+    other = Client(engine, call("three", device="cuda:0"))
+    await asyncio.sleep(0.05)
+    assert [worker] == workers.started
+
+    worker.post(Memory(), WeightsMoved(None, 1))
+    await other.result()
+    assert [True, True] == [each.alive for each in workers.started]
+    worker.moves = True
+    await Client(engine, call("one", device="cuda:0")).result()
+    assert [Sleep, WakeUp] == [type(each) for each in worker.received if isinstance(each, Sleep | WakeUp)]
+    await engine.close()
+
+
+async def test_a_move_of_weights_ends_with_its_process() -> None:
+    """Nobody waits for an answer of a process that the server has ended."""
+    workers = FakeWorkers()
+    engine = engine_of(workers)
+    await Client(engine, call("one", device="cuda:0")).result()
+    workers.started[0].moves = False
+    sleep = asyncio.create_task(only_replica(engine).sleep())
+    await settle()
+    await engine.close()
+
+    assert not await asyncio.wait_for(sleep, LIMIT)
+
+
+async def test_a_late_answer_is_not_that_to_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody waits any more until the weights are on the host, a request waits until they are back."""
+    monkeypatch.setattr(local_replica, "MOVE_TIMEOUT", 0.01)
     workers = FakeWorkers()
     engine = engine_of(workers)
     await Client(engine, call("one", device="cuda:0")).result()
     replica = only_replica(engine)
     (worker,) = workers.started
     worker.moves = False
-    sleep = asyncio.create_task(replica.sleep())
-    await settle()
-    sleep.cancel()
-    await asyncio.wait({sleep})
+    assert not await replica.sleep()
     worker.asked.clear()
     client = Client(engine, call("one", device="cuda:0"))
     await asyncio.wait_for(worker.asked.wait(), LIMIT)

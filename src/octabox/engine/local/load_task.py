@@ -50,8 +50,8 @@ class LoadTask:
             self.stop(error)
 
     def stop(self, error: OctaboxError) -> None:
-        """End the load with an error, if there is one."""
-        if self._task:
+        """End the load with an error, if there is one; the first end counts."""
+        if self._task and self._error is None:  # Else its process is being ended, which must not be cancelled.
             self._error = error
             self._task.cancel()
 
@@ -76,22 +76,25 @@ class WorkerStarter:
             create: Creates a worker, whose process this starts, in place of an earlier one.
 
         Raises:
-            TimeoutError: The start or the load took too long.
+            LoadError: The start or the load took too long.
             OctaboxError: The model cannot be loaded.
         """
         while True:
             spawned = self._processes.spawns
             worker = await create()
-            answer = await worker.load(self._start_worker, self._processes.context, self.timeout)
+            try:
+                answer = await worker.load(self._start_worker, self._processes.context, self.timeout)
+            except asyncio.TimeoutError:
+                raise await self._timed_out(worker) from None
             if isinstance(answer, Loaded):
                 return
             if spawned:
                 raise LoadError(f"A new process cannot use {', '.join(answer.device_types)}.", model=self._model)
             self._processes.use_spawn(answer)
 
-    async def timed_out(self, worker: ModelWorker | None) -> LoadError:
+    async def _timed_out(self, worker: ModelWorker) -> LoadError:
         """Return the error of a load that took too long; a fork server that has not started the process is ended."""
-        if worker is None or worker.process is None:
+        if worker.process is None:
             # Its end takes a moment, which the event loop does not wait for.
             await in_daemon_thread(self._processes.end_fork_server)
         return LoadError(

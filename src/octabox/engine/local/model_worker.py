@@ -199,12 +199,12 @@ class ModelWorker:
 
     def _on_worker_exit(self, error: OctaboxError) -> None:
         """Fail what the worker was doing, unless it was to end."""
+        self.weights.resolve(error)
         if self._exit_expected:
             return
         if not isinstance(error, DeviceError):  # It has been logged with the call that it ended.
             logger.warning("%s", error)
         self._resolve_load(error)
-        self.weights.resolve(error)
         self._on_exit(error)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
@@ -13,6 +12,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.local.load_task import LoadTask, WorkerStarter
 from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker, WorkerHolder
 from octabox.engine.local.processes.forkserver import ProcessStarter
+from octabox.engine.local.processes.uninterrupted import SharedTask
 from octabox.engine.local.queued_request import QueuedRequest, SentCalls, select_calls
 from octabox.engine.local.residency import Residency
 from octabox.engine.memory.identity import loading_config
@@ -55,7 +55,7 @@ class WorkerSupervisor(WorkerHolder):
         self._starter = WorkerStarter(name, processes, start_worker, load_timeout)
         self._sent = SentCalls(name, residency.notify_freed)
         self.connect(lambda _: None)
-        self.loading = LoadTask()
+        self.loading, self._ending = LoadTask(), SharedTask[bool]()
         self.run_seconds = 1.0  # What the last call took.
         #: When the model was loaded or has woken up, by `time.perf_counter`.
         self.ready_since = 0.0
@@ -111,13 +111,18 @@ class WorkerSupervisor(WorkerHolder):
         """Wait until no call runs and the outputs of all calls are encoded."""
         await self._sent.all_finished.wait()
 
-    async def stop(self) -> None:
-        """End the worker, if there is one, and fail the calls that it has started."""
-        worker, self.worker = self.worker, None
-        if worker:
+    async def stop(self) -> bool:
+        """End the worker, if there is one, and fail the calls that it has started; return whether there was one."""
+        return self.worker is not None and await self._ending.run(partial(self._end, self.worker))
+
+    async def _end(self, worker: ModelWorker) -> bool:
+        try:
             await worker.stop()
-            error = WorkerDiedError(f"The worker of model '{self.name}' was ended.", hung=True, model=self.name)
-            self._requeue(self._sent.end(error))
+        finally:
+            self.worker = None  # Until now, it holds memory.
+        error = WorkerDiedError(f"The worker of model '{self.name}' was ended.", hung=True, model=self.name)
+        self._requeue(self._sent.end(error))
+        return True
 
     async def _loaded_worker(self, requests: Sequence[QueuedRequest]) -> Worker:
         """Return a worker that has loaded the model of requests; start one if need be."""
@@ -138,36 +143,31 @@ class WorkerSupervisor(WorkerHolder):
         return self.worker.process
 
     async def _load(self, requests: Sequence[QueuedRequest]) -> None:
-        """Load the model of requests where there is room for it; a load that fails leaves no process."""
-        try:
-            model, pipeline = requests[0].model, requests[0].pipeline
-            start = partial(self._start, requested=(loading_config(model), pipeline))
-            warnings = await self._residency.load(self.key, model, start, pipeline, self._occupied())
-            for each in requests:
-                each.warnings = (*each.warnings, *warnings)
-        except asyncio.TimeoutError:
-            error = await self._starter.timed_out(self.worker)
-            await self.stop()
-            raise error from None
-        except BaseException:
-            if not self.asleep:  # Else it has only waited for room.
-                await self.stop()
-            raise
+        """Load the model of requests where there is room for it."""
+        model, pipeline = requests[0].model, requests[0].pipeline
+        start = partial(self._start, requested=(loading_config(model), pipeline))
+        warnings = await self._residency.load(self.key, model, start, pipeline, self._occupied())
+        for each in requests:
+            each.warnings = (*each.warnings, *warnings)
 
     async def _start(self, model: ModelConfig, requested: tuple[ModelConfig, str], *, makes_room: bool) -> None:
-        """Wake the worker up, if it sleeps on that device, or start one that loads the model."""
+        """Wake the worker up, if it sleeps on that device, or start one that loads the model; a failure leaves no process."""
         occupied = self._residency.held_by_others(self.key, model.device)
 
         async def create() -> ModelWorker:
-            await self.stop()  # A worker that has failed to load may not have ended yet.
+            await self.stop()  # One that sleeps on another device, or whose fork cannot use the device, is replaced.
             start = Start(model, requested[1], self._options, occupied, makes_room)
             count = partial(self._residency.on_out_of_memory, self.name)
             self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
             return self.worker
 
         worker = self.worker if self.asleep and self.device == model.device else None
-        if not worker or not await worker.weights.wake_up(worker.process, occupied, self._starter.timeout):
-            await self._starter.start(create)
+        try:
+            if not worker or not await worker.weights.wake_up(worker.process, occupied, self._starter.timeout):
+                await self._starter.start(create)
+        except BaseException:
+            await self.stop()
+            raise
 
     def _on_exit(self, error: OctaboxError) -> None:
         """Forget the worker, which has ended, and fail its calls or have them run again; the queue stays."""

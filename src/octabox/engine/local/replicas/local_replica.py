@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from octabox.engine.cluster.autoscaling import IDLE_SECONDS
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
+from octabox.engine.local.processes.uninterrupted import run_locked
 from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error
 from octabox.engine.local.replicas.turn_queue import TurnQueue
 from octabox.engine.local.resident.retention import Retention
@@ -108,12 +109,12 @@ class LocalReplica(TurnQueue):
         """End a load, or the worker once it is idle; return whether there was one."""
         was_resident = self.resident
         self.supervisor.loading.stop(_unloading(self.supervisor.name))
-        async with self._serving:
+
+        async def unload() -> bool:
             await self.supervisor.drain()  # The outputs of the last call may still be being encoded.
-            was_resident = was_resident or self.resident
-            await self.supervisor.stop()
-        self._on_idle(True)
-        return was_resident
+            return await self.supervisor.stop()
+
+        return await run_locked(self._serving, unload, lambda: self._on_idle(True)) or was_resident
 
     async def sleep(self) -> bool:
         """Move the weights to the host once the model is idle, until the next request; return whether they are there.
@@ -122,11 +123,12 @@ class LocalReplica(TurnQueue):
         """
         if self._is_extra(self):
             return False
-        async with self._serving:
+
+        async def sleep() -> bool:
             await self.supervisor.drain()
-            slept = await self.supervisor.sleep(MOVE_TIMEOUT)
-        self._on_idle(False)
-        return slept
+            return await self.supervisor.sleep(MOVE_TIMEOUT)
+
+        return await run_locked(self._serving, sleep, lambda: self._on_idle(False))
 
     async def close(self) -> None:
         """Stop serving, and end the worker."""

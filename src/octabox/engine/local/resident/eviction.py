@@ -26,8 +26,10 @@ class Evictions:
 
     async def unload(self, model: ResidentModel, reason: str) -> None:
         """Unload a model for another one."""
-        await model.unload()
-        self._on_evict(model.name, reason)
+        try:
+            await model.unload()
+        finally:  # It leaves memory also where the load that it makes room for has been cancelled.
+            self._on_evict(model.name, reason)
 
     async def free_device(self, model: ResidentModel, held: Iterable[Mapping[str, int]]) -> None:
         """Let a model leave its device: its weights are kept on the host, if that has room for them.
