@@ -39,8 +39,10 @@ from octabox.errors import (
     IncompatibleWeightsError,
     InvalidParameterError,
     LoadError,
+    OctaboxError,
     WorkerDiedError,
 )
+from octabox.service.cascades.calls import naming_stage
 from octabox.types import Artifact, Generation, Progress
 
 KILLED = WorkerDiedError("The worker process of model 'demo' was ended by signal SIGKILL.", model="demo")
@@ -400,6 +402,33 @@ async def test_a_failed_device_is_logged_once(logged: list[logging.LogRecord]) -
 
     assert [("demo: The device is lost.", logging.ERROR)] == [(each.getMessage(), each.levelno) for each in logged]
     assert [] == engine.status()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_requests_that_end_together_have_an_error_each(closed: bool) -> None:
+    """What is added to one of them, such as the stage of a cascade, is not in the others."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    clients = [Client(engine, call()) for _ in range(2)]
+    worker = await workers.next_started()
+    worker.start_run(await worker.next_call())
+    worker.post(RunFinished(clients[0].call.id))
+    worker.start_run(await worker.next_call())
+    await settle()
+    if closed:
+        await engine.close()
+    else:
+        worker.exit(DeviceError("The device failed."))
+    first, second = await asyncio.gather(*(each.task for each in clients), return_exceptions=True)
+    assert isinstance(first, OctaboxError)
+    assert isinstance(second, OctaboxError)
+    message = second.message
+    with pytest.raises(type(first)), naming_stage("cascade", 2):
+        raise first
+
+    assert f"Stage 2 of 'cascade': {message}" == first.message
+    assert message == second.message
+    await engine.close()
 
 
 async def test_a_load_tells_what_became_of_it() -> None:

@@ -13,7 +13,7 @@ import pytest
 from local_hub import LocalHub
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Engine
-from octabox.errors import GatedModelError, GenerationNotFoundError
+from octabox.errors import DownloadError, GatedModelError, GenerationNotFoundError
 from octabox.hub.pulls.links import ModelFolders
 from octabox.hub.pulls.needed import PullRequest
 from octabox.hub.snapshots import find_snapshot
@@ -132,6 +132,18 @@ async def test_a_refusal_is_the_error_of_the_request(hub: LocalHub, pulls: Pulls
 
     with pytest.raises(GatedModelError, match=f"{hub.url}/org/gated"):
         await downloads(pulls).finish(ModelConfig(name="g", model="org/gated"))
+
+
+async def test_requests_of_a_download_that_fails_have_an_error_each(hub: LocalHub, pulls: Pulls) -> None:
+    """What is added to one of them, such as the stage of a cascade, is not in the others."""
+    hub.spoilt.add(f"org/model/{UNET}")
+    finishes = [downloads(pulls).finish(CONFIG) for _ in range(2)]
+    first, second = await asyncio.gather(*finishes, return_exceptions=True)
+
+    assert 1 == len(pulls.list())
+    assert isinstance(first, DownloadError)
+    assert isinstance(second, DownloadError)
+    assert first is not second
 
 
 async def test_an_unknown_id(pulls: Pulls) -> None:

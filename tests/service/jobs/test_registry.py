@@ -69,6 +69,20 @@ async def test_a_follower_hears_everything(shop: Shop) -> None:
     assert events[-1].artifacts[0].content
 
 
+async def test_a_follower_has_its_own_error(shop: Shop) -> None:
+    """What a protocol adds to it is not in that of the job, nor in that of another follower."""
+    job = shop.start(model="nothing")
+    errors = []
+    for events in (shop.jobs.follow(job), shop.jobs.follow(job)):
+        with pytest.raises(OctaboxError) as raised:
+            _ = [event async for event in events]
+        errors.append(raised.value)
+    errors[0].message = "Request 1 of the batch failed."
+
+    assert job.error is not None
+    assert errors[1].message == job.error.message != errors[0].message
+
+
 async def test_what_is_remembered(shop: Shop) -> None:
     """An ended job has its times and its result, whose content is on the shelf alone."""
     job = await shop.ended(shop.start(keep=True, num_outputs=2, partial_images=1))

@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 from octabox.catalog.pipelines import load_catalog
@@ -114,7 +115,7 @@ class QueuedRequest:
         self._events.put_nowait(event)
 
     def finish(self, outcome: Generation | OctaboxError | None = None) -> None:
-        """End the request with its result, its error or, for a load, nothing; the first outcome counts."""
+        """End the request with its result, its own copy of an error or, for a load, nothing; the first outcome counts."""
         if self.finished:
             return
         self.finished = True
@@ -122,7 +123,7 @@ class QueuedRequest:
             own = replace(outcome, id=self.call.id if self.call else outcome.id)
             warnings = (*outcome.warnings, *self.warnings)
             self._events.put_nowait(replace(own, timings={**self.timings, **outcome.timings}, warnings=warnings))
-        self._events.put_nowait(outcome if isinstance(outcome, OctaboxError) else None)
+        self._events.put_nowait(copy(outcome) if isinstance(outcome, OctaboxError) else None)
 
     def restart(self, error: OctaboxError) -> bool:
         """Prepare to be sent to another worker after the end of the first one; return whether that makes sense.

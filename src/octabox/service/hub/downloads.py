@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from copy import copy
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine
@@ -82,7 +83,7 @@ class ModelDownloads:
                     if each.progress is not None:
                         yield Progress("downloading", before + each.progress.done, total)
             if job.error is not None:
-                raise job.error
+                raise copy(job.error)  # Others may wait for the same download.
             if job.status == "cancelled":
                 raise GenerationCancelledError(f"The download of {name} was cancelled.", model=model)
             before += plan.size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from copy import copy
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, get_args
@@ -110,7 +111,7 @@ class JobEvents(AsyncGenerator[Event, None]):
             raise
         self._closed = not isinstance(event, Progress)
         if isinstance(event, OctaboxError):
-            raise event
+            raise copy(event)  # The job keeps it, and has others that follow it.
         return event
 
     async def athrow(self, typ: Any, val: BaseException | object = None, tb: TracebackType | None = None) -> Event:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class JobResults:
         """
         job = await self._store.find_by_file(name) if is_file_name(name) else None
         if job is not None and isinstance(job.error, ResultExpiredError):
-            raise job.error
+            raise copy(job.error)
 
     async def delete_expired(self) -> None:
         """Delete the jobs whose time has passed, with their files."""

@@ -83,7 +83,7 @@ class Writer:
                 kind = UncertainCommitError  # The answer of the database may be lost after it has stored the changes.
                 connection.commit()
         except Exception as error:  # noqa: BLE001 (it is raised where the results are awaited)
-            outcomes = [_store_error(error, kind)] * len(operations)
+            outcomes = [_store_error(error, kind) for _ in operations]
         return outcomes
 
 

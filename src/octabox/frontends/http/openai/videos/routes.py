@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from dataclasses import asdict
 from typing import Annotated, Literal
 
@@ -125,7 +126,7 @@ async def _find(ctx: AppContext, video_id: str) -> tuple[StoredJob, VideoNote]:
 def _find_file(ctx: AppContext, job: Job) -> Result:
     """Return the file of a finished video."""
     if isinstance(job.error, ResultExpiredError):
-        raise job.error
+        raise copy(job.error)
     if job.result is None:
         status = "has failed" if job.error else "is not finished"
         hint = "The reason is in its `error`." if job.error else "Poll its status until it is completed."
