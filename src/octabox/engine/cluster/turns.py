@@ -43,7 +43,7 @@ class Turn:
 
     Args:
         began: When it was loaded, or its weights came back.
-        load_seconds: What its load took.
+        load_seconds: What its load took, or its weights to the host and back if they were there before this turn.
         following: The request that it would run next; None if none waits.
     """
 

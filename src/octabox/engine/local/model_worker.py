@@ -147,6 +147,13 @@ class ModelWorker:
         )
 
     @property
+    def ready_seconds(self) -> float:
+        """What its load took, or its weights to the host and back if they have been there since."""
+        if self.weights.seconds is not None:
+            return self.weights.seconds
+        return self.loaded.seconds if self.loaded else 0.0
+
+    @property
     def _devices(self) -> list[str]:
         """The names of its devices, once each."""
         return list(dict.fromkeys((self.loaded.devices if self.loaded else ()) or (str(self.device),)))

@@ -13,10 +13,11 @@ from fake_worker import Client, FakeWorker, FakeWorkers, call, engine_of, result
 from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.resident import room
-from octabox.engine.local.resident.budget import MemoryNeed
+from octabox.engine.local.resident.budget import MemoryBudget, MemoryNeed
 from octabox.engine.local.resident.turns import PlaceTurns
-from octabox.engine.messages import Finished, Loaded, Memory, RunFinished, WorkerOptions
+from octabox.engine.messages import Finished, Loaded, Memory, RunFinished, Sleep, ToWorker, WakeUp, WorkerOptions
 from octabox.errors import WorkerDiedError
+from queue_houses import until
 
 
 async def in_use(load_seconds: float = 0.0) -> tuple[LocalEngine, FakeWorkers, FakeWorker, list[Client], Client]:
@@ -85,6 +86,42 @@ async def test_a_model_that_was_just_loaded_keeps_its_place() -> None:
     ran = [await run_next(worker), await run_next(worker), await run_next(await workers.next_started())]
 
     assert [clients[1].call.id, clients[2].call.id, other.call.id] == ran
+    await engine.close()
+
+
+async def test_a_model_that_woke_up_keeps_its_place_by_what_that_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights were moved in milliseconds, so that another one does not wait for three times as long as its load took."""
+    monkeypatch.setattr(room, "memory_need", lambda _model, _class, device, _dtype: MemoryNeed({device: 10}))
+    monkeypatch.setattr(MemoryBudget, "host_takes", lambda *_: True)
+    send = FakeWorker.send
+
+    async def report_memory(worker: FakeWorker, message: ToWorker) -> None:
+        if isinstance(message, Sleep | WakeUp):
+            worker.post(Memory({"cuda:0": 10} if isinstance(message, WakeUp) else {}))
+        await send(worker, message)
+
+    monkeypatch.setattr(FakeWorker, "send", report_memory)
+    workers = FakeWorkers(runs=False, answers=[Loaded("cuda:0", 100.0)] * 2)
+    engine = engine_of(workers, options=WorkerOptions(max_memory={"cuda:0": 10}))
+    processes = list[FakeWorker]()
+    for name in ("one", "two"):
+        client = Client(engine, call(name, device="cuda:0"))
+        processes.append(await workers.next_started())
+        processes[-1].post(Memory({"cuda:0": 10}))
+        await run_next(processes[-1])
+        await client.result()
+    clients = [Client(engine, call("one", device="cuda:0"))]
+    running = await processes[0].next_call()
+    processes[0].start_run(running)
+    clients += [Client(engine, call(name, device="cuda:0")) for name in ("two", "one")]
+    (replica,) = [each for queue in engine._queues for each in queue._replicas if each.turn]
+    await until(lambda: replica.yields_to)
+    processes[0].finish(running)
+
+    assert clients[1].call.id == await run_next(processes[1])
+    assert clients[2].call.id == await run_next(processes[0])
+    assert processes == workers.started
+    await asyncio.gather(*(each.result() for each in clients))
     await engine.close()
 
 

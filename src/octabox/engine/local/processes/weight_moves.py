@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Protocol
 
 from octabox.engine.messages import Sleep, ToWorker, WakeUp, WeightsMoved
@@ -34,6 +35,9 @@ class WeightMoves:
         self._model = model
         #: Whether they are on the host, or some of them may be, so that they must be moved back before a call.
         self.asleep = False
+        #: Seconds that they took to the host and back, the last time; None if they were not there.
+        self.seconds: float | None = None
+        self._sleep_seconds = 0.0
         self._answer: asyncio.Future[OctaboxError | None] | None = None
         self._number = 0  # Of the last request: an earlier one that nobody waits for any more may be answered late.
 
@@ -51,7 +55,7 @@ class WeightMoves:
         """
         self.asleep = True
         try:
-            await self._move(process, Sleep(self._next()), timeout)
+            self._sleep_seconds = await self._move(process, Sleep(self._next()), timeout)
         except (OctaboxError, asyncio.TimeoutError) as error:
             logger.info("The weights of %s are not kept on the host: %s", self._model, error)
             return False
@@ -67,10 +71,11 @@ class WeightMoves:
         """
         self.asleep = False
         try:
-            await self._move(process, WakeUp(occupied, self._next()), timeout)
+            wake_seconds = await self._move(process, WakeUp(occupied, self._next()), timeout)
         except (OctaboxError, asyncio.TimeoutError) as error:
             logger.warning("%s is loaded again, since its weights could not be moved back: %s", self._model, error)
             return False
+        self.seconds = self._sleep_seconds + wake_seconds
         return True
 
     def answer(self, message: WeightsMoved) -> None:
@@ -88,8 +93,9 @@ class WeightMoves:
         self._number += 1
         return self._number
 
-    async def _move(self, process: Process | None, message: Sleep | WakeUp, timeout: float) -> None:
-        """Send a message, and wait for the answer."""
+    async def _move(self, process: Process | None, message: Sleep | WakeUp, timeout: float) -> float:
+        """Send a message, wait for the answer, and return the seconds that it took."""
+        began = time.perf_counter()
         if process is None or not process.alive:
             raise WorkerDiedError("The worker process has ended.", model=self._model)
         self._answer = asyncio.get_running_loop().create_future()
@@ -100,3 +106,4 @@ class WeightMoves:
             self._answer = None
         if error is not None:
             raise error
+        return time.perf_counter() - began

@@ -46,9 +46,10 @@ class TurnQueue(ResidentQueue):
     @property
     def turn(self) -> Turn | None:
         """Its turn; None while the model is not loaded."""
-        if not self.measured:
+        worker = self.supervisor.worker
+        if worker is None or not self.measured:
             return None
-        return Turn(self.supervisor.ready_since, self.load_seconds, _claim(islice(self._waiting, 1)))
+        return Turn(self.supervisor.ready_since, worker.ready_seconds, _claim(islice(self._waiting, 1)))
 
     @property
     def claim(self) -> Claim | None:
