@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
 from octabox.config.memory.limits import HOST
 from octabox.config.model import ModelConfig
-from octabox.engine.local.resident.budget import MemoryBudget, Shortage
-from octabox.engine.local.resident.capacity_errors import all_pinned, describe, no_memory, too_large
+from octabox.engine.local.resident.budget import MemoryBudget
+from octabox.engine.local.resident.capacity_errors import check_possible, describe, no_memory
 from octabox.engine.local.resident.device_loads import Attempt, DeviceLoads
 from octabox.engine.local.resident.eviction import Evictions, select_for
 from octabox.engine.local.resident.resident_models import LoadModel, ResidentModels
@@ -147,7 +147,8 @@ class Residency(ResidentModels):
             held, loading = partial(self._held, name), partial(self._loading, name)
             shortages = await self._room.shortages(need, others, held, loading)
             required = [each for each in shortages if each.limited and each.place not in need.flexible]
-            self._check_possible(name, required)
+            held_by = zip(self._others(name), self._held(name), strict=True)
+            check_possible(name, required, [each for model, each in held_by if model.pinned])
             evicted = select_for(others, [each for each in shortages if not each.loading], name)
             if evicted is not None:
                 logger.info("%s: %s makes room", describe(name, shortages[0]), evicted.name)
@@ -168,18 +169,3 @@ class Residency(ResidentModels):
                 raise InUseError(no_memory(name, required[0]), place, request_place)
         self._needs[name] = need
         self._end_wait(name)
-
-    def _check_possible(self, name: str, required: Iterable[Shortage]) -> None:
-        """Refuse a model that exceeds what it may ever use, before others are unloaded for it or wait for it.
-
-        Raises:
-            OutOfMemoryError: It alone exceeds a limit.
-            CapacityError: It exceeds what pinned models leave of one.
-        """
-        held = zip(self._others(name), self._held(name), strict=True)
-        pinned = [each for model, each in held if model.pinned]
-        for shortage in required:
-            if shortage.needed > shortage.limit:
-                raise too_large(name, shortage)
-            if shortage.needed > shortage.limit - sum(each.get(shortage.place, 0) for each in pinned):
-                raise all_pinned(name, f"models that hold the memory it needs on {shortage.place}")

@@ -1,4 +1,4 @@
-"""Work on a worker that goes on where whoever waits for it is cancelled, since a half of it would leave what nobody counts."""
+"""Work on a worker that goes on where its caller is cancelled, since a half of it would leave what nobody counts."""
 
 from __future__ import annotations
 

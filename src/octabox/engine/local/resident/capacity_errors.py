@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from octabox.engine.local.resident.budget import Shortage
 from octabox.engine.memory.units import format_bytes
 from octabox.errors import CapacityError, OutOfMemoryError
@@ -22,6 +24,25 @@ def all_pinned(model: str, those: str) -> CapacityError:
     """Return the error of a load that only pinned models could make room for."""
     message = f"There is no room for model '{model}': the {those} are pinned."
     return CapacityError(message, hint="Unload one of them, or set `pin: false` in its configuration.", model=model)
+
+
+def check_possible(model: str, required: Iterable[Shortage], pinned: Sequence[Mapping[str, int]]) -> None:
+    """Check that a model exceeds neither the limits alone, nor what pinned models leave of them.
+
+    Args:
+        model: Name of the model.
+        required: The places where it needs more than other models leave of their limits.
+        pinned: The bytes that each pinned model holds by place.
+
+    Raises:
+        OutOfMemoryError: It alone exceeds a limit.
+        CapacityError: It exceeds what pinned models leave of one.
+    """
+    for each in required:
+        if each.needed > each.limit:
+            raise too_large(model, each)
+        if each.needed > each.limit - sum(held.get(each.place, 0) for held in pinned):
+            raise all_pinned(model, f"models that hold the memory it needs on {each.place}")
 
 
 def describe(model: str, shortage: Shortage) -> str:
