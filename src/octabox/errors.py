@@ -45,15 +45,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from copy import copy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from octabox.similarity import nearest as nearest  # noqa: PLC0414 (callers of errors need it for hints)
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-_Error = TypeVar("_Error", bound="OctaboxError")
 
 
 class OctaboxError(Exception):
@@ -92,15 +86,8 @@ class OctaboxError(Exception):
         # Errors are sent from a worker to the server; the default would call the class with the message alone.
         return _rebuild, (type(self), self.__dict__)
 
-    def __copy__(self) -> Self:
-        """Return a copy with the cause and the traceback, as each of several requests has that end with the same error."""
-        copied = _rebuild(type(self), self.__dict__)
-        copied.__cause__, copied.__context__ = self.__cause__, self.__context__
-        copied.__suppress_context__ = self.__suppress_context__
-        return copied.with_traceback(self.__traceback__)
 
-
-def _rebuild(cls: type[_Error], state: dict[str, Any]) -> _Error:
+def _rebuild(cls: type[OctaboxError], state: dict[str, Any]) -> OctaboxError:
     """Return an error of a class with a state."""
     error = cls.__new__(cls)
     Exception.__init__(error, state["message"])
@@ -177,12 +164,6 @@ class InvalidRequestError(RequestError):
         super().__init__(" ".join(problem.message for problem in problems), model=model)
         self.problems = tuple(problems)
         self.restate()
-
-    def __copy__(self) -> Self:
-        """Return a copy with copies of the problems."""
-        copied = super().__copy__()
-        copied.problems = tuple(copy(problem) for problem in self.problems)
-        return copied
 
     def restate(self) -> None:
         """Take the message, the hint, the parameter and the choices from the problems, which may have changed."""

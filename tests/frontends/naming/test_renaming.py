@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 import pytest
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.signature import validate
-from octabox.errors import InvalidParameterError, InvalidRequestError, MissingParameterError, RequestError
+from octabox.errors import InvalidParameterError, InvalidRequestError, MissingParameterError
 from octabox.frontends.naming.parameters import ALIASES
 from octabox.frontends.naming.renaming import rename_error, rename_error_params, rename_warnings
 from octabox.service.bounds import Limits, check_amounts
@@ -50,24 +48,6 @@ def test_each_of_several_problems_is_in_the_clients_words() -> None:
     assert ["cfg", "steps"] == [problem.parameter for problem in caught.value.problems]
     assert "cfg must be a number, not 'guidance_scale'. steps must be an integer, not 'b'." == caught.value.message
     assert "cfg" == caught.value.parameter
-
-
-def test_a_copy_of_an_error_is_renamed_alone() -> None:
-    """It has the cause and the traceback; an error that others receive as well keeps the names of the pipeline."""
-    width = InvalidParameterError("'width' must be a number.", parameter="width", choices=("1", "2"))
-    several = InvalidRequestError([width, InvalidParameterError("'height' is too large.", parameter="height")])
-    for error in (width, several):
-        try:
-            raise error from ValueError("reason")
-        except RequestError:
-            copied = copy(error)
-        rename_error(copied, {"width": "size", "height": "size"})
-
-        assert copied.__traceback__ is not None
-        assert (type(error), "size", error.choices) == (type(copied), copied.parameter, copied.choices)
-        assert (error.__cause__, error.__traceback__) == (copied.__cause__, copied.__traceback__)
-        assert error.message.startswith("'width' must be a number.")
-        assert ("width", str(error)) == (error.parameter, f"{error.message}")
 
 
 @pytest.mark.parametrize("alias", sorted({*ALIASES, "quality"}))

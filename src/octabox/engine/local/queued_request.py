@@ -7,13 +7,13 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.batches.keys import batch_key
 from octabox.engine.protocol import Call
+from octabox.error_copies import copy_error
 from octabox.errors import (
     DeviceError,
     GenerationCancelledError,
@@ -123,7 +123,7 @@ class QueuedRequest:
             own = replace(outcome, id=self.call.id if self.call else outcome.id)
             warnings = (*outcome.warnings, *self.warnings)
             self._events.put_nowait(replace(own, timings={**self.timings, **outcome.timings}, warnings=warnings))
-        self._events.put_nowait(copy(outcome) if isinstance(outcome, OctaboxError) else None)
+        self._events.put_nowait(copy_error(outcome) if isinstance(outcome, OctaboxError) else None)
 
     def restart(self, error: OctaboxError) -> bool:
         """Prepare to be sent to another worker after the end of the first one; return whether that makes sense.

@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from copy import copy
 
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine
 from octabox.engine.sources.requests import adapter_requests, plan_downloads, plan_request
+from octabox.error_copies import copy_error
 from octabox.errors import GenerationCancelledError
 from octabox.hub.pulls.plan import PullPlan
 from octabox.service.hub.pulls import Pulls
@@ -83,7 +83,7 @@ class ModelDownloads:
                     if each.progress is not None:
                         yield Progress("downloading", before + each.progress.done, total)
             if job.error is not None:
-                raise copy(job.error)  # Others may wait for the same download.
+                raise copy_error(job.error)  # Others may wait for the same download.
             if job.status == "cancelled":
                 raise GenerationCancelledError(f"The download of {name} was cancelled.", model=model)
             before += plan.size

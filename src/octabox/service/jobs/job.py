@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from copy import copy
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, get_args
 
+from octabox.error_copies import copy_error
 from octabox.errors import GenerationCancelledError, OctaboxError
 from octabox.types import Event, Generation, GenerationRequest, Progress
 
@@ -111,7 +111,7 @@ class JobEvents(AsyncGenerator[Event, None]):
             raise
         self._closed = not isinstance(event, Progress)
         if isinstance(event, OctaboxError):
-            raise copy(event)  # The job keeps it, and has others that follow it.
+            raise copy_error(event)  # The job keeps it, and has others that follow it.
         return event
 
     async def athrow(self, typ: Any, val: BaseException | object = None, tb: TracebackType | None = None) -> Event:

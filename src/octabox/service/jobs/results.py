@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
+from octabox.error_copies import copy_error
 from octabox.service.jobs.errors import ResultExpiredError
 from octabox.service.jobs.store.store import JobStore
 from octabox.storage import is_file_name
@@ -68,7 +68,7 @@ class JobResults:
         """
         job = await self._store.find_by_file(name) if is_file_name(name) else None
         if job is not None and isinstance(job.error, ResultExpiredError):
-            raise copy(job.error)
+            raise copy_error(job.error)
 
     async def delete_expired(self) -> None:
         """Delete the jobs whose time has passed, with their files."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
+from octabox.error_copies import copy_error
 from octabox.frontends.http.errors import error_body
 from octabox.frontends.http.openai.responses import size_of
 from octabox.frontends.http.openai.videos.translate import VideoNote
@@ -46,7 +46,7 @@ def _describe_error(job: Job, note: VideoNote) -> dict[str, Any] | None:
     """Return the error of a job with the client's name of its parameter."""
     if job.error is None:
         return None
-    error = copy(job.error)
+    error = copy_error(job.error)
     rename_error(error, note.client_names)
     body = error_body(error)["error"]
     return {"code": body["code"], "message": body["message"], "type": body["type"], "param": body["param"]}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from copy import copy
 from dataclasses import asdict
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
 
+from octabox.error_copies import copy_error
 from octabox.errors import InvalidParameterError, NotFoundError, RequestError
 from octabox.frontends.http.background import accept_jobs, accepted_headers, poll_headers
 from octabox.frontends.http.bodies import body_description, check_fields, is_form, read_json
@@ -126,7 +126,7 @@ async def _find(ctx: AppContext, video_id: str) -> tuple[StoredJob, VideoNote]:
 def _find_file(ctx: AppContext, job: Job) -> Result:
     """Return the file of a finished video."""
     if isinstance(job.error, ResultExpiredError):
-        raise copy(job.error)
+        raise copy_error(job.error)
     if job.result is None:
         status = "has failed" if job.error else "is not finished"
         hint = "The reason is in its `error`." if job.error else "Poll its status until it is completed."
