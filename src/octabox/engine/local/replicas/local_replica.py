@@ -61,6 +61,11 @@ class LocalReplica(TurnQueue):
         return super().pinned and not self._is_extra(self)
 
     @property
+    def adapters(self) -> frozenset[str]:
+        """The adapters of its last call."""
+        return self.taken.adapters
+
+    @property
     def keep_value(self) -> float:
         """Seconds that unloading it is expected to cost."""
         return self._worth(self.load_seconds, self.supervisor.run_seconds)

@@ -16,9 +16,8 @@ from octabox.engine.cluster.autoscaling import (
     choose_drained,
     value_of_another,
 )
-from octabox.engine.cluster.index import ClusterIndex
 from octabox.engine.cluster.routing import choose_warm
-from octabox.engine.cluster.state import Device, ModelCosts, Replica
+from octabox.engine.cluster.state import ModelCosts, Replica
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.local.replicas.local_replica import LocalReplica
 from octabox.engine.local.waiting_list import WaitingList
@@ -112,8 +111,8 @@ class ReplicaSet:
             request: The request that was added.
         """
         free = [each for each in self.resident if not (each.serving or each.yields_to)]
-        if free:
-            _choose([each for each in free if not each.asleep] or free, request).serve()
+        if replica := choose_warm([each for each in free if not each.asleep] or free, request.adapters):
+            replica.serve()
         elif not any(each.serving or each.yields_to for each in self._replicas) and not self.resident:
             self._replicas[0].serve()
 
@@ -226,13 +225,3 @@ def scaling_limits(model: ModelConfig, maximum: int = MAX_REPLICAS) -> ScalingLi
         return ScalingLimits(max_replicas=maximum)
     count = min(model.replicas, maximum)
     return ScalingLimits(count, count)
-
-
-def _choose(free: list[LocalReplica], request: QueuedRequest) -> LocalReplica:
-    """Return the replica that serves a request: one that has applied its adapters, if possible."""
-    index = ClusterIndex()
-    for each in free:
-        index.put_device(Device(each.name, 1))
-        index.put(Replica(each.name, "", each.name, adapters=each.taken.adapters))
-    name = choose_warm(index, "", request.adapters)
-    return next(each for each in free if each.name == name)
