@@ -151,10 +151,7 @@ class ClusterIndex:
         return [self.wait_of(self._replicas[name], now) for name in self._rankings.firsts(model, count)]
 
     def free_replicas(self, model: str, adapters: Iterable[str] = ()) -> list[Replica]:
-        """Return the free replicas of a model that may be the best one for some adapters, the longest free one first.
-
-        All others have the adapters of one of these, or none of them, and have been free for a shorter time.
-        """
+        """Return the free replicas of a model of which one is the best for some adapters, the longest free one first."""
         found = [self._replicas[name] for name in self._rankings.free(model, adapters)]
         return sorted(found, key=lambda each: (self.free_at(each), each.name))
 

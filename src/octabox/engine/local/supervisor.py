@@ -38,6 +38,8 @@ class WorkerSupervisor(WorkerHolder):
         has_place: Returns whether there is a place for the worker, where starting it waits for one.
     """
 
+    worker: ModelWorker | None = None
+
     def __init__(
         self,
         name: str,
@@ -53,12 +55,10 @@ class WorkerSupervisor(WorkerHolder):
         self.key, self._occupied, self._has_place = key or name, occupied, has_place
         self.name, self._options, self._residency = name, options, residency
         self._starter = WorkerStarter(name, processes, start_worker, load_timeout)
-        self._sent = SentCalls(name, residency.notify_freed)
+        self._sent, self.loading = SentCalls(name, residency.notify_freed), LoadTask()
         self.connect(lambda _: None)
-        self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
-        #: When the model was loaded or has woken up, by `time.perf_counter`.
-        self.ready_since = 0.0
+        self.ready_since = 0.0  # When the model was loaded or has woken up, by `time.perf_counter`.
 
     def connect(
         self,

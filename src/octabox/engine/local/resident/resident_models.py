@@ -13,7 +13,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.budget import MemoryNeed
 from octabox.engine.local.resident.capacity_errors import all_pinned, no_room
 from octabox.engine.local.resident.eviction import Evictions
-from octabox.engine.local.resident.idle import IdleUnloader
+from octabox.engine.local.resident.retention import IdleUnloader
 from octabox.engine.local.resident.room import ResidentModel, select_evicted, wait_for_room
 from octabox.engine.local.resident.turns import PlaceTurns
 
