@@ -17,10 +17,9 @@ from octabox.engine.cluster.autoscaling import (
     choose_drained,
     value_of_another,
 )
-from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.routing import choose_warm
-from octabox.engine.cluster.state import ModelCosts, Replica
+from octabox.engine.cluster.state import LearnedDemand, ModelCosts, Replica
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.local.replicas.local_replica import LocalReplica
 from octabox.engine.local.waiting_list import WaitingList
