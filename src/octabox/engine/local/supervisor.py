@@ -156,7 +156,7 @@ class WorkerSupervisor(WorkerHolder):
 
     async def _start(self, model: ModelConfig, requested: tuple[ModelConfig, str], *, makes_room: bool) -> None:
         """Wake the worker up, if it sleeps on that device, or start one that loads the model."""
-        occupied = self._residency.held_by_others(self.key, model.device)
+        occupied = self._residency.models.held_by_others(self.key, model.device)
 
         async def create() -> ModelWorker:
             await self.stop()  # A worker that has failed to load may not have ended yet.

@@ -89,7 +89,7 @@ def dead(workers: FakeWorkers) -> list[FakeWorker]:
 
 def residents(engine: LocalEngine) -> list[Any]:
     """Return the replicas in memory."""
-    return [*engine._residency._occupants()]
+    return [*engine._residency.models.occupants()]
 
 
 async def test_callers_of_one_model_use_both_devices() -> None:
