@@ -82,6 +82,10 @@ def test_no_other_free_replica_lacks_fewer_adapters() -> None:
 
         assert (min(ranked)[-1] if ranked else None) == chosen(index, "m", *requested)
 
+    for replica in replicas.values():
+        index.remove(replica.name)
+    assert {} == index._rankings._free  # Nothing is kept of adapters that no replica has any more.
+
 
 @pytest.mark.parametrize("fields", [{"waiting": 1}, {"loading": True}, {"draining": True}])
 def test_a_replica_that_is_not_free_takes_none(fields: dict[str, int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from octabox.engine.cluster.ranking import Ranking
 from octabox.engine.cluster.state import Replica
@@ -34,7 +34,9 @@ class ReplicaRankings:
             return
         for adapter, loaded in _places(replica):
             by_adapters = self._free.setdefault((replica.model, adapter), {})
-            by_adapters.setdefault(loaded, Ranking()).set(replica.name, at)
+            if loaded not in by_adapters:
+                by_adapters[loaded] = Ranking()
+            by_adapters[loaded].set(replica.name, at)
 
     def discard(self, replica: Replica) -> None:
         """Remove a replica, if it is there."""
@@ -57,16 +59,18 @@ class ReplicaRankings:
 
     def _discard_free(self, replica: Replica) -> None:
         for adapter, loaded in _places(replica):
-            key = (replica.model, adapter)
-            by_adapters = self._free.get(key, {})
-            if (ranking := by_adapters.get(loaded)) is not None:
-                ranking.discard(replica.name)
-                if not ranking:
-                    del by_adapters[loaded]
+            by_adapters = self._free.get((replica.model, adapter))
+            if by_adapters is None or (ranking := by_adapters.get(loaded)) is None:
+                continue
+            ranking.discard(replica.name)
+            if not ranking:
+                del by_adapters[loaded]
             if not by_adapters:
-                self._free.pop(key, None)
+                del self._free[replica.model, adapter]
 
 
-def _places(replica: Replica) -> list[tuple[str, frozenset[str]]]:
-    """Return where a replica is among the free ones."""
-    return [("", frozenset()), *((adapter, replica.adapters) for adapter in replica.adapters)]
+def _places(replica: Replica) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield where a replica is among the free ones: the adapter, and by which set of adapters."""
+    yield "", frozenset()
+    for adapter in replica.adapters:
+        yield adapter, replica.adapters
