@@ -35,9 +35,10 @@ def command(config: Path | None, **flags: Any) -> None:
         interruption.extend_handler()
         if shared is not None:
             shared.start()
-        names = [*(config.name for config in parts.models.configurations()), *parts.models.aliases()]
+        models = parts.models.snapshot()
+        names = [*(config.name for config in models.configurations()), *models.aliases()]
         click.echo(f"Octabox serves {', '.join(names)} at {url}", err=True)
-        if parts.models.only_embedded():
+        if models.only_embedded():
             click.echo(f"{describe_emptiness(settings.models)}, so this is the embedded one.", err=True)
 
     def on_failure(message: str) -> None:

@@ -44,7 +44,7 @@ async def download_model(parts: Parts) -> None:
     """
     from octabox.engine.sources.requests import plan_downloads
 
-    sources = parts.models.sources(parts.name)
+    sources = parts.models.snapshot().sources(parts.name)
     plans = await asyncio.to_thread(lambda: [plan for each in sources for plan in plan_downloads(each)])
     for plan in plans:
         for line in summarize_plan(plan):
