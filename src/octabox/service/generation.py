@@ -168,6 +168,7 @@ class RequestRunner:
         """Return the runs of a request with their final prompts and LoRAs; this may read wildcards, and list LoRAs."""
         request, plan, model = resolved.request, resolved.plan, resolved.model.config
         syntax = self._writer.syntax_of(request, model.prompt_syntax)
+        common = request.noise, request.seamless, request.latent_fill
         runs: list[Run] = []
         warnings: list[str] = []
         for index, (params, seed) in enumerate(plan.runs):
@@ -175,18 +176,7 @@ class RequestRunner:
             # After the styles and wildcards, which may contain tags.
             final, adapters = select_adapters(written.params, request.adapters, model, resolved.models.adapters)
             variation = request.variation and replace(request.variation, seed=request.variation.seed + index)
-            runs.append(
-                Run(
-                    final,
-                    seed=seed,
-                    written=written.before,
-                    adapters=adapters,
-                    variation=variation,
-                    noise=request.noise,
-                    seamless=request.seamless,
-                    latent_fill=request.latent_fill,
-                )
-            )
+            runs.append(Run(final, {}, seed, written.before, adapters, variation, *common))
             warnings += written.warnings
         return PreparedRuns(tuple(runs), syntax, tuple(warnings))
 

@@ -31,6 +31,7 @@ from octabox.frontends.naming.renaming import rename_error_params
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.pulls.pull import PullProgress, pull
 from octabox.server import Parts, build
+from octabox.service.models.snapshot import sources_of
 from octabox.service.planning import parse_seed
 from octabox.types import AdapterChoice, GenerationRequest, OutputFormat
 
@@ -84,7 +85,7 @@ async def execute(
     parts = await asyncio.to_thread(open_parts, _scale_limit(settings, len(options.prompts)), model)
     plans: list[PullPlan] = []
     if not options.dry_run:
-        sources = parts.models.snapshot().sources(parts.name)
+        sources = sources_of(parts.models.snapshot(), parts.name)
         plans = await asyncio.to_thread(lambda: [plan for each in sources for plan in plan_downloads(each)])
     # The index of a model is enough to check a request, so that an invalid one downloads nothing else.
     request, names = await asyncio.to_thread(_build_request, parts, options, metadata)

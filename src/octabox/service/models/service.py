@@ -78,12 +78,12 @@ class ServerModels:
         """Return the models as they are now, for one request; this looks for changes in the models folder."""
         return ModelSnapshot(
             self._registry.read(),
-            self._extra,
+            dict(self._extra),
+            self._registry.check,
             self._resolver,
             self.adapters,
             self._limits,
-            self._registry.check,
-            allow_hub=self._allow_hub,
+            self._allow_hub,
         )
 
     def ready(self) -> bool:
@@ -97,7 +97,7 @@ class ServerModels:
         """
         models = self.snapshot()
         known = models.folder.problems
-        devices = self._problems.find_accelerators(self._entries(models), models.named, models.folder.folder)
+        devices = self._problems.find_accelerators(_entries(models), models.named, models.folder.folder)
         await asyncio.gather(devices, asyncio.to_thread(load_catalog))
         for problem in await asyncio.to_thread(self.problems):
             if problem not in known:
@@ -112,7 +112,7 @@ class ServerModels:
         configured = models.folder.problems
         if not self.ready():
             return configured
-        found = self._problems.find(self._entries(models), models.named, models.folder.folder, self.catalog)
+        found = self._problems.find(_entries(models), models.named, models.folder.folder, self.catalog)
         return (*configured, *found)
 
     async def served(self, name: str) -> ServedModel:
@@ -131,7 +131,7 @@ class ServerModels:
         """
         config = self._extra.pop(name, None)
         if config is not None:
-            self._removed_stages[name] = await asyncio.to_thread(self._stage_names, config)
+            self._removed_stages[name] = await asyncio.to_thread(lambda: _stage_names(config, self.snapshot()))
         unloaded = [await self._engine.unload(each) for each in (name, *self._removed_stages.get(name, ()))]
         return any(unloaded)
 
@@ -146,25 +146,22 @@ class ServerModels:
         models = await asyncio.to_thread(self.snapshot)
         cascade = await asyncio.to_thread(models.cascade, name)
         if cascade is not None:
-            await asyncio.to_thread(self._check_stages, cascade.config, models)
+            await asyncio.to_thread(_check_stages, cascade.config, models, self._problems)
         model = cascade.stages[0].model if cascade else await asyncio.to_thread(models.resolve, name)
         if self._downloads is not None:
             await self._downloads.finish(model.config)
         status = await self._engine.load(model.config, model.pipeline.name)
         if keep_alive is None and pin is None:
             return status
-        for stage in cascade.stages if cascade else ():
-            self._engine.retain(stage.model.config.name, keep_alive, pin)
-        if cascade:
+        if cascade is not None:
+            for stage in cascade.stages:
+                self._engine.retain(stage.model.config.name, keep_alive, pin)
             return status
         self._engine.retain(model.config.name, keep_alive, pin)
         return next((each for each in self.status() if model.config.name in (each.model, *each.names)), status)
 
     async def unload(self, name: str) -> bool:
-        """Unload a model, which may not be configured any more; return whether it was in memory.
-
-        Of a cascade, the models of all stages are unloaded.
-        """
+        """Unload a model, which may not be configured any more, or the stages of a cascade; return whether it was loaded."""
         models = await asyncio.to_thread(self.snapshot)
         cascade: Cascade | None = None
         with suppress(OctaboxError):
@@ -182,20 +179,22 @@ class ServerModels:
         """Return how many requests wait by model, also of models that have no place in memory yet."""
         return self._engine.waiting()
 
-    def _entries(self, models: ModelSnapshot) -> list[Entry]:
-        """Return all listed models, and those that were added."""
-        return [*entries_of(models.folder), *map(bare_entry, models.extra.values())]
 
-    def _check_stages(self, config: ModelConfig, models: ModelSnapshot) -> None:
-        """Raise the first error among the problems of a cascade."""
-        for problem in self._problems.find([bare_entry(config)], models.named, models.folder.folder, self.catalog):
-            if problem.severity == "error":
-                raise LoadError(f"Model '{config.name}': {problem.message}", hint=problem.hint, model=config.name)
+def _entries(models: ModelSnapshot) -> list[Entry]:
+    """Return all listed models, and those that were added."""
+    return [*entries_of(models.folder), *map(bare_entry, models.extra.values())]
 
-    def _stage_names(self, config: ModelConfig) -> tuple[str, ...]:
-        """Return the names of the models that a configuration loads as stages, as far as they are known."""
-        names: list[str] = []
-        models = self.snapshot()
-        with suppress(OctaboxError):
-            names += (each.name for _, each in stage_configs(config, models.named, models.folder.folder))
-        return tuple(names)
+
+def _check_stages(config: ModelConfig, models: ModelSnapshot, problems: ModelProblems) -> None:
+    """Raise the first error among the problems of a cascade."""
+    for problem in problems.find([bare_entry(config)], models.named, models.folder.folder, models.catalog):
+        if problem.severity == "error":
+            raise LoadError(f"Model '{config.name}': {problem.message}", hint=problem.hint, model=config.name)
+
+
+def _stage_names(config: ModelConfig, models: ModelSnapshot) -> tuple[str, ...]:
+    """Return the names of the models that a configuration loads as stages, as far as they are known."""
+    names: list[str] = []
+    with suppress(OctaboxError):
+        names += (each.name for _, each in stage_configs(config, models.named, models.folder.folder))
+    return tuple(names)

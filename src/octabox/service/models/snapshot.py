@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from octabox import demo
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog, load_catalog
 from octabox.config.aliases import Alias
@@ -31,36 +30,31 @@ from octabox.types import ModelInfo, SchedulerChoice
 Check = Callable[[ModelFolder], ModelFolder]
 
 
+@dataclass(frozen=True, eq=False)
 class ModelSnapshot:
     """The models of a server as they were at one time, each of which is resolved once.
 
     A request is translated, checked and run by one snapshot: a file that changes meanwhile takes effect at the next request.
 
     Args:
-        folder: The models of the folder.
+        unchecked: The models of the folder.
         extra: Models in addition to those of the folder; they take precedence over those with the same name.
+        check: Leaves out the models of the folder that cannot be served.
         resolver: Resolves models to their pipeline classes.
         adapters: The LoRAs and embeddings of the server.
         limits: Limits of the values of a request.
-        check: Leaves out the models that cannot be served.
         allow_hub: Whether a Hub id without a configuration is a model too.
     """
 
-    def __init__(
-        self,
-        folder: ModelFolder,
-        extra: Mapping[str, ModelConfig],
-        resolver: ModelResolver,
-        adapters: AdapterRegistry,
-        limits: Limits,
-        check: Check,
-        *,
-        allow_hub: bool,
-    ) -> None:
-        self.unchecked, self.extra, self._check, self._allow_hub = folder, dict(extra), check, allow_hub
-        self._resolver, self._limits, self.adapters = resolver, limits, adapters
-        self._resolved: dict[str, ServedModel] = {}
-        self._cascades: dict[str, Cascade] = {}
+    unchecked: ModelFolder
+    extra: Mapping[str, ModelConfig]
+    check: Check
+    resolver: ModelResolver
+    adapters: AdapterRegistry
+    limits: Limits
+    allow_hub: bool = False
+    _resolved: dict[str, ServedModel] = field(default_factory=dict, init=False, repr=False)
+    _cascades: dict[str, Cascade] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def catalog(self) -> Catalog:
@@ -70,7 +64,7 @@ class ModelSnapshot:
     @property
     def folder(self) -> ModelFolder:
         """The models of the folder; once the catalog has been read, without those that cannot be served."""
-        return self._check(self.unchecked)
+        return self.check(self.unchecked)
 
     @property
     def named(self) -> Mapping[str, ModelConfig]:
@@ -90,10 +84,6 @@ class ModelSnapshot:
             if (each.model in folder.named or each.model in extra) and each.name not in extra
         }
 
-    def only_embedded(self) -> bool:
-        """Return whether the embedded model is the only one."""
-        return [config.name for config in self.configurations()] == [demo.NAME]
-
     def config(self, name: str) -> ModelConfig:
         """Return a model's configuration, by its name or by an alias; nothing is read for it.
 
@@ -109,17 +99,10 @@ class ModelSnapshot:
         except ModelNotFoundError as error:
             if not is_hub_id(name):
                 raise
-            if not self._allow_hub:
+            if not self.allow_hub:
                 error.hint = "Start the server with --allow-hub, or write a configuration for it."
                 raise
             return ModelConfig(name=name, model=name)
-
-    def sources(self, name: str) -> Sequence[ModelConfig]:
-        """Return the configurations of all that is loaded for a model: itself, or the stages of a cascade."""
-        config = self.config(name)
-        return (
-            [each for _, each in stage_configs(config, self.named, self.folder.folder)] if config.stages else [config]
-        )
 
     def cascade(self, name: str) -> Cascade | None:
         """Return a cascade by name or alias; None for any other model.
@@ -150,7 +133,7 @@ class ModelSnapshot:
         """Return the JSON Schema of the call parameters of a model for a task; without a task, of its class."""
         model = self.resolve(name)
         entry, served_task = default_pipeline(self.catalog, model, task)
-        return call_schema(model, entry, served_task, model.tasks(self.catalog), self._limits)
+        return call_schema(model, entry, served_task, model.tasks(self.catalog), self.limits)
 
     def schedulers(self, name: str) -> ModelSchedulers:
         """Return which noise schedulers fit a model; for a Hub id that may fetch one small file."""
@@ -160,16 +143,12 @@ class ModelSnapshot:
         self, name: str, choice: SchedulerChoice, pipeline: PipelineEntry | None = None
     ) -> Incompatibility | None:
         """Return why a scheduler does not fit a model, or one of its pipelines; None if it fits."""
-        traits = self._resolver.traits(self.resolve(name), self.catalog)
+        traits = self.resolver.traits(self.resolve(name), self.catalog)
         return find_incompatibility(choice, traits, self.catalog, pipeline)
 
     def check_scheduler(self, model: ServedModel, pipeline: PipelineEntry, choice: SchedulerChoice) -> None:
-        """Check that a scheduler can work with a model, by their configurations.
-
-        Raises:
-            InvalidParameterError: It cannot.
-        """
-        self._resolver.check_scheduler(model, pipeline, choice, self.catalog)
+        """Check that a scheduler can work with a model, by their configurations; raise the error if it cannot."""
+        self.resolver.check_scheduler(model, pipeline, choice, self.catalog)
 
     def list(self) -> list[ModelInfo]:
         """Return all configured models, by name, then the embedded one, and last the aliases."""
@@ -188,7 +167,7 @@ class ModelSnapshot:
 
     def _describe(self, config: ModelConfig) -> ModelInfo:
         if not config.stages:
-            return describe_model(config, *self._resolver.describe_local(config, self.catalog))
+            return describe_model(config, *self.resolver.describe_local(config, self.catalog))
         return describe_cascade(config, self.named, self.folder.folder, lambda: self._cascade(config), self.catalog)
 
     def _cascade(self, config: ModelConfig) -> Cascade:
@@ -199,5 +178,13 @@ class ModelSnapshot:
 
     def _with_loras(self, config: ModelConfig) -> ServedModel:
         """Return a model with its pipeline class and the files of its LoRAs, which may have changed since another snapshot."""
-        model = self._resolver.resolve(config, self.catalog)
+        model = self.resolver.resolve(config, self.catalog)
         return replace(model, config=with_loras(model.config, self.adapters)) if model.config.adapters else model
+
+
+def sources_of(models: ModelSnapshot, name: str) -> Sequence[ModelConfig]:
+    """Return the configurations of all that is loaded for a model: itself, or the stages of a cascade."""
+    config = models.config(name)
+    return (
+        [each for _, each in stage_configs(config, models.named, models.folder.folder)] if config.stages else [config]
+    )

@@ -74,8 +74,8 @@ def routes(ctx: AppContext) -> APIRouter:
         body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)
         _require_image(inputs)
         task = "image-to-image"
-        wanted = body.task or task
-        models, model, entry = await asyncio.to_thread(lambda: _find(ctx.models.snapshot(), body, task, wanted))
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        _, model, entry = await asyncio.to_thread(_find, models, body, task, body.task or task)
         body = body.model_copy(update={"prompt": body.prompt or ("" if _takes_prompt(entry) else None)})
         parsed = to_request(body, model, inputs, task, entry)
         return await _respond(ctx, request, models, parsed, stream=body.stream, prefix="image_edit")
