@@ -27,13 +27,18 @@ from octabox.frontends.http.hub import routes as hub
 from octabox.frontends.http.huggingface import responses as huggingface_responses
 from octabox.frontends.http.huggingface import routes as huggingface
 from octabox.frontends.http.localai import routes as localai
-from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
+from octabox.frontends.http.middleware import (
+    BodyLimit,
+    BodyTimeout,
+    HeadRequests,
+    HostGuard,
+    SafeJson,
+    ServerErrorMiddleware,
+)
 from octabox.frontends.http.native import adapters, catalog
 from octabox.frontends.http.native.generations import routes as generations
 from octabox.frontends.http.native.jobs import routes as jobs
-from octabox.frontends.http.network.body_timeout import BodyTimeout
 from octabox.frontends.http.network.forwarded import ForwardedHeaders
-from octabox.frontends.http.network.head import HeadRequests
 from octabox.frontends.http.network.lifecycle import StopGate
 from octabox.frontends.http.openai import models as openai_models
 from octabox.frontends.http.openai.images import routes as images
