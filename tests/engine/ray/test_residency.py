@@ -15,7 +15,7 @@ from octabox.engine.messages import Loaded
 from octabox.engine.ray import placement_groups, reservations
 from octabox.engine.ray.engine import RayEngine
 from octabox.engine.ray.placement_groups import NODE_LABEL
-from octabox.errors import WorkerDiedError
+from octabox.errors import CapacityError, WorkerDiedError
 from queue_houses import until
 
 
@@ -277,4 +277,21 @@ async def test_a_place_that_is_not_given_lets_what_has_left_be_loaded(
         await workers.next_started()
 
     assert ["one", "one", "other"] == sorted(cluster.loaded)
+    await engine.close()
+
+
+async def test_a_place_that_pinned_models_hold_is_not_waited_for(cluster: SmallCluster) -> None:
+    """The error names them; what the rest of a node suffices for is loaded."""
+    workers = FakeWorkers()
+    engine = engine_of(cluster, workers)
+    await client_of(engine, "one").result()
+    engine.retain("one", None, True)
+    words = "There is no room for model 'split': the models that hold its place, one, are pinned"
+    with pytest.raises(CapacityError, match=words):
+        await client_of(engine, "split", 2).result()
+    await client_of(engine, "small").result()
+    engine.retain("one", None, False)
+    await client_of(engine, "split", 2).result()
+
+    assert ["one", "small", "split"] == cluster.loaded
     await engine.close()

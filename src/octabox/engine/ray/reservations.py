@@ -13,7 +13,7 @@ from functools import partial
 from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.devices import size_on_disk
-from octabox.engine.local.resident.capacity_errors import RETRY_SECONDS
+from octabox.engine.local.resident.capacity_errors import RETRY_SECONDS, all_pinned
 from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.ray.connection import all_nodes, available_by_node
 from octabox.engine.ray.node_options import accelerator_limit
@@ -56,6 +56,11 @@ class HeldPlaces:
     def add(self, name: str, place: HeldPlace) -> None:
         """Add the place of a replica."""
         self._held[name] = place
+
+    def pinned(self) -> dict[str, HeldPlace]:
+        """Return the places of replicas that are pinned, by their names."""
+        residents = self._replicas.resident()
+        return {name: place for name, place in self._held.items() if name in residents and residents[name].pinned}
 
     async def find(self, request: PlaceRequest, yielding: Collection[str] = ()) -> Placement | None:
         """Return the node where a place costs least, and what is unloaded there; None if no node can have one free.
@@ -123,11 +128,11 @@ class Reservations:
             model: The model.
 
         Raises:
-            CapacityError: There is no place in time, or no node could ever hold the model.
+            CapacityError: There is no place in time, no node could ever hold the model, or pinned ones hold its place.
         """
         request = PlaceRequest(name, model.name, await self.resources(model))
         if not self._grows:
-            await asyncio.to_thread(check_possible, request)
+            await asyncio.to_thread(check_possible, request, self._places.pinned())
         self._waiting[name] = request
         try:
             reserved = await self._reserve(request, time.monotonic() + self._timeout)
@@ -231,14 +236,24 @@ def node_resources() -> Sequence[Resources]:
     return [node["Resources"] for node in all_nodes() if node["Alive"]]
 
 
-def check_possible(request: PlaceRequest) -> None:
+def check_possible(request: PlaceRequest, pinned: Mapping[str, HeldPlace]) -> None:
     """Refuse a model that no node could hold.
 
+    Args:
+        request: What is requested.
+        pinned: The places that are not given up for it, by the names of their replicas.
+
     Raises:
-        CapacityError: No node has these resources, even if it were idle.
+        CapacityError: No node has these resources, even if it were idle, or without what is pinned there.
     """
-    if not has_room(request.resources, node_resources()):
+    nodes = {node["NodeID"]: dict(node["Resources"]) for node in all_nodes() if node["Alive"]}
+    if not has_room(request.resources, nodes.values()):
         raise _no_place(request, "even if it were idle")
+    for place in pinned.values():
+        left = nodes.get(place.node, {})
+        left.update({name: left.get(name, 0.0) - amount for name, amount in place.resources.items()})
+    if not has_room(request.resources, nodes.values()):
+        raise all_pinned(request.model, f"models that hold its place, {', '.join(sorted(pinned))},")
 
 
 def node_cards() -> dict[str, int]:
