@@ -73,7 +73,7 @@ def test_an_encrypted_connection_is_left_to_ray(monkeypatch: pytest.MonkeyPatch)
 def test_a_cluster_of_this_machine_that_has_ended(monkeypatch: pytest.MonkeyPatch, found: Any, words: str) -> None:
     """Ray finds the head by what is left of it, and would end this process since it does not answer."""
 
-    def find(_address: str) -> str | None:
+    def find(_address: str) -> Any:
         if isinstance(found, Exception):
             raise found
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -112,7 +112,7 @@ class SmallCluster:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallCluster]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> SmallCluster:
     """Return a cluster of one node with two CPUs, in the place of Ray."""
     found = SmallCluster({"x": 2.0})
     monkeypatch.setattr(placement_groups, "placement_group", found.create)
@@ -136,7 +136,7 @@ def engine_of(cluster: SmallCluster, workers: FakeWorkers, **options: Any) -> Ra
 
 def client_of(engine: RayEngine, name: str, processes: int = 1) -> Client:
     """Return the caller of a call of a model, which may be split over several processes."""
-    fields = {"parallel": ParallelConfig(devices=("cpu",) * processes)} if processes > 1 else {}
+    fields: dict[str, Any] = {"parallel": ParallelConfig(devices=("cpu",) * processes)} if processes > 1 else {}
     client = Client(engine, call(name, **fields))
     client.task.add_done_callback(lambda task: task.cancelled() or task.exception())
     return client
