@@ -16,7 +16,7 @@ from makers import pipelines
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Run
 from octabox.errors import OctaboxError
-from octabox.types import Progress
+from octabox.types import Generation, Progress
 
 #: A class that diffusers has plans for, with which tiny models of it compute as much in two processes as in one.
 SPLIT = "FluxPipeline"
@@ -62,8 +62,12 @@ def model_of(folder: Path, parallel: Any = 2, **fields: Any) -> ModelConfig:
 
 async def image_of(engine: Engine, model: ModelConfig, **params: Any) -> np.ndarray[Any, Any]:
     """Return the image of a call."""
-    content = (await finish(engine, call_of(model, SPLIT, **params))).artifacts[0].content
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+    return pixels(await finish(engine, call_of(model, SPLIT, **params)))
+
+
+def pixels(result: Generation) -> np.ndarray[Any, Any]:
+    """Return the image of a result."""
+    return np.asarray(Image.open(io.BytesIO(result.artifacts[0].content)).convert("RGB")).astype(int)
 
 
 def leader_of(engine: Engine, model: ModelConfig) -> int:
