@@ -21,6 +21,10 @@ class JobStoreError(CapacityError):
     """The store of background jobs cannot be used."""
 
 
+class UncertainCommitError(JobStoreError):
+    """The database failed at the commit of a change, so that it is not known whether the change is stored."""
+
+
 class JobLostError(JobStoreError):
     """A job, or a file of its request, is not in the store any more."""
 

@@ -17,7 +17,7 @@ from fake_worker import LIMIT, PIPELINE, call
 from octabox.config.sections.parallel import ParallelConfig
 from octabox.engine.exit_codes import DEVICE_BROKEN, GANG_BROKEN
 from octabox.engine.local.processes import gang_start, worker_process
-from octabox.engine.local.processes.packing import pack_message
+from octabox.engine.local.processes.channel import pack_message
 from octabox.engine.local.processes.starting import in_daemon_thread, start_process
 from octabox.engine.local.processes.worker_process import WorkerProcess, exit_error
 from octabox.engine.messages import (

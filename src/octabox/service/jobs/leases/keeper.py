@@ -43,6 +43,10 @@ class LeaseHolder(Protocol):
         """Stop all jobs, since other servers have taken them over; return the ids of those that ran."""
         ...
 
+    def holds(self, job_id: str) -> bool:
+        """Return whether this server runs a job or lets it wait."""
+        ...
+
     def serves(self, model: str) -> bool:
         """Return whether this server has a model."""
         ...
@@ -77,6 +81,7 @@ class LeaseKeeper:
 
     async def renew(self) -> bool:
         """Renew the lease, take jobs over and cancel those that are to be; return whether there is no other server."""
+        await self._store.resolve_uncertain(self._holder.holds)
         now = self._clock()
         state = await self._store.renew(now, now + LEASE)
         if not state.is_held:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.security.clients import current_client, visible_client
-from octabox.service.jobs.errors import JobStateError
+from octabox.service.jobs.errors import JobStateError, UncertainCommitError
 from octabox.service.jobs.queue.acceptance import (
     check_hash,
     check_ids,
@@ -24,6 +24,7 @@ from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
 from octabox.service.jobs.queue.webhooks import Webhooks
 from octabox.service.jobs.record import Acceptance, StoredJob, Submission
+from octabox.service.jobs.store.membership import UncertainJobs
 from octabox.service.jobs.store.schema.serialization import without_content
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService
@@ -161,6 +162,9 @@ class Acceptor:
         stored = False
         try:
             stored = await self._store.queue_again(job.id, RETRIED, check, losses=0, place=job.place, **empty)
+        except UncertainCommitError:
+            self._store.note_uncertain(UncertainJobs((job.id,), job.created))
+            raise
         finally:
             if not stored:
                 self._live.remove(job)
@@ -252,6 +256,9 @@ async def _store_jobs(
     try:
         rows = await asyncio.to_thread(to_rows, jobs, write, key, request_hash)
         former_hash, former, number = await store.accept(rows, visible_client.get(), check)
+    except UncertainCommitError:
+        store.note_uncertain(UncertainJobs(tuple(job.id for job in jobs), jobs[0].created, tuple(names)))
+        raise
     except BaseException:
         await store.drop_files(names)
         raise

@@ -38,6 +38,10 @@ class JobHolder:
         self._live, self._dispatcher, self._controls, self._webhooks = live, dispatcher, controls, webhooks
         self._name_of, self._observer = name_of, observer
 
+    def holds(self, job_id: str) -> bool:
+        """Return whether this server runs a job or lets it wait."""
+        return job_id in self._live
+
     def serves(self, model: str) -> bool:
         """Return whether this server has a model."""
         try:

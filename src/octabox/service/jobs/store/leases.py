@@ -102,6 +102,20 @@ def request_cancel(connection: Connection, job_id: str) -> None:
     connection.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.ended.is_(None)).values(cancel_requested=1))
 
 
+def disown(connection: Connection, ids: Collection[str], created: float, server: str) -> bool:
+    """Let a server have some of its jobs no more, so that they are taken over; return whether one of them is stored.
+
+    Args:
+        connection: The connection.
+        ids: Their ids.
+        created: When they were created: jobs with the same ids of another time are others.
+        server: The server.
+    """
+    same = (jobs.c.id.in_(ids), jobs.c.created == created)
+    connection.execute(update(jobs).where(*same, jobs.c.server == server, jobs.c.ended.is_(None)).values(server=None))
+    return connection.execute(select(jobs.c.id).where(*same).limit(1)).first() is not None
+
+
 def take_over(
     connection: Connection,
     server: str,

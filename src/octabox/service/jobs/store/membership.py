@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from octabox.service.jobs.errors import JobStoreError
@@ -16,8 +17,26 @@ if TYPE_CHECKING:
     from octabox.service.jobs.store.presence import Presence
 
 
+@dataclass(frozen=True)
+class UncertainJobs:
+    """Jobs of which it is not known whether they are stored.
+
+    Args:
+        ids: Their ids.
+        created: When they were created, in seconds since the epoch.
+        files: The files that were written for them.
+    """
+
+    ids: tuple[str, ...]
+    created: float
+    files: tuple[str, ...] = ()
+
+
 class StoreMembership(StoreConnection):
     """A store that several servers may use."""
+
+    #: The jobs of which it is not known whether they are stored.
+    _uncertain: tuple[UncertainJobs, ...] = ()
 
     #: When the lease was last renewed, and until when the ends of other leases are disregarded, in seconds since the epoch.
     _renewed: float | None = None
@@ -64,6 +83,22 @@ class StoreMembership(StoreConnection):
             state = await self._run("renew", self.server, until)
         self.is_shared = bool(state.others)
         return state
+
+    def note_uncertain(self, jobs: UncertainJobs) -> None:
+        """Note jobs of which it is not known whether they are stored; `resolve_uncertain` finds out."""
+        self._uncertain += (jobs,)
+
+    async def resolve_uncertain(self, is_held: Callable[[str], bool]) -> None:
+        """Let jobs of which it was not known whether they are stored be taken over, and delete the files of those that are not.
+
+        Args:
+            is_held: Returns whether this server runs a job or lets it wait: it was stored by a later request.
+        """
+        for each in self._uncertain:
+            ids = [job_id for job_id in each.ids if not is_held(job_id)]
+            if not await self._run("disown", ids, each.created, self.server) and len(ids) == len(each.ids):
+                await self.drop_files(each.files)
+            self._uncertain = tuple(other for other in self._uncertain if other is not each)
 
     async def release(self) -> None:
         """Leave the servers that use the store; others may take the jobs of this one over."""

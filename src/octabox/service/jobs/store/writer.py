@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from octabox.service.jobs.errors import JobStoreError
+from octabox.service.jobs.errors import JobStoreError, UncertainCommitError
 
 T = TypeVar("T")
 
@@ -76,11 +76,14 @@ class Writer:
         """Run operations in one transaction, and return the result or the exception of each."""
         if not operations:
             return []
+        kind = JobStoreError
         try:
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection:
                 outcomes = [_outcome(each, connection) for each in operations]
+                kind = UncertainCommitError  # The answer of the database may be lost after it has stored the changes.
+                connection.commit()
         except Exception as error:  # noqa: BLE001 (it is raised where the results are awaited)
-            outcomes = [_store_error(error)] * len(operations)
+            outcomes = [_store_error(error, kind)] * len(operations)
         return outcomes
 
 
@@ -108,13 +111,14 @@ def _is_in_transaction(connection: Connection) -> bool:
     return not connection.invalidated and getattr(connection.connection.dbapi_connection, "in_transaction", True)
 
 
-def _store_error(error: Exception) -> Exception:
-    """Return the error of an operation: that of the database as ours."""
+def _store_error(error: Exception, kind: type[JobStoreError] = JobStoreError) -> Exception:
+    """Return the error of an operation: that of the database as one of ours."""
     if not isinstance(error, SQLAlchemyError):
         return error
     # The other lines are details, such as the values of a row.
     reason = next(iter(str(getattr(error, "orig", None) or error).splitlines()), type(error).__name__)
-    found = JobStoreError(f"The store of background jobs failed: {reason}.", hint="Check its disk or its server.")
+    stored = " at a commit, and the change may be stored" if kind is UncertainCommitError else ""
+    found = kind(f"The store of background jobs failed{stored}: {reason}.", hint="Check its disk or its server.")
     found.__cause__ = error
     return found
 
