@@ -15,11 +15,14 @@ from click.testing import CliRunner
 from hypothesis import strategies as st
 
 from fuzz.budget import fuzz
+from fuzz.schemas import some_of, values_of
 from fuzz.test_http import check_answer
 from octabox import demo
+from octabox.catalog.pipelines import load_catalog
 from octabox.cli.check import command
 from octabox.config import localai
 from octabox.config.discovery import discover
+from octabox.config.model import ModelConfig
 from octabox.config.parsing import MODEL_KEYS
 from octabox.config.sections.scheduler import SchedulerConfig
 from octabox.errors import ConfigError
@@ -102,14 +105,31 @@ VALUES = st.recursive(
 )
 
 
+SCHEMA = ModelConfig.model_json_schema()
+
+#: Values of each key of a model.
+MODEL = {name: values_of(each, WORDS, SCHEMA["$defs"]) for name, each in SCHEMA["properties"].items()}
+
+#: Stages of a cascade: names, or models of their own.
+STAGES = st.lists(
+    WORDS
+    | some_of(
+        {"model": WORDS}, {name: values_of(each, WORDS, SCHEMA["$defs"]) for name, each in SCHEMA["properties"].items()}
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw a model that would be served, of which some keys have any value."""
-    found: dict[str, Any] = {"model": str(demo.FOLDER)} if draw(st.booleans()) else {}
-    if draw(st.booleans()):
-        stages = st.lists(WORDS | st.dictionaries(KEYS, VALUES, max_size=4), min_size=1, max_size=4)
-        found["stages"] = draw(stages)
-    return {**found, **draw(st.dictionaries(KEYS, VALUES, max_size=5))}
+    """Draw a model that would be served, of which a few keys have any value; or keys that need not go together."""
+    if draw(st.integers(0, 5)) == 0:
+        return draw(st.dictionaries(KEYS, VALUES, max_size=5))
+    sources: Any = {"stages": STAGES} if draw(st.booleans()) else {"model": st.just(str(demo.FOLDER))}
+    return draw(
+        some_of(sources, {name: each for name, each in MODEL.items() if name not in {"name", "stages", "model"}})
+    )
 
 
 #: Parts of YAML that no value is written as: aliases, circles, tags, merges, documents, deep and long ones.
@@ -157,10 +177,10 @@ def files(draw: st.DrawFn) -> bytes:
     """Draw a configuration file: of one model or of several, with or without parts of any YAML; or one of any text."""
     values: Any = draw(configurations() | st.lists(configurations(), max_size=3))
     text = written(values)
-    for part in draw(st.lists(PARTS, max_size=2)):
+    for part in draw(st.lists(PARTS, max_size=2)) if draw(st.integers(0, 3)) == 0 else ():
         key = draw(KEYS)
         text += f"\n{json.dumps(key)}: {part}\n" if draw(st.booleans()) else f"\n{part}\n"
-    kind = draw(st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16", "latin-1"]))
+    kind = draw(st.sampled_from(["utf-8"] * 15 + ["utf-16"]))
     return text.encode(kind, "replace")
 
 
@@ -178,6 +198,7 @@ def test_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several files in a folder, whose models may be stages of each other; nothing that a file names is executed."""
     # No accelerators are looked for, which takes a process and seconds.
     monkeypatch.setenv("OCTABOX_ENGINE", "ray")
+    load_catalog()  # It is read once, which takes longer than any check.
     names = ("x.yaml", "self.yml")
 
     def check(contents: tuple[bytes, bytes]) -> None:

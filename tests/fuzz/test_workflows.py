@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from fakes import sample_image
 from fuzz.budget import fuzz
-from fuzz.test_http import JSON, check_answer
+from fuzz.schemas import some_of, values_of
+from fuzz.test_http import check_answer
 from octabox import demo
 from octabox.frontends.http.native.generations.schema import body_schema
 from serving import running_server
@@ -50,33 +51,7 @@ PARAMS = st.fixed_dictionaries(
 )
 
 
-def settings_of(schema: Any) -> st.SearchStrategy[Any]:
-    """Return values of a schema, with those at its edges, beyond them and of other types."""
-    if not isinstance(schema, dict):
-        return JSON
-    options = [settings_of(each) for each in schema.get("anyOf", ())]
-    bounds = [schema[key] for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum") if key in schema]
-    values = [*schema.get("enum", ()), *bounds, *[each + 1 for each in bounds], *[each - 1 for each in bounds]]
-    # Larger images take long, and are not what is looked for.
-    small = [each for each in values if isinstance(each, str) or -2 <= each <= 96]
-    if small:
-        options.append(st.sampled_from(small))
-    kind = schema.get("type")
-    if kind == "object":
-        properties = {name: settings_of(each) for name, each in schema.get("properties", {}).items()}
-        options.append(st.fixed_dictionaries({}, optional=properties))
-    if kind == "array":
-        options.append(st.lists(settings_of(schema.get("items")), max_size=3))
-    if kind == "boolean":
-        options.append(st.booleans())
-    if kind in {"integer", "number"}:
-        options.append(st.sampled_from([0, 1, 2, 8, 0.5, 1.5, 64]))
-    if kind == "string" and not schema.get("enum"):
-        options.append(NAMES)
-    return st.one_of(*options, *([JSON] if not options else []))
-
-
-STEPS = {name: settings_of(each) | JSON for name, each in WORKFLOW["properties"].items()}
+STEPS = {name: values_of(each, NAMES) for name, each in WORKFLOW["properties"].items()}
 
 
 @pytest.fixture(scope="module")
@@ -111,5 +86,5 @@ def test_workflows_of_any_settings(server: tuple[httpx.Client, Path], model: str
         check_answer(answer.status_code, answer.content, log)
 
     before = client.post("/v1/images/generations", json=good).raise_for_status().json()["data"]
-    assert fuzz(check, st.tuples(PARAMS, st.fixed_dictionaries({}, optional=STEPS)), 0.07)
+    assert fuzz(check, st.tuples(PARAMS, some_of({}, STEPS)), 0.07)
     assert before == client.post("/v1/images/generations", json=good).raise_for_status().json()["data"]

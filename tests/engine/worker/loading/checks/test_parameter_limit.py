@@ -26,7 +26,7 @@ def test_a_number_of_layers_that_is_damaged(tmp_path: Path) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), "num_hidden_layers": 10**7}))
     begun = time.monotonic()
 
-    with pytest.raises(IncompatibleWeightsError, match="text_encoder in .* states more than"):
+    with pytest.raises(IncompatibleWeightsError, match=r"text_encoder in .* states more than"):
         load(ModelConfig(name="m", model=str(folder)), "StableDiffusionPipeline", WorkerOptions(device="cpu"))
     assert time.monotonic() - begun < 100
 
