@@ -256,7 +256,7 @@ class Server:
         settings: Fields of its settings.
     """
 
-    def __init__(self, generations: FakeGenerations | None = None, **settings: Any) -> None:
+    def __init__(self, generations: FakeGenerations | None = None, /, **settings: Any) -> None:
         self.generations, self.models = generations or FakeGenerations(), FakeModels()
         self.lived: list[str] = []
 

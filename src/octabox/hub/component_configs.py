@@ -51,7 +51,7 @@ def denoiser_config(source: str) -> Mapping[str, Any]:
         return {}  # Loading the model reports it.
     if family is None or not family.configs:
         return {}
-    return next((found for name in DENOISERS if (found := bundles.component_config(family.configs, name))), {})
+    return next((each for name in DENOISERS if (each := bundles.component_config(family.configs, name))), {})
 
 
 def no_config_error(model: str, name: str, file: str) -> LoadError:

@@ -105,7 +105,7 @@ def read_index(file: Path, label: str) -> dict[str, Any]:
     """
     hint = "The download may be incomplete; download the model again."
     try:
-        # The libraries read it as UTF-8, while JSON of other encodings can be told apart.
+        # The libraries read it as UTF-8, while the parser accepts other encodings.
         index = parse_json(read_file(file, MAX_BYTES + 1).decode("utf-8"))
     except OSError as error:
         raise IncompatibleWeightsError(f"{label} cannot be read: {error.strerror}.", hint=hint) from error

@@ -36,7 +36,7 @@ def find_scheduler_problems(entry: Entry, model: ServedModel, catalog: Catalog) 
     if traits is not None:
         if is_local:
             yield from _find_invalid_values(entry, traits, catalog)
-        yield from _find_misfits(entry, model, traits, catalog)
+        yield from _find_incompatibilities(entry, model, traits, catalog)
 
 
 def _find_invalid_values(entry: Entry, traits: ModelTraits, catalog: Catalog) -> Iterator[Problem]:
@@ -50,7 +50,7 @@ def _find_invalid_values(entry: Entry, traits: ModelTraits, catalog: Catalog) ->
                 yield entry.problem(("model",), message, "fix the file, or download the model again", "warning")
 
 
-def _find_misfits(entry: Entry, model: ServedModel, traits: ModelTraits, catalog: Catalog) -> Iterator[Problem]:
+def _find_incompatibilities(entry: Entry, model: ServedModel, traits: ModelTraits, catalog: Catalog) -> Iterator[Problem]:
     """Yield configured settings that the model's own scheduler does not have, and a configured scheduler that does not fit."""
     for name in entry.config.own_scheduler_settings:
         if catalog.schedulers[traits.default_class].setting(name) is None:
@@ -67,9 +67,9 @@ def _find_misfits(entry: Entry, model: ServedModel, traits: ModelTraits, catalog
         for each in model.family(catalog)
     ]
     if found[0] is not None and all(found):
-        yield _misfit(entry, found[0].error(resolved.kind, traits))
+        yield _scheduler_problem(entry, found[0].error(resolved.kind, traits))
 
 
-def _misfit(entry: Entry, error: InvalidParameterError) -> Problem:
+def _scheduler_problem(entry: Entry, error: InvalidParameterError) -> Problem:
     """Return the problem of a configured scheduler."""
     return entry.problem(("scheduler",), error.message, error.hint)
