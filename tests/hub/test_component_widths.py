@@ -1,4 +1,4 @@
-"""A denoiser returns all channels of the latents that the VAE takes, once or several times."""
+"""A denoiser returns at least the channels of the latents that the VAE takes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from octabox.hub.component_widths import find_channel_faults
         ({"latent_channels": 4}, {"out_channels": 4}, True),
         ({"latent_channels": 4}, {"out_channels": 8}, True),
         ({"latent_channels": 16}, {"out_channels": 64}, True),
+        ({"latent_channels": 4}, {"out_channels": 5}, True),
         ({"latent_channels": 16}, {"out_channels": 4}, False),
         ({"latent_channels": 16}, {"out_channels": None}, True),
         ({"latent_channels": 0}, {"out_channels": 4}, True),

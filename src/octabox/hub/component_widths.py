@@ -50,7 +50,7 @@ def find_width_faults(folder: Path, components: Iterable[str]) -> Iterator[FileF
 def find_channel_faults(folder: Path, components: Iterable[str]) -> Iterator[FileFault]:
     """Yield the denoisers whose output cannot be the latents of the VAE, by their configurations.
 
-    A denoiser returns all channels of the latents, once or several times: for patches, or with a variance.
+    A denoiser returns at least the channels of the latents; more are for patches, for a variance, or dropped by the pipeline.
 
     Args:
         folder: Folder of the model.
@@ -60,7 +60,7 @@ def find_channel_faults(folder: Path, components: Iterable[str]) -> Iterator[Fil
     latents = read_settings(folder / VAE / "config.json").get("latent_channels") if VAE in names else None
     for name in sorted(names & {*DENOISERS}):
         channels = read_settings(folder / name / "config.json").get("out_channels")
-        if type(latents) is type(channels) is int and latents > 0 and channels % latents:
+        if type(latents) is type(channels) is int and channels < latents:
             message = f"{name} returns latents of {channels} channels, but {VAE} takes {latents}."
             yield FileFault(name, message)
 

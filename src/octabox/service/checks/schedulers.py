@@ -50,7 +50,9 @@ def _find_invalid_values(entry: Entry, traits: ModelTraits, catalog: Catalog) ->
                 yield entry.problem(("model",), message, "fix the file, or download the model again", "warning")
 
 
-def _find_incompatibilities(entry: Entry, model: ServedModel, traits: ModelTraits, catalog: Catalog) -> Iterator[Problem]:
+def _find_incompatibilities(
+    entry: Entry, model: ServedModel, traits: ModelTraits, catalog: Catalog
+) -> Iterator[Problem]:
     """Yield configured settings that the model's own scheduler does not have, and a configured scheduler that does not fit."""
     for name in entry.config.own_scheduler_settings:
         if catalog.schedulers[traits.default_class].setting(name) is None:
