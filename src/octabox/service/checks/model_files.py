@@ -96,7 +96,9 @@ def _check_sources(entry: Entry) -> Iterator[Problem]:
             if isinstance(error, OctaboxError):
                 yield _problem_of(entry, key, error)
             else:
-                yield entry.problem(key, f"{error.filename or source} cannot be read: {error.strerror}.", "fix or remove it")
+                yield entry.problem(
+                    key, f"{error.filename or source} cannot be read: {error.strerror}.", "fix or remove it"
+                )
 
 
 def _check_sizes(entry: Entry, pipeline: PipelineEntry) -> Iterator[Problem]:
