@@ -18,6 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from fakes import FakeGenerations, Server
 from octabox.errors import GenerationError, OutOfMemoryError, QueueFullError, WorkerDiedError
+from octabox.service.jobs.errors import JobStoreError
 from octabox.service.jobs.job import STATUSES
 from octabox.types import Event, GenerationRequest, Progress
 from queue_houses import end_abruptly
@@ -89,8 +90,12 @@ class JobMachine(RuleBasedStateMachine):
         self.known: dict[str, str] = {}
 
     def _see(self, record: logging.LogRecord) -> None:
-        if record.exc_info and not isinstance(record.exc_info[1], (ValueError, asyncio.CancelledError)):
-            self.faults.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+        """Note an exception that is logged, but those that runs raise here."""
+        error = record.exc_info[1] if record.exc_info else None
+        # The tasks of a server that has crashed end with its process, which is this one here.
+        is_of_crash = isinstance(error, JobStoreError) and bool(self.gone)
+        if error is not None and not is_of_crash and not isinstance(error, (ValueError, asyncio.CancelledError)):
+            self.faults.append(f"{record.getMessage()}: {error!r}")
 
     def _opened(self) -> Server:
         """Return a server with the data of the others."""
