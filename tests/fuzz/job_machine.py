@@ -273,8 +273,8 @@ class JobMachine(RuleBasedStateMachine):
     def crash(self, server: int) -> None:
         """End a server as the end of its process does, and let the other one notice that."""
         self.send(server, "GET", PATH)
-        self.run(end_abruptly(self.doors[server].queue))
         self.gone.append(self.doors[server])
+        self.run(end_abruptly(self.doors[server].queue))
         self.doors[server] = self._opened()
         self.renew()
 
