@@ -266,11 +266,12 @@ class Server:
     """An application over fakes, and a client of it.
 
     Args:
+        generations: What makes its outputs.
         settings: Fields of its settings.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        self.generations, self.models = FakeGenerations(), FakeModels()
+    def __init__(self, generations: FakeGenerations | None = None, /, **settings: Any) -> None:
+        self.generations, self.models = generations or FakeGenerations(), FakeModels()
         self.lived: list[str] = []
 
         @asynccontextmanager

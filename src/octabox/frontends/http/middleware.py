@@ -17,6 +17,7 @@ from octabox.errors import SecurityError
 from octabox.frontends.http.errors import error_body, http_error, internal_error_body
 from octabox.security.clients import current_client
 from octabox.security.hosts import HostPolicy
+from octabox.security.private_folders import use_folders
 
 #: Key of a scope with the ``Host`` that the last proxy sent, where the header has been replaced by the client's.
 RECEIVED_HOST = "octabox.received_host"
@@ -86,14 +87,16 @@ class HostGuard:
     Args:
         app: The next application.
         policy: Allowed hosts and origins.
+        folders: Folders of the server that errors do not name, from `private_folders`.
     """
 
-    def __init__(self, app: ASGIApp, policy: HostPolicy) -> None:
-        self._app, self._policy = app, policy
+    def __init__(self, app: ASGIApp, policy: HostPolicy, folders: tuple[str, ...] = ()) -> None:
+        self._app, self._policy, self._folders = app, policy, folders
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] == "http":
+            use_folders(self._folders)
             headers = Headers(scope=scope)
             is_probe = scope["path"] in PROBES and scope["method"] in {"GET", "HEAD"}
             # The name of one with valid credentials is set with their check.
