@@ -20,6 +20,7 @@ from fakes import FakeGenerations, Server
 from octabox.errors import GenerationError, OutOfMemoryError, QueueFullError, WorkerDiedError
 from octabox.service.jobs.errors import JobStoreError
 from octabox.service.jobs.job import STATUSES
+from octabox.service.protocols import Models
 from octabox.types import Event, GenerationRequest, Progress
 from queue_houses import end_abruptly
 
@@ -55,7 +56,7 @@ class Generations(FakeGenerations):
         super().__init__()
         self.released, self.failures = released, dict[str, int]()
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Yield the events of a run."""
         prompt = str(request.params.get("prompt"))
         if prompt in ERRORS:
@@ -67,7 +68,7 @@ class Generations(FakeGenerations):
         if prompt == "waits":
             yield Progress("running", 1, 2)
             await self.released.wait()
-        async for event in super().stream(request):
+        async for event in super().stream(request, models):
             yield event
 
 
