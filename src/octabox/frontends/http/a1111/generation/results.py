@@ -70,8 +70,7 @@ async def to_response(
 
 
 def _response(ctx: AppContext, body: GenerationBody, batches: Batches, output: Output, task: Task) -> dict[str, Any]:
-    models = ctx.models
-    parsed, artifacts = batches.parsed, output.artifacts
+    models, parsed, artifacts = batches.models, batches.parsed, output.artifacts
     info = models.get(parsed.target.model)
     label, known = parsed.sampling.label if parsed.sampling.choice else "", models.catalog.schedulers
     model_hash = identity(info)[:HASH_DIGITS]

@@ -28,21 +28,25 @@ def routes(ctx: AppContext, callers: Callers) -> APIRouter:
     @router.get("/options")
     async def options(request: Request) -> Response:
         """Return the options of the caller."""
-        found = await asyncio.to_thread(current_options, ctx.models, callers.options(caller_of(request)))
+        found = await asyncio.to_thread(
+            lambda: current_options(ctx.models.snapshot(), callers.options(caller_of(request)))
+        )
         return SafeJson(found)
 
     @router.post("/options")
     async def set_options(request: Request) -> Response:
         """Set options of the caller; those of others do not change."""
         sent = await read_json(request, f'{{"{CHECKPOINT}": "demo"}}')
-        warnings = await asyncio.to_thread(change_options, ctx.models, callers, caller_of(request), sent)
+        warnings = await asyncio.to_thread(
+            lambda: change_options(ctx.models.snapshot(), callers, caller_of(request), sent)
+        )
         headers = {WARNINGS: header_text(" ".join(warnings))} if warnings else {}
         return SafeJson(None, headers=headers)
 
     @router.get("/sd-models")
     async def sd_models() -> Response:
         """List the models that make images."""
-        found = await asyncio.to_thread(list_checkpoints, ctx.models)
+        found = await asyncio.to_thread(lambda: list_checkpoints(ctx.models.snapshot()))
         return SafeJson([await asyncio.to_thread(checkpoint_to_json, info) for info in found])
 
     @router.post("/unload-checkpoint")
@@ -76,4 +80,4 @@ def _in_use(ctx: AppContext, name: str) -> bool:
 
 def _selected(ctx: AppContext, callers: Callers, request: Request) -> str:
     """Return the model of a caller's options."""
-    return find_checkpoint(ctx.models, callers.options(caller_of(request)).get(CHECKPOINT))
+    return find_checkpoint(ctx.models.snapshot(), callers.options(caller_of(request)).get(CHECKPOINT))
