@@ -26,7 +26,7 @@ from octabox.frontends.http.a1111.generation.targets import image_target, mask_t
 from octabox.frontends.http.a1111.generation.translate import check_count, mask_blur, to_request
 from octabox.frontends.http.a1111.images import read_image
 from octabox.frontends.http.a1111.modules import missing_warning, model_with
-from octabox.frontends.http.a1111.options import CHECKPOINT, Options, sent_options
+from octabox.frontends.http.a1111.options import CHECKPOINT, Options, kept_options, sent_options
 from octabox.frontends.http.a1111.responses import NO_IMAGE, ImageNotFoundError
 from octabox.frontends.http.bodies import check_fields
 from octabox.frontends.http.context import AppContext
@@ -152,13 +152,14 @@ class RequestBuilder:
 
     def _options(self, body: GenerationBody, caller: Caller) -> tuple[Options, str, tuple[str, ...]]:
         """Return the options of a request, its model, and warnings about the modules of it that there are not."""
-        models, set_options = self._ctx.models, self._callers.options(caller)
-        overridden = sent_options(body.override_settings)
-        options = check_fields(Options, {**set_options, **overridden}, "override_settings.")
+        models, overridden = self._ctx.models, sent_options(body.override_settings)
+        kept, warnings = kept_options(models, self._callers, caller)
+        options = check_fields(Options, {**kept, **overridden}, "override_settings.")
         model = find_checkpoint(models, getattr(options, CHECKPOINT))
         names = options.modules
         model, missing = model_with(models, model, names) if names else (model, [])
-        return options, model, tuple(missing_warning(models, model, name, names[name]) for name in missing)
+        warnings = [] if CHECKPOINT in overridden else warnings
+        return options, model, (*warnings, *(missing_warning(models, model, name, names[name]) for name in missing))
 
     async def _control(self, body: GenerationBody, model: str) -> tuple[Control, str]:
         """Return the ControlNets of a request, and the model that has them."""
