@@ -47,6 +47,7 @@ class Batches:
         mask_blur: Radius of the mask's blur.
         batches: Number of batches.
         controls: The control images of each of several source images; empty if there are none.
+        masks: The mask of each of them; empty if there is none.
     """
 
     parsed: ParsedRequest
@@ -57,6 +58,7 @@ class Batches:
     mask_blur: int | list[int] | None = None
     batches: int = 1
     controls: tuple[tuple[Source, ...], ...] = ()
+    masks: tuple[bytes, ...] = ()
 
     @property
     def runs(self) -> int:
@@ -72,6 +74,8 @@ class Batches:
         inputs: dict[str, tuple[Source, ...]] = {target.image: (self.images[place],)}
         if self.controls:
             inputs[target.control] = self.controls[place]
+        if self.masks:
+            inputs[target.mask] = (self.masks[place],)
         return replace(request, inputs={**request.inputs, **inputs})
 
 
@@ -136,7 +140,7 @@ class RequestBuilder:
         target = await asyncio.to_thread(find, self._ctx.models, model, controlled=bool(control.units))
         parsed = await asyncio.to_thread(to_request, self._ctx.models, body, options, target)
         images = [await read_image(self._ctx, text, "init_images") for text in sources]
-        parsed, images = await prepared(self._ctx, body, with_warnings(parsed, *notes), images)
+        parsed, images, masks = await prepared(self._ctx, body, with_warnings(parsed, *notes), images)
         parsed = with_refiner(parsed, await asyncio.to_thread(refiner_part, self._ctx.models, body))
         files = tuple([await asyncio.to_thread(encode_png, each) for each in images])
         if len(files) == 1:
@@ -147,8 +151,8 @@ class RequestBuilder:
         parsed, controls = await self._with_control(parsed, control, {}, files)
         blur = mask_blur(body) if body.mask else None
         strength = body.denoising_strength
-        several = files if len(files) > 1 else ()
-        return Batches(parsed, several, count, options, strength, blur, body.n_iter, controls)
+        several, masks = (files, masks) if len(files) > 1 else ((), ())
+        return Batches(parsed, several, count, options, strength, blur, body.n_iter, controls, masks)
 
     def _options(self, body: GenerationBody, caller: Caller) -> tuple[Options, str, tuple[str, ...]]:
         """Return the options of a request, its model, and warnings about the modules of it that there are not."""

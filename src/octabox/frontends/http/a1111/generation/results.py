@@ -31,6 +31,7 @@ from octabox.frontends.http.a1111.images import join_grid
 from octabox.frontends.http.a1111.modules import vae_name
 from octabox.frontends.http.a1111.progress.tasks import Preview, Task
 from octabox.frontends.http.context import AppContext
+from octabox.frontends.naming.json_values import encode_json
 from octabox.frontends.naming.renaming import rename_warnings
 from octabox.media.images import encode, encode_png, read_size
 from octabox.telemetry.installation import package_version
@@ -154,7 +155,7 @@ def _response(ctx: AppContext, body: GenerationBody, batches: Batches, output: O
     described |= {"sd_model_name": info.name, "sd_model_hash": model_hash}
     described["extra_generation_params"] |= {WARNINGS: " ".join(warnings)} if warnings else {}
     described["warnings"] = warnings
-    return {"images": shown, "parameters": _parameters(body), "info": json.dumps(described), "warnings": warnings}
+    return {"images": shown, "parameters": _parameters(body), "info": encode_json(described), "warnings": warnings}
 
 
 def to_plot_response(plot: Plot, cells: Sequence[dict[str, Any] | None], body: GenerationBody) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def to_plot_response(plot: Plot, cells: Sequence[dict[str, Any] | None], body: G
     """
     bodies = [each for each in cells if each is not None]
     if not bodies:
-        return {"images": [], "parameters": _parameters(body), "info": json.dumps({"infotexts": []}), "warnings": []}
+        return {"images": [], "parameters": _parameters(body), "info": encode_json({"infotexts": []}), "warnings": []}
     infos = [json.loads(each["info"]) for each in bodies]
     images = [image for each in bodies for image in each["images"]]
     warnings = list(dict.fromkeys(text for each in bodies for text in each["warnings"]))
@@ -187,7 +188,7 @@ def to_plot_response(plot: Plot, cells: Sequence[dict[str, Any] | None], body: G
     axes = {f"{name} Type": axis.name for name, axis in zip("XYZ", plot.axes, strict=True) if axis.name != "Nothing"}
     values = {f"{name} Values": ", ".join(axis.values) for name, axis in zip("XYZ", plot.axes, strict=True)}
     info["extra_generation_params"] |= {"Script": "X/Y/Z plot", **axes, **{k: v for k, v in values.items() if v}}
-    return {"images": images, "parameters": _parameters(body), "info": json.dumps(info), "warnings": warnings}
+    return {"images": images, "parameters": _parameters(body), "info": encode_json(info), "warnings": warnings}
 
 
 def _grids(plot: Plot, images: Sequence[Image.Image | None]) -> list[Image.Image]:
