@@ -64,10 +64,10 @@ async def _masks(
     mask = await read_mask(ctx, body.mask, is_rounded=body.mask_round)
     places = [(image.size, sizes[index] if sizes else image.size) for index, image in enumerate(images)]
 
-    def fitted(before: Size, after: Size) -> bytes:
+    def scaled(before: Size, after: Size) -> bytes:
         return encode_png(resize(mask if mask.size == before else mask.resize(before), after, body.resize_mode))
 
-    made = {place: await asyncio.to_thread(fitted, *place) for place in dict.fromkeys(places)}
+    made = {place: await asyncio.to_thread(scaled, *place) for place in dict.fromkeys(places)}
     return tuple(made[place] for place in places)
 
 
