@@ -100,7 +100,7 @@ async def test_seeds_are_those_of_the_batch(
 ) -> None:
     """Whatever was skipped before; all lists of the response and the infotexts agree."""
     variation = {"subseed": 10, "subseed_strength": 0.5} if varies else {}
-    answer = await ended(held, *ends, **body, **variation)
+    answer = await ended(held, *ends, **{**body, **variation})
     subseeds = [seed - 90 for seed in seeds]
 
     assert ([100] * len(seeds) if varies else seeds) == answer.info["all_seeds"]

@@ -522,7 +522,7 @@ async def test_several_sources_have_one_mask(server: Server, size: dict[str, int
     mask = base64.b64encode(sample_image("white", (16, 16), "L")).decode()
     await sent(server, "img2img", prompt="x", init_images=sources, mask=mask, inpaint_full_res=is_region, **size)
     sides = [
-        [read_size(bytes(file)) for file in (*each.inputs["image"], *each.inputs["mask_image"])]
+        [read_size(file) for file in (*each.inputs["image"], *each.inputs["mask_image"]) if isinstance(file, bytes)]
         for each in server.generations.requests
     ]
 
