@@ -88,10 +88,9 @@ class Benchmark:
             async for each in self._measure(call, mode, batches):
                 result = replace(result, batches=(*result.batches, each), memory=dict(self._memory))
                 self.results[-1] = result
-            # Where no call has run, nothing is known: the next mode may need less of a device.
-            on_host = bool(self._memory) and all(place == "host" for place in self._memory)
             await self._engine.unload(call.model.name)
-            if on_host and not modes:
+            # The device is not known where the model could not be loaded: the next mode may need less of one.
+            if self.device.startswith("cpu") and not modes:
                 self.results[-1] = replace(result, mode="full")
                 return
 

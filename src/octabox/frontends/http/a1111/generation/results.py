@@ -101,6 +101,8 @@ def _with_preview(batches: Batches, output: Output, known: Collection[str]) -> l
     sides = [metadata["params"].get(name) for name in SIDES]
     size = sides if all(sides) else read_size(artifact.content)
     metadata |= {"size": dict(zip(SIDES, size, strict=True)), "seed": batches.parsed.seeds([position])[0][0]}
+    if version := package_version("octabox"):
+        metadata["version"] = version
     content = artifact.content
     if not content.startswith(SIGNATURE):
         # Other formats than PNG have their metadata from the encoder.
