@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.index import ClusterIndex
-from octabox.engine.cluster.state import Device, ModelCosts, Replica
+from octabox.engine.cluster.state import Device, LearnedDemand, ModelCosts, Replica
 
 GIB = 2**30
 

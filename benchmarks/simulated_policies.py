@@ -43,10 +43,10 @@ class Octabox:
         queue = self._queues.setdefault(request.model.name, deque())
         lost = request.arrived < cluster.now
         (queue.appendleft if lost else queue.append)(request)
-        if len(queue) == 1 and (name := choose_warm(cluster.index, request.model.name, request.adapters)):
-            replica = cluster.index.replica(name)
-            assert replica is not None
-            cluster.start_next(cluster.devices[replica.device])
+        if len(queue) == 1:
+            free = cluster.index.free_replicas(request.model.name, request.adapters)
+            if replica := choose_warm(free, request.adapters):
+                cluster.start_next(cluster.devices[replica.device])
         self._mark(cluster, request.model)
         self._scale(cluster, request.model)
         if queue:

@@ -64,7 +64,7 @@ def simulate(policy: type, options: argparse.Namespace, seed: int) -> str:
 
 def decision_times(devices: int, repeats: int = 500) -> list[float]:
     """Return p50 and p99 of a decision for a request, of one for a new replica, and of an update, in seconds."""
-    rng = random.Random(devices)
+    rng, style = random.Random(devices), frozenset({"style"})
     index, replicas = filled_index(devices, rng)
 
     def costs(model: str) -> ModelCosts:
@@ -77,7 +77,7 @@ def decision_times(devices: int, repeats: int = 500) -> list[float]:
     for number in range(repeats):
         replica = rng.choice(replicas)
         began = time.thread_time()
-        choose_warm(index, replica.model, frozenset({"style"}))
+        choose_warm(index.free_replicas(replica.model, style), style)
         load = ModelLoad(index.count(replica.model), 3, costs(replica.model), index.waits(replica.model, LOOK, 0))
         value_of_another(load, ScalingLimits(max_replicas=devices))
         chosen = time.thread_time()

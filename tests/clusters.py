@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from octabox.engine.ray.connection import prepare_environment
+
+#: Folder of the package.
+RAY = str(Path(ray.__file__).parent)
 
 #: Bytes of a node's object store.
 STORE = 80 * 1024**2
@@ -39,16 +44,16 @@ def running_cluster(nodes: int, cpus: int = 1) -> Iterator[Any]:
         finally:
             children = psutil.Process().children(recursive=True)
             cluster.shutdown()
-            gone, left = psutil.wait_procs([each for each in children if "ray" in _command(each)], 30)
-            del gone
+            _, left = psutil.wait_procs([each for each in children if _is_of_ray(each)], 30)
             for each in left:
                 each.kill()
             psutil.wait_procs(left, 10)
 
 
-def _command(process: psutil.Process) -> str:
-    """Return the command line of a process; empty where it has ended."""
+def _is_of_ray(process: psutil.Process) -> bool:
+    """Return whether a process is of a node: a program or script of the package, or one that has named itself by it."""
     try:
-        return " ".join(process.cmdline())
+        command = " ".join(process.cmdline())
     except psutil.Error:
-        return ""
+        return False
+    return command.startswith("ray::") or RAY in command

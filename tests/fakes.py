@@ -40,7 +40,7 @@ from octabox.service.hub.pulls import Pulls
 from octabox.service.jobs import Jobs, Preloads
 from octabox.service.jobs.opening import job_queue
 from octabox.service.model_schedulers import ModelSchedulers, find_incompatibility, model_schedulers, traits_of
-from octabox.service.protocols import RequestObserver
+from octabox.service.protocols import Models, RequestObserver
 from octabox.service.served_model import ServedModel
 from octabox.storage import open_store
 from octabox.telemetry.logs import RecentLines
@@ -87,7 +87,7 @@ class FakeGenerations:
         self.begun, self.cancelled = asyncio.Event(), asyncio.Event()
         self.observers: list[RequestObserver] = []
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Yield progress, previews if some are asked for, and the result."""
         with observed(request, self.observers) as results:
             self.requests.append(request)
@@ -125,11 +125,11 @@ class FakeGenerations:
                 self.cancelled.set()
                 raise
 
-    async def generate(self, request: GenerationRequest) -> Generation:
+    async def generate(self, request: GenerationRequest, models: Models | None = None) -> Generation:
         """Return the result."""
-        return await result_of(self.stream(request))
+        return await result_of(self.stream(request, models))
 
-    async def validate(self, request: GenerationRequest) -> GenerationRequest:
+    async def validate(self, request: GenerationRequest, models: Models | None = None) -> GenerationRequest:
         """Refuse what `stream` refuses before its first event, and give the request a seed."""
         if self.error:
             raise self.error
@@ -160,7 +160,7 @@ class FakeGenerations:
 
 
 class FakeModels:
-    """Two models, one of which is in memory."""
+    """Two models, one of which is in memory; they are their own snapshot."""
 
     def __init__(self) -> None:
         self.infos = [
@@ -175,6 +175,10 @@ class FakeModels:
     def catalog(self) -> Catalog:
         """The catalog of pipelines and schedulers."""
         return load_catalog()
+
+    def snapshot(self) -> FakeModels:
+        """Return the models as they are."""
+        return self
 
     def ready(self) -> bool:
         """Return whether requests can be served."""
@@ -197,6 +201,16 @@ class FakeModels:
         raise ModelNotFoundError(
             f"There is no model '{name}'.", hint="Did you mean demo?", model=name, choices=["demo"]
         )
+
+    def config(self, name: str) -> ModelConfig:
+        """Return the configuration of one model."""
+        info = self.get(name)
+        return ModelConfig.model_validate(
+            {"name": info.name, "model": info.source, "response_format": info.response_format}
+        )
+
+    def check_scheduler(self, model: ServedModel, pipeline: PipelineEntry, choice: SchedulerChoice) -> None:
+        """Accept every scheduler."""
 
     def schema(self, name: str, task: str | None = None) -> dict[str, Any]:
         """Return a schema: that of the model's class, where it is one of the catalog."""
@@ -254,11 +268,12 @@ class Server:
     """An application over fakes, and a client of it.
 
     Args:
+        generations: What makes its outputs.
         settings: Fields of its settings.
     """
 
-    def __init__(self, **settings: Any) -> None:
-        self.generations, self.models = FakeGenerations(), FakeModels()
+    def __init__(self, generations: FakeGenerations | None = None, /, **settings: Any) -> None:
+        self.generations, self.models = generations or FakeGenerations(), FakeModels()
         self.lived: list[str] = []
 
         @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Any
 from octabox.errors import InvalidParameterError, QueueFullError
 from octabox.security.clients import current_client
 from octabox.service.jobs import JobQuery, JobQueue, JobStore, QueueLimits, StoredJob, Submission
+from octabox.service.protocols import Models
 from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
 
 #: Seconds in which a test must have come to its end.
@@ -27,13 +28,13 @@ class Runs:
         self._free = asyncio.Lock()
         self._ends: dict[str, asyncio.Event] = {}
 
-    async def validate(self, request: GenerationRequest) -> GenerationRequest:
+    async def validate(self, request: GenerationRequest, models: Models | None = None) -> GenerationRequest:
         """Accept it."""
         if request.model == "nothing":
             raise InvalidParameterError("Bad.", parameter="model")
         return request if request.seed is not None else replace(request, seed=7)
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Run it."""
         if self.refuses:
             self.refuses -= 1
@@ -50,7 +51,7 @@ class Runs:
             artifact = Artifact("image", "image/png", content, request.seed, {"params": dict(request.params)})
             yield Generation(request.id, request.model, "FakePipeline", "text-to-image", (artifact,))
 
-    async def generate(self, request: GenerationRequest) -> Generation:
+    async def generate(self, request: GenerationRequest, models: Models | None = None) -> Generation:
         """Be unused."""
         raise NotImplementedError
 

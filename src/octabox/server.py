@@ -31,15 +31,13 @@ from octabox.media.fetcher import Fetcher
 from octabox.media.limits import MediaLimits
 from octabox.security.urls import UrlGuard
 from octabox.service.bounds import Limits
-from octabox.service.cascades.generation import CascadeGenerationService
-from octabox.service.cascades.models import CascadeModelService
+from octabox.service.cascades.generation import CascadeRunner
 from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.hub.pulls import Pulls
-from octabox.service.models import ModelService
+from octabox.service.models.service import ServerModels
 from octabox.service.prompting import PromptWriter
 from octabox.service.selection.model_source import model_of_source
 from octabox.service.workflows.execution import WorkflowService
-from octabox.service.workflows.planner import WorkflowPlanner
 from octabox.storage import open_store
 from octabox.telemetry.logs import configure, keep_recent
 from octabox.telemetry.metrics import Metrics
@@ -69,7 +67,7 @@ class Parts:
 
     settings: Settings
     engine: Engine
-    models: ModelService
+    models: ServerModels
     generation: WorkflowService
     metrics: Metrics
     decoder: DecoderPool
@@ -104,7 +102,7 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
     downloads = ModelDownloads(pulls, engine)
     registry = ModelRegistry(settings.models)
     extra = model_of_source(model) if model and model not in registry.current().named else None
-    models = CascadeModelService(
+    models = ServerModels(
         registry,
         engine,
         allow_hub=settings.allow_hub,
@@ -122,8 +120,8 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
     decoder = base.decoder if base else DecoderPool(media_limits)
     fetcher = Fetcher(media_limits, UrlGuard(hosts=settings.url_hosts), settings.fetch_timeout)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
-    single = CascadeGenerationService(models, engine, fetcher, limits, decoder, writer, [metrics], downloads)
-    generation = WorkflowService(single, WorkflowPlanner(single, models, media_limits))
+    runner = CascadeRunner(engine, fetcher, limits, decoder, writer, [metrics], downloads)
+    generation = WorkflowService(runner, models, media_limits)
     return Parts(settings, engine, models, generation, metrics, decoder, pulls, extra.name if extra else model or "")
 
 
@@ -198,7 +196,7 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await parts.engine.start(parts.models.configurations())
+        await parts.engine.start(parts.models.snapshot().configurations())
         loads = [preloads.load(name, parts.models, on_failure) for name in preloads.names]
         preparations = [asyncio.create_task(work) for work in (parts.models.prepare(), *loads)]
         try:

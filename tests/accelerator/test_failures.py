@@ -7,8 +7,9 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -40,11 +41,19 @@ BROKEN = ["device-side assert", "illegal memory access", "ecc", "cudnn"]
 GOOD = {"model": "demo", "prompt": "a red circle", "num_inference_steps": 2, "seed": 1, "response_format": "b64_json"}
 
 
+class SilentConnection:
+    """A connection to a server that sends nothing: the end of a real one would end this process."""
+
+    def recv(self) -> Any:
+        """Wait forever."""
+        threading.Event().wait()
+
+
 class RecordingPipe(Pipe):
     """A worker's end of its pipe that records messages and sends none."""
 
     def __init__(self) -> None:
-        self.cancelled: set[str] = set()
+        super().__init__(cast(Connection, SilentConnection()))
         self.messages: list[FromWorker] = []
 
     def send(self, message: FromWorker) -> None:

@@ -91,10 +91,10 @@ class Trial:
         parts = build(Settings.load({"models": self._folder, "log_level": "error"}))
         made = []
         name = self._tiny.name
-        for task in parts.models.schema(name)["x-tasks"]:
+        for task in parts.models.snapshot().schema(name)["x-tasks"]:
             if task in self._tiny.leaves_out:
                 continue
-            wanted = ask(self._tiny, parts.models.schema(name, task), task)
+            wanted = ask(self._tiny, parts.models.snapshot().schema(name, task), task)
             media = {parameter: in_base64(given) for parameter, given in wanted.files.items()}
             output = OutputFormat(wanted.output.get("format"))
             request = GenerationRequest(name, task, {**wanted.params, **media}, seed=7, output=output)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,6 +118,18 @@ async def test_a_model_that_is_not_there_is_a_load_error(tested: Engine, embedde
     assert ["demo"] == [status.model for status in tested.status()]
 
 
+async def test_a_changed_configuration_counts_for_the_next_call(tested: Engine, calls: Calls) -> None:
+    """A call of the same name with another configuration loads the model again, and the call that runs ends before."""
+    changed = Calls(calls.model.model_copy(update={"dtype": "bfloat16"}))
+    before = await tested.load(calls.model, "StableDiffusionPipeline")
+    results = await asyncio.gather(finish(tested, calls()), finish(tested, changed()))
+    (after,) = tested.status()
+
+    assert 2 == len(results)
+    assert before.pid != after.pid
+    assert await finish(tested, calls())
+
+
 async def test_a_model_stays_as_long_as_it_is_to(tested: Engine, calls: Calls) -> None:
     """Its time in memory is changed, and the model leaves memory after it; the next call loads it."""
     tested.retain("demo", 0.2, None)
@@ -127,6 +140,17 @@ async def test_a_model_stays_as_long_as_it_is_to(tested: Engine, calls: Calls) -
     assert [] == tested.status()
     assert await finish(tested, calls())
     assert 1 == len(tested.status())
+
+
+async def test_a_model_that_is_not_kept_leaves_after_its_call(tested: Engine, calls: Calls) -> None:
+    """One with `keep_alive: 0` does, also where it has been loaded before."""
+    await finish(tested, replace(calls(), keep_alive=0.0))
+    end = time.monotonic() + 60
+    while tested.status() and time.monotonic() < end:  # noqa: ASYNC110 (an engine has no event for it)
+        await asyncio.sleep(0.05)
+
+    assert [] == tested.status()
+    assert await finish(tested, calls())
 
 
 async def test_a_model_is_unloaded_once(tested: Engine, calls: Calls) -> None:

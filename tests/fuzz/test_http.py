@@ -15,6 +15,7 @@ import schemathesis
 from hypothesis import strategies as st
 
 from fuzz.budget import fuzz
+from fuzz.schemas import JSON
 from serving import running_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -89,21 +90,6 @@ def test_requests_of_the_document(server: Fuzzed) -> None:
 
     assert before == server.good()
     assert server.memory() - memory < GROWTH
-
-
-#: Values that no schema has.
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from(
-        [10**400, -1, 0, 2**63, "\0", "data:image/png;base64,aGk=", "http://xn--/x.png", "__x__", "<lora:x:1>"]
-    ),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
-    max_leaves=8,
-)
 
 
 def fields_of(document: dict[str, Any], path: str) -> list[str]:

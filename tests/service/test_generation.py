@@ -28,7 +28,7 @@ from octabox.errors import (
 )
 from octabox.media.fetcher import Fetcher
 from octabox.server import Parts, build
-from octabox.service.generation import GenerationService
+from octabox.service.generation import RequestRunner
 from octabox.types import GenerationRequest, OutputFormat, Progress, SchedulerChoice
 
 
@@ -183,7 +183,8 @@ async def test_what_is_refused_is_not_prepared(
 
     monkeypatch.setattr(LocalEngine, "check_room", refuse)
     monkeypatch.setattr(Fetcher, "fetch", forbidden)
-    monkeypatch.setattr(GenerationService, "resolve", forbidden)
+    monkeypatch.setattr(RequestRunner, "resolve", forbidden)
+    monkeypatch.setattr(RequestRunner, "prepare", forbidden)
     refused = request(model=model, inputs={"image": ("https://example.com/slow.png",)})
     with pytest.raises(type(refusal)):
         await parts.generation.generate(replace(refused, workflow=workflow))
@@ -218,8 +219,8 @@ async def test_progress_reaches_the_last_step(parts: Parts) -> None:
 
 def test_a_new_configuration_is_seen_without_a_restart(parts: Parts, tmp_path: Path) -> None:
     """A model that appears in the folder is listed at the next question."""
-    before = {info.name for info in parts.models.list()}
+    before = {info.name for info in parts.models.snapshot().list()}
     (parts.settings.models / "later.yaml").write_text(f"model: {demo.FOLDER}\n", encoding="utf-8")
-    after = {info.name for info in parts.models.list()}
+    after = {info.name for info in parts.models.snapshot().list()}
 
     assert {"later"} == after - before

@@ -129,11 +129,12 @@ def _stamps(folder: str) -> Iterator[str]:
 def _to_json(thing: Any) -> Any:
     """Return dataclasses as dictionaries without the default values, which keeps the file small."""
     if isinstance(thing, _CACHED):
-        fields = vars(thing).items()
+        # What an entry has computed is among its variables too.
+        values = ((name, value) for name, value in vars(thing).items() if name in thing.__dataclass_fields__)
         unset = object()
         return {
             name: _to_json(value)
-            for name, value in fields
+            for name, value in values
             if value != getattr(type(thing), name, unset) or value is True
         }
     if isinstance(thing, tuple | list):

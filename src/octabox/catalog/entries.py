@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from octabox.catalog.ranges import UNBOUNDED, Range
 from octabox.types import Kind
 
-#: Kinds of parameter values: five with their own JSON type, five for files, two others, three that only
-#: Octabox sets, and paths on the server, which no request may set.
+#: Kinds of parameter values: five with a JSON type, five for files, two others, and four that no request may set.
 ParameterKind = Literal[
     "text",
     "integer",
@@ -30,10 +29,8 @@ ParameterKind = Literal[
     "path",
 ]
 
-#: Kinds of media files.
+#: Kinds of media files, and those whose values may be files: media and arrays.
 MEDIA: frozenset[str] = frozenset({"image", "mask", "video", "audio"})
-
-#: Kinds whose values may be files: media and arrays.
 FILES: frozenset[str] = MEDIA | {"array"}
 
 #: Kinds that a request cannot set.
@@ -202,20 +199,28 @@ class PipelineEntry:
     def parameter(self, name: str) -> Parameter | None:
         """Return the call parameter of this name, or a field of one such as ``conditions.0.frames``; None if there is none."""
         head, _, path = name.partition(".")
-        found = next((parameter for parameter in self.parameters if parameter.name == head), None)
-        if not path or found is None:
+        if (found := self._named.get(head)) is None or not path:
             return found
         return next((replace(each, name=name) for each in found.fields if each.name == path.rpartition(".")[2]), None)
 
-    @property
+    @cached_property
+    def _named(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for parameter in reversed(self.parameters)}
+
+    @cached_property
+    def file_parameters(self) -> dict[str, Parameter]:
+        """The parameters that may be files, or have fields, by name."""
+        return {each.name: each for each in self.parameters if each.is_file or each.fields}
+
+    @cached_property
     def frames(self) -> Parameter | None:
         """The parameter for the number of frames of a video, by its name and description; None if there is none."""
         return next((each for each in self.parameters if each.kind == "integer" and _counts_frames(each)), None)
 
     def files(self, *, required: bool | None = None) -> frozenset[str]:
         """Return the names of parameters that accept files, also in fields; optionally only required or only optional ones."""
-        found = (each for each in self.parameters if each.is_file or any(part.is_file for part in each.fields))
-        return frozenset(each.name for each in found if required is None or each.required == required)
+        found = (each for each in self.file_parameters.values() if required in (None, each.required))
+        return frozenset(each.name for each in found if each.is_file or any(part.is_file for part in each.fields))
 
     def media(self, *, required: bool | None = None) -> tuple[Parameter, ...]:
         """Return the media parameters; optionally only required or only optional ones."""
@@ -293,8 +298,3 @@ def _counts_frames(parameter: Parameter) -> bool:
     """Return whether a parameter is the number of frames of a video."""
     words = frozenset(parameter.name.split("_"))
     return words <= _FRAME_WORDS and "frame" in f"{parameter.name} {parameter.description}".lower()
-
-
-def names(parameters: Iterable[Parameter]) -> tuple[str, ...]:
-    """Return the names of parameters, in order."""
-    return tuple(parameter.name for parameter in parameters)

@@ -71,7 +71,7 @@ async def _run(
 
     sizes, modes = parse_batches(batches), _check_modes(modes)
     parts = build(load_settings({"models": models, "log_level": "error", "allow_hub": True}), model=model)
-    check_single(parts.models.config(parts.name), "measured")
+    check_single(parts.models.snapshot().config(parts.name), "measured")
     await download_model(parts)
     with Console(stderr=True).status("preparing") as status:
         call = await _prepare(parts, prompt, options)
@@ -108,7 +108,7 @@ async def _prepare(parts: Parts, prompt: str, options: dict[str, Any]) -> Call:
     from octabox.types import GenerationRequest
 
     texts, inputs = parameters.pop_parameters(options)
-    properties = parts.models.schema(parts.name)["properties"]
+    properties = parts.models.snapshot().schema(parts.name)["properties"]
     defaults, _ = parameters.parse_parameters([("steps", STEPS)], properties)
     params, _ = parameters.parse_parameters(texts, properties)
     known = {name: value for name, value in {**defaults, "prompt": prompt}.items() if name in properties}

@@ -59,7 +59,7 @@ def command(
     level = "debug" if verbose else "error"
     with show_status("preparing"):
         parts = build(load_settings({"models": models, "allow_hub": True, "log_level": level}), model=model)
-        check_single(parts.models.config(parts.name), "converted")
+        check_single(parts.models.snapshot().config(parts.name), "converted")
     asyncio.run(download_model(parts))
     with show_status("converting"):
         served = asyncio.run(parts.models.served(parts.name))

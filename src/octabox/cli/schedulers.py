@@ -18,7 +18,7 @@ from octabox.cli.tables import show_fields, show_table, show_title
 
 if TYPE_CHECKING:
     from octabox.catalog.entries import Parameter, SchedulerEntry
-    from octabox.service.models import ModelService
+    from octabox.service.protocols import Models
 
 #: Remark on a setting that its class accepts but does not read.
 UNREAD = "(No effect: it is never read.)"
@@ -38,7 +38,7 @@ def command(name: str | None, model: str | None, models: Path | None, *, as_json
         _show_all(service, model_name, as_json=as_json)
 
 
-def _load_models(model: str | None, models: Path | None) -> tuple[ModelService | None, str]:
+def _load_models(model: str | None, models: Path | None) -> tuple[Models | None, str]:
     """Return the models and the name of the requested one; None if none was requested."""
     if model is None:
         configured_catalog(models)
@@ -47,10 +47,10 @@ def _load_models(model: str | None, models: Path | None) -> tuple[ModelService |
     from octabox.server import build
 
     parts = build(load_settings({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
-    return parts.models, parts.name
+    return parts.models.snapshot(), parts.name
 
 
-def _show_one(name: str, service: ModelService | None, model: str, *, as_json: bool) -> None:
+def _show_one(name: str, service: Models | None, model: str, *, as_json: bool) -> None:
     """Print a scheduler with its settings."""
     from octabox.schedulers.listing import describe_scheduler
     from octabox.types import SchedulerChoice
@@ -90,7 +90,7 @@ def _setting_row(entry: SchedulerEntry, setting: Parameter) -> tuple[str, str, s
     return name, annotation, default, f"{UNREAD} {text}".strip() if setting.name in entry.unread else text
 
 
-def _show_all(service: ModelService | None, model: str, *, as_json: bool) -> None:
+def _show_all(service: Models | None, model: str, *, as_json: bool) -> None:
     """Print all schedulers, those that fit the model first."""
     from octabox.schedulers.listing import list_schedules, summarize_scheduler
 

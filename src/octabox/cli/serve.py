@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @settings_options()
 def command(config: Path | None, **flags: Any) -> None:
     """Load the settings, build the server and run it until it is stopped."""
+    from octabox import demo
     from octabox.cli.resident.serving import published
     from octabox.config.discovery import describe_emptiness
     from octabox.frontends.http.network.connections import ConnectionLimits
@@ -35,9 +36,10 @@ def command(config: Path | None, **flags: Any) -> None:
         interruption.extend_handler()
         if shared is not None:
             shared.start()
-        names = [*(config.name for config in parts.models.configurations()), *parts.models.aliases()]
+        models = parts.models.snapshot()
+        names = [*(config.name for config in models.configurations()), *models.aliases()]
         click.echo(f"Octabox serves {', '.join(names)} at {url}", err=True)
-        if parts.models.only_embedded():
+        if [config.name for config in models.configurations()] == [demo.NAME]:
             click.echo(f"{describe_emptiness(settings.models)}, so this is the embedded one.", err=True)
 
     def on_failure(message: str) -> None:

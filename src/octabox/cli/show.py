@@ -31,11 +31,11 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
         _show_file(Path(model), as_json=as_json)
         return
     parts = build(load_settings({"models": models, "allow_hub": True, "log_level": "error"}), model=model)
-    schema = parts.models.schema(parts.name, task)
+    schema = parts.models.snapshot().schema(parts.name, task)
     if as_json:
         click.echo(json.dumps(schema, indent=2))
         return
-    info = parts.models.get(parts.name)
+    info = parts.models.snapshot().get(parts.name)
     others = ", ".join(name for name in schema["x-tasks"] if name != schema["x-task"])
     show_title(info.name, info.description)
     show_fields(
@@ -77,7 +77,7 @@ def _show_file(file: Path, *, as_json: bool) -> None:
 
 def _performance(parts: Parts) -> str:
     """Return a model's configured performance profile and its overrides."""
-    config = parts.models.config(parts.name).performance
+    config = parts.models.snapshot().config(parts.name).performance
     overrides = [f"{name}: {json.dumps(value)}" for name, value in config.overrides.items()]
     return ", ".join([config.profile or parts.settings.profile, *overrides])
 
@@ -86,7 +86,7 @@ def _attention(parts: Parts) -> str:
     """Return how a model computes attention: where it is in memory what it does, else what is configured."""
     from octabox.cli.ps import list_background
 
-    config = parts.models.config(parts.name)
+    config = parts.models.snapshot().config(parts.name)
     loaded = (each.get("status") or {} for each in list_background() or () if each["id"] == config.name)
     for status in loaded:
         if found := (status.get("performance") or {}).get("attention"):
@@ -99,7 +99,7 @@ def _batching(parts: Parts, pipeline: str) -> str:
     """Return whether runs share a call of the pipeline, by the configuration and the last probe of the class."""
     from octabox.engine.batches.verdicts import find_verdict
 
-    config = parts.models.config(parts.name)
+    config = parts.models.snapshot().config(parts.name)
     if config.deterministic or config.batching == "never":
         return "never"
     if not parts.models.catalog.pipeline(pipeline).batches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -281,12 +282,19 @@ def sources_of(config: ModelConfig) -> Iterable[str]:
 
 def _fingerprint(folder: Path) -> object:
     """Return a value that changes with any change in the folder, without opening a file."""
-    stats = []
+    stamps: list[tuple[str | int, ...]] = []
     for name in _names(folder):
-        for path in (folder / name, *(folder / name / index for index in INDEX_FILES)):
-            try:
-                stat = path.stat()
-            except OSError:
-                continue
-            stats.append((str(path), stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino))
-    return stats
+        if _stamp(path := os.path.join(folder, name), stamps):  # noqa: PTH118 (each request walks through all files)
+            for index in INDEX_FILES:
+                _stamp(os.path.join(path, index), stamps)  # noqa: PTH118 (likewise)
+    return stamps
+
+
+def _stamp(path: str, stamps: list[tuple[str | int, ...]]) -> bool:
+    """Add what changes with a file or a folder, if it is there; return whether it is a folder."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (each request walks through all files)
+    except OSError:
+        return False
+    stamps.append((path, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino))
+    return stat.S_ISDIR(status.st_mode)

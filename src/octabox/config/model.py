@@ -15,6 +15,7 @@ from octabox.config.memory.modes import MemoryMode
 from octabox.config.performance import Batching, Performance, PerformanceConfig, Replicas
 from octabox.config.preset_merge import deep_merge, presets, settings_for
 from octabox.config.sections.parallel import Parallelized
+from octabox.config.sections.paths import PathText
 from octabox.config.sections.scheduler import Scheduled
 from octabox.prompts.names import Syntax
 
@@ -46,8 +47,8 @@ class _Strict(BaseModel):
 class ComponentConfig(_Strict):
     """Settings of a component (unet, transformer, vae ...) that differ from the model's."""
 
-    model: str | None = Field(default=None, description="Another source: Hub id, folder or single file.")
-    subfolder: str | None = Field(default=None, description="Folder of the component inside that source.")
+    model: PathText | None = Field(default=None, description="Another source: Hub id, folder or single file.")
+    subfolder: PathText | None = Field(default=None, description="Folder of the component inside that source.")
     dtype: Dtype | None = Field(default=None, description="Dtype, if it differs from the model's.")
     storage: Storage | None = Field(
         default=None, description="Dtype of its layers' weights between uses; half the memory of float16."
@@ -88,7 +89,7 @@ Weight = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=Fal
 class LoraConfig(_Strict):
     """A LoRA that is applied in every call of the model unless the request overrides it."""
 
-    lora: str = Field(description="Hub id, folder or file, or a name in the folder of LoRAs.", min_length=1)
+    lora: PathText = Field(description="Hub id, folder or file, or a name in the folder of LoRAs.", min_length=1)
     weight: Weight = Field(default=1.0, description="Weight; 1 is as trained.")
     weights: dict[str, Weight] = Field(
         default_factory=dict, description="Weight by component, such as unet or text_encoder, if it differs."
@@ -98,10 +99,10 @@ class LoraConfig(_Strict):
 class IPAdapterConfig(_Strict):
     """An IP-Adapter: weights by which a model takes images as prompts."""
 
-    model: str = Field(description="Hub id, folder or file.", min_length=1)
-    subfolder: str = Field(default="", description="Folder of the file inside that source.")
-    weight_name: str | None = Field(default=None, description="Name of the file, if there are several.")
-    image_encoder_folder: str | None = Field(
+    model: PathText = Field(description="Hub id, folder or file.", min_length=1)
+    subfolder: PathText = Field(default="", description="Folder of the file inside that source.")
+    weight_name: PathText | None = Field(default=None, description="Name of the file, if there are several.")
+    image_encoder_folder: PathText | None = Field(
         default="image_encoder",
         description="Folder of the image encoder, inside `subfolder` or, with a slash, inside the source.",
     )
@@ -118,8 +119,8 @@ _BRANCHES = {"main", "master", "HEAD"}
 class RemoteCode(_Strict):
     """A repository or folder whose code may be executed."""
 
-    repo: str = Field(description="Hub id or folder; `.` is the model's own.", min_length=1)
-    revision: str | None = Field(
+    repo: PathText = Field(description="Hub id or folder; `.` is the model's own.", min_length=1)
+    revision: PathText | None = Field(
         default=None, description="Reviewed commit or tag of a Hub id; it applies to the model's `revision` as well."
     )
 
@@ -141,7 +142,7 @@ class ModelConfig(_Strict, Parallelized, Scheduled, Staged):
 
     name: ModelName = Field(description="Name for clients.")
     aliases: tuple[ModelName, ...] = Field(default=(), description="Other names for clients, of the same process.")
-    model: str = Field(
+    model: PathText = Field(
         description="Hub id, folder, or a .safetensors, .gguf, .ckpt, .pt or .pth file; relative to the models folder.",
         min_length=1,
     )
@@ -151,12 +152,12 @@ class ModelConfig(_Strict, Parallelized, Scheduled, Staged):
     pipeline: str | None = Field(
         default=None, description="Class of diffusers or task, if it is not the one that the model itself names."
     )
-    config: str | None = Field(
+    config: PathText | None = Field(
         default=None,
         description="For a single file: folder or Hub id of the complete model, for components and settings it lacks.",
     )
-    revision: str | None = Field(default=None, description="Branch, tag or commit on the Hub.")
-    variant: str | None = Field(default=None, description="Variant of the weight files, such as fp16.")
+    revision: PathText | None = Field(default=None, description="Branch, tag or commit on the Hub.")
+    variant: PathText | None = Field(default=None, description="Variant of the weight files, such as fp16.")
     disable_mmap: bool = Field(
         default=False,
         description="Read weight files into memory instead of mapping them: faster from network drives.",

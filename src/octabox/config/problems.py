@@ -20,6 +20,7 @@ Severity = Literal["error", "warning"]
 #: Expected value by pydantic's error type; the fields in braces come from pydantic's context.
 EXPECTED = {
     "string_type": "text",
+    "string_unicode": "valid Unicode text",
     "string_pattern_mismatch": "text that does not start with a space or a slash and has no backslash",
     "string_too_short": "text that is not empty",
     "bool_type": "true or false",

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from octabox.errors import LoadError
+from octabox.errors import LoadError, OctaboxError
+from octabox.hub.adapters.controls import DENOISERS
+from octabox.hub.checkpoints import bundles
+from octabox.hub.checkpoints.families import match_family
+from octabox.hub.checkpoints.tensors import read_shapes
+from octabox.hub.component_files import read_settings
 from octabox.hub.folder import is_hub_id
 
 #: Base class of the classes of diffusers that are loaded from a single file.
@@ -27,6 +34,24 @@ def find_config(file: str, source: str, subfolder: str) -> dict[str, str]:
     if (folder / subfolder).is_dir() or (not folder.exists() and is_hub_id(source)):
         return {"config": source, "subfolder": subfolder}
     return {}
+
+
+def denoiser_config(source: str) -> Mapping[str, Any]:
+    """Return the configuration of the denoiser of a model; empty if it is not on this machine.
+
+    Args:
+        source: Folder or single file of the model.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return next((found for name in DENOISERS if (found := read_settings(path / name / "config.json"))), {})
+    try:
+        family = match_family(read_shapes(path)) if path.is_file() else None
+    except (OctaboxError, OSError):
+        return {}  # Loading the model reports it.
+    if family is None or not family.configs:
+        return {}
+    return next((each for name in DENOISERS if (each := bundles.component_config(family.configs, name))), {})
 
 
 def no_config_error(model: str, name: str, file: str) -> LoadError:

@@ -9,21 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 from zipfile import is_zipfile
 
-from octabox.errors import IncompatibleWeightsError, OctaboxError
-from octabox.hub.checkpoints.tensors import read_safetensors
-from octabox.hub.checkpoints.weight_scales import weight_scales
+from octabox.errors import OctaboxError, RemoteCodeError
+from octabox.hub.checkpoints.pickles import read_pickle
+from octabox.hub.checkpoints.weight_scales import find_quantization
 from octabox.hub.folder import INDEX_FILES
 from octabox.hub.limits import MAX_JSON_BYTES
 from octabox.hub.selection import select_files
 from octabox.hub.weights import weight_files
-from octabox.security.filesystem import open_file, read_file
+from octabox.security.filesystem import find_fault, open_file, read_file
 from octabox.security.json_files import MAX_BYTES, parse_json, read_json
-
-#: Prefixes of the names of tokenizers and of the text encoders that they belong to.
-TOKENIZER, TEXT_ENCODER = "tokenizer", "text_encoder"
-
-#: Setting of a denoiser for the width of the text features that its attention takes.
-WIDTH = "cross_attention_dim"
 
 #: Configuration file by the base class of a component of diffusers.
 CONFIG_FILES = {"ModelMixin": "config.json", "SchedulerMixin": "scheduler_config.json"}
@@ -33,6 +27,9 @@ WITH_WEIGHTS = "ModelMixin"
 
 #: Ends of the names of the JSON files that the libraries read from the folder of a component.
 JSON_NAMES = ("config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json")
+
+#: Suffixes of the other files that they read from it: weights and vocabularies.
+FILE_SUFFIXES = (".safetensors", ".bin", ".model", ".txt")
 
 #: What a component of transformers is, by its class, whose name may end with that of a backend (Fast, Pil); others are models.
 _KINDS: tuple[tuple[Literal["tokenizer", "processor"], re.Pattern[str]], ...] = (
@@ -54,11 +51,13 @@ class FileFault:
         component: Name of the component.
         message: What is wrong, in one sentence.
         hint: How to fix it.
+        runs_code: Whether loading it would run code of the model.
     """
 
     component: str
     message: str
     hint: str = _DOWNLOAD
+    runs_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +126,9 @@ def find_file_faults(
         variant: Variant of its weights to look for.
         weights: Whether its weights are loaded from the folder.
     """
+    if special := list(_special_files(folder, part)):
+        yield from special
+        return
     names = [each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file()]
     if not names:
         yield FileFault(part.name, f"{folder} is empty.")
@@ -150,6 +152,17 @@ def find_file_faults(
         yield FileFault(part.name, f"{folder} has no weights: there is no {expected}.")
         return
     yield from _weight_faults(folder, part, names, variant)
+
+
+def _special_files(folder: Path, part: IndexedComponent) -> Iterator[FileFault]:
+    """Yield the files that the libraries read and that cannot be read, such as a FIFO or a broken link."""
+    if reason := find_fault(folder, folders=True):
+        yield FileFault(part.name, f"{folder} is not a readable folder. {reason}")
+        return
+    is_read = (*JSON_NAMES, *FILE_SUFFIXES)
+    for file in sorted(folder.iterdir()):
+        if file.name.endswith(is_read) and not file.is_dir() and (reason := find_fault(file)):
+            yield FileFault(part.name, f"{file} cannot be read. {reason}")
 
 
 def find_json_fault(file: Path) -> str | None:
@@ -190,13 +203,13 @@ def _weight_faults(
             yield from _shard_faults(folder, part, file)
         elif file.suffix == ".safetensors":
             try:
-                if weight_scales(read_safetensors(file)) and not is_stated:
-                    yield FileFault(part.name, f"{file} is quantized with scales that config.json does not state.")
+                if not is_stated and (reason := find_quantization(file)):
+                    yield FileFault(part.name, f"{file} {reason} that config.json does not state.")
             except (OctaboxError, OSError) as error:
                 message = error.message if isinstance(error, OctaboxError) else f"{file} cannot be read: {error}."
                 yield FileFault(part.name, message)
-        elif file.suffix == ".bin" and (reason := _find_archive_fault(file)):
-            yield FileFault(part.name, reason)
+        elif file.suffix == ".bin":
+            yield from _pickle_faults(part, file)
 
 
 def _shard_faults(folder: Path, part: IndexedComponent, index: Path) -> Iterator[FileFault]:
@@ -204,11 +217,24 @@ def _shard_faults(folder: Path, part: IndexedComponent, index: Path) -> Iterator
     if reason := find_json_fault(index):
         yield FileFault(part.name, reason)
         return
-    shards = {str(each) for each in _mapping(read_settings(index, MAX_JSON_BYTES).get("weight_map")).values()}
+    shards = {str(each) for each in as_mapping(read_settings(index, MAX_JSON_BYTES).get("weight_map")).values()}
     if not shards:
         yield FileFault(part.name, f"{index} lists no tensors under `weight_map`.")
     for shard in sorted(each for each in shards if not (folder / each).is_file()):
         yield FileFault(part.name, f"{folder} has no {shard}, which {index.name} names.")
+
+
+def _pickle_faults(part: IndexedComponent, file: Path) -> Iterator[FileFault]:
+    """Yield why a file with pickled weights is damaged, or that it would run code."""
+    if reason := _find_archive_fault(file):
+        yield FileFault(part.name, reason)
+        return
+    try:
+        read_pickle(file)
+    except RemoteCodeError as error:
+        yield FileFault(part.name, error.message, error.hint or "", runs_code=True)
+    except (OctaboxError, OSError):
+        return  # The library reads more forms of pickles; loading reports what it cannot read.
 
 
 def _find_archive_fault(file: Path) -> str | None:
@@ -222,67 +248,6 @@ def _find_archive_fault(file: Path) -> str | None:
     return f"{file} is damaged or truncated." if is_damaged else None
 
 
-def find_width_faults(folder: Path, components: Iterable[str]) -> Iterator[FileFault]:
-    """Yield the tokenizers and denoisers that do not fit the text encoders, by their configurations and headers.
-
-    Args:
-        folder: Folder of the model.
-        components: Names of the components that are loaded from it.
-    """
-    names = list(components)
-    settings = {name: read_settings(folder / name / "config.json") for name in names}
-    for name in names:
-        encoder = name.replace(TOKENIZER, TEXT_ENCODER)
-        size = settings.get(encoder, {}).get("vocab_size") if name.startswith(TOKENIZER) else None
-        if isinstance(size, int) and (words := _count_tokens(folder / name)) > size:
-            yield FileFault(name, f"{name} has {words} tokens, but its text encoder has embeddings for {size}.")
-    encoders = [each for name, each in settings.items() if name.startswith(TEXT_ENCODER) and each]
-    for name, each in settings.items():
-        if isinstance(width := each.get(WIDTH), int) and encoders:
-            accepted = {shape[1] for shape in _shapes(folder / name) if len(shape) == 2}  # noqa: PLR2004 (of a linear layer)
-            if not takes_width(accepted, encoders):
-                found = " and ".join(str(encoder.get("hidden_size", "other")) for encoder in encoders)
-                message = f"{name} takes text features of width {width}, but the text encoder returns width {found}."
-                yield FileFault(name, message)
-
-
-def _count_tokens(folder: Path) -> int:
-    """Return the number of tokens of a tokenizer without added ones; 0 if that is unknown."""
-    model = _mapping(read_settings(folder / "tokenizer.json", MAX_JSON_BYTES).get("model"))
-    vocabulary = model.get("vocab") or read_settings(folder / "vocab.json", MAX_JSON_BYTES)
-    return len(vocabulary) if isinstance(vocabulary, Mapping | list) else 0
-
-
-def takes_width(accepted: Collection[int], encoders: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether a layer of a denoiser takes the width of a text encoder, or the sum of those of several.
-
-    Args:
-        accepted: Input widths of the denoiser's linear layers.
-        encoders: Settings of the text encoders; their widths are among the integers, whatever the names are.
-    """
-    sums = {0}
-    for encoder in encoders:
-        sums |= {total + each for total in sums for each in _integers(encoder)}
-    return not accepted or bool(set(accepted) & sums) or sums == {0}
-
-
-def _integers(settings: Mapping[str, Any]) -> Iterator[int]:
-    for value in settings.values():
-        for each in value.values() if isinstance(value, Mapping) else (value,):
-            if isinstance(each, int) and not isinstance(each, bool):
-                yield each
-
-
-def _shapes(folder: Path) -> Iterator[tuple[int, ...]]:
-    """Yield the shapes of the tensors in the .safetensors files of a component."""
-    for file in weight_files(folder):
-        if file.path.suffix == ".safetensors" and file.path.parent == folder:
-            try:
-                yield from read_safetensors(file.path).values()
-            except (IncompatibleWeightsError, OSError):
-                continue
-
-
 def read_settings(file: Path, limit: int = MAX_BYTES) -> Mapping[str, Any]:
     """Return the content of a configuration file; empty if it is missing or invalid, which loading reports.
 
@@ -291,10 +256,11 @@ def read_settings(file: Path, limit: int = MAX_BYTES) -> Mapping[str, Any]:
         limit: Largest size in bytes.
     """
     try:
-        return _mapping(read_json(file, limit))
+        return as_mapping(read_json(file, limit))
     except (OSError, ValueError):
         return {}
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """Return a value that is a mapping; an empty one in place of any other."""
     return value if isinstance(value, Mapping) else {}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octabox.errors import IncompatibleWeightsError, ModelNotFoundError
-from octabox.security.json_files import read_json
+from octabox.security.filesystem import read_file
+from octabox.security.json_files import MAX_BYTES, parse_json, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +105,8 @@ def read_index(file: Path, label: str) -> dict[str, Any]:
     """
     hint = "The download may be incomplete; download the model again."
     try:
-        index = read_json(file)
+        # The libraries read it as UTF-8, while the parser accepts other encodings.
+        index = parse_json(read_file(file, MAX_BYTES + 1).decode("utf-8"))
     except OSError as error:
         raise IncompatibleWeightsError(f"{label} cannot be read: {error.strerror}.", hint=hint) from error
     except ValueError as error:

@@ -1,9 +1,9 @@
-"""Run generation requests: resolve and check them, fetch their media, and run their calls."""
+"""Prepare and run single requests: resolve and check them, fetch their media, and run their calls."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -15,17 +15,15 @@ from octabox.media.fetcher import Fetcher
 from octabox.security.clients import current_client, current_priority
 from octabox.service.bounds import Limits
 from octabox.service.conditions.lora import select_adapters
-from octabox.service.events import observed, result_of
 from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.inputs import decode_inputs, input_warnings
-from octabox.service.models import ModelService
 from octabox.service.planning import Plan, plan_request
 from octabox.service.prompting import PromptWriter
-from octabox.service.protocols import RequestObserver
+from octabox.service.protocols import Models, RequestObserver
 from octabox.service.provenance import input_digests
 from octabox.service.selection.files import Files
 from octabox.service.served_model import ServedModel
-from octabox.types import Event, Generation, GenerationRequest, Progress
+from octabox.types import Event, GenerationRequest, Progress
 
 
 @dataclass(frozen=True)
@@ -34,22 +32,38 @@ class ResolvedRequest:
 
     Args:
         request: The request, with the parameters of its styles.
+        models: The models by which it was resolved.
         model: Its model.
         plan: What is to be called.
         warnings: Parts of its styles that have no effect.
     """
 
     request: GenerationRequest
+    models: Models
     model: ServedModel
     plan: Plan
     warnings: tuple[str, ...]
 
 
-class GenerationService:
-    """Resolves, checks, fetches and runs requests.
+@dataclass(frozen=True)
+class PreparedRuns:
+    """The runs of a resolved request, without its media.
 
     Args:
-        models: The models of this server.
+        runs: The runs, with their final prompts and LoRAs.
+        syntax: The syntax of their prompts.
+        warnings: Parts of the prompts that have no effect.
+    """
+
+    runs: tuple[Run, ...]
+    syntax: str
+    warnings: tuple[str, ...]
+
+
+class RequestRunner:
+    """Prepares and runs requests to one model each; all that is done for a request sees the same snapshot of the models.
+
+    Args:
         engine: Runs the calls.
         fetcher: Fetches media that requests refer to.
         limits: Maximum outputs, sizes and steps of a request.
@@ -61,7 +75,6 @@ class GenerationService:
 
     def __init__(
         self,
-        models: ModelService,
         engine: Engine,
         fetcher: Fetcher,
         limits: Limits,
@@ -70,22 +83,30 @@ class GenerationService:
         observers: Sequence[RequestObserver] = (),
         downloads: ModelDownloads | None = None,
     ) -> None:
-        self._downloads = downloads
-        self._models, self._engine, self._fetcher = models, engine, fetcher
+        self._engine, self._fetcher, self._downloads = engine, fetcher, downloads
         self._limits, self._decoder = limits, decoder
         self._writer, self.observers = writer or PromptWriter(), observers
 
-    async def admit(self, request: GenerationRequest) -> None:
-        """Check that a new request may wait for its model, before it is planned and its media are fetched.
+    async def admit(self, request: GenerationRequest, models: Models) -> tuple[ModelConfig, ...]:
+        """Return the models that a new request needs, if it may wait for them; it is not planned yet, nor are media fetched.
 
         Raises:
             NotFoundError: There is no such model.
             CapacityError: The queue of the model is full, or the server is being stopped.
         """
-        model = await asyncio.to_thread(self._models.config, request.model)
-        self._engine.check_room(model.name, current_client.get())
+        config = models.config(request.model)
+        self._engine.check_room(config.name, current_client.get())
+        return (config,)
 
-    async def prepare(self, request: GenerationRequest) -> Call:
+    async def download(self, configs: Iterable[ModelConfig]) -> AsyncGenerator[Progress, None]:
+        """Download models if that is necessary, and yield the progress; closing the iterator cancels it."""
+        if self._downloads is not None:
+            for config in configs:
+                async with aclosing(self._downloads.stream(config)) as progress:
+                    async for each in progress:
+                        yield each
+
+    async def prepare(self, request: GenerationRequest, models: Models) -> Call:
         """Return the call of a request, without loading its model.
 
         Raises:
@@ -93,51 +114,30 @@ class GenerationService:
             RequestError: A parameter or an input is invalid.
             SecurityError: The URL of an input is forbidden.
         """
-        return await self.call(await self.resolve(request))
 
-    async def call(self, resolved: ResolvedRequest) -> Call:
-        """Return the call of a resolved request; it raises the errors of `prepare`."""
-        request, model, plan = resolved.request, resolved.model, resolved.plan
-        syntax = self._writer.syntax_of(request, model.config.prompt_syntax)
-        runs, warnings = await asyncio.to_thread(self._runs, plan, request, model.config, syntax)
-        inputs = await self.media(plan.files, plan.pipeline) if plan.files else {}
-        return Call(
-            id=request.id,
-            model=model.config,
-            pipeline=model.pipeline.name,
-            runs_as=plan.pipeline.name,
-            task=plan.task,
-            runs=tuple(replace(run, inputs=inputs) for run in runs),
-            scheduler=plan.scheduler,
-            output=request.output,
-            partial_images=request.partial_images,
-            prompt_syntax=syntax,
-            input_digests=await asyncio.to_thread(input_digests, inputs) if inputs else {},
-            client=current_client.get(),
-            priority=current_priority.get(),
-            deterministic=request.deterministic,
-            keep_alive=request.keep_alive,
-            warnings=tuple(dict.fromkeys([*plan.warnings, *resolved.warnings, *warnings, *input_warnings(inputs)])),
-        )
+        def prepare() -> tuple[ResolvedRequest, PreparedRuns]:
+            resolved = self._resolve(request, models, models.resolve(request.model))
+            return resolved, self._runs(resolved)
 
-    async def resolve(self, request: GenerationRequest) -> ResolvedRequest:
+        # One thread does all that may read files, and as little as possible is left to the event loop.
+        return await self._call(*await asyncio.to_thread(prepare))
+
+    async def resolve(self, request: GenerationRequest, models: Models) -> ResolvedRequest:
         """Return the plan of a request, without reading its media.
 
         Raises:
             NotFoundError: There is no such model, task or scheduler.
             RequestError: A parameter is invalid, or the scheduler cannot work with the model.
         """
-        return await self.resolve_for(request, await self._models.served(request.model))
+        return await asyncio.to_thread(lambda: self._resolve(request, models, models.resolve(request.model)))
 
-    async def resolve_for(self, request: GenerationRequest, model: ServedModel) -> ResolvedRequest:
+    async def resolve_for(self, request: GenerationRequest, models: Models, model: ServedModel) -> ResolvedRequest:
         """Return the plan of a request to a model; it raises the errors of `resolve`."""
-        unused: tuple[str, ...] = ()
-        if request.styles:
-            request, unused = await asyncio.to_thread(self._writer.with_styles, request)
-        plan = plan_request(request, model, self._models.catalog, self._limits)
-        if plan.scheduler is not None:
-            await asyncio.to_thread(self._models.check_scheduler, model, plan.pipeline, plan.scheduler)
-        return ResolvedRequest(request, model, plan, unused)
+        return await asyncio.to_thread(self._resolve, request, models, model)
+
+    async def call(self, resolved: ResolvedRequest) -> Call:
+        """Return the call of a resolved request; it raises the errors of `prepare`."""
+        return await self._call(resolved, await asyncio.to_thread(self._runs, resolved))
 
     async def media(self, files: Files, pipeline: PipelineEntry) -> dict[str, tuple[Medium, ...]]:
         """Return the decoded media of a request, by call parameter of its pipeline.
@@ -148,48 +148,58 @@ class GenerationService:
         """
         return await decode_inputs(files, pipeline, self._fetcher, self._decoder)
 
-    def _runs(
-        self, plan: Plan, request: GenerationRequest, model: ModelConfig, syntax: str
-    ) -> tuple[list[Run], list[str]]:
-        """Return the runs of a plan with their final prompts and LoRAs, and the warnings."""
+    def run(self, call: Call) -> AsyncGenerator[Event, None]:
+        """Run a call that `prepare` has returned, and yield its progress and its result; closing the iterator cancels it."""
+        if self._downloads is not None and self._downloads.has_adapters(call):
+            return self._downloads.generate(call)
+        return self._engine.generate(call)
+
+    def _resolve(self, request: GenerationRequest, models: Models, model: ServedModel) -> ResolvedRequest:
+        """Return the plan of a request to a model; this may read styles, and the files of the model."""
+        unused: tuple[str, ...] = ()
+        if request.styles:
+            request, unused = self._writer.with_styles(request)
+        plan = plan_request(request, model, models.catalog, self._limits)
+        if plan.scheduler is not None:
+            models.check_scheduler(model, plan.pipeline, plan.scheduler)
+        return ResolvedRequest(request, models, model, plan, unused)
+
+    def _runs(self, resolved: ResolvedRequest) -> PreparedRuns:
+        """Return the runs of a request with their final prompts and LoRAs; this may read wildcards, and list LoRAs."""
+        request, plan, model = resolved.request, resolved.plan, resolved.model.config
+        syntax = self._writer.syntax_of(request, model.prompt_syntax)
+        common = request.noise, request.seamless, request.latent_fill
         runs: list[Run] = []
         warnings: list[str] = []
         for index, (params, seed) in enumerate(plan.runs):
             written = self._writer.write(params, seed, syntax, request, plan.pipeline)
             # After the styles and wildcards, which may contain tags.
-            final, adapters = select_adapters(written.params, request.adapters, model, self._models.adapters)
+            final, adapters = select_adapters(written.params, request.adapters, model, resolved.models.adapters)
             variation = request.variation and replace(request.variation, seed=request.variation.seed + index)
-            run = Run(final, seed=seed, written=written.before, adapters=adapters, variation=variation)
-            run = replace(run, noise=request.noise, seamless=request.seamless, latent_fill=request.latent_fill)
-            runs.append(run)
+            runs.append(Run(final, {}, seed, written.before, adapters, variation, *common))
             warnings += written.warnings
-        return runs, warnings
+        return PreparedRuns(tuple(runs), syntax, tuple(warnings))
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Run a request and yield its progress, then its result; closing the iterator cancels it."""
-        with observed(request, self.observers) as results:
-            await self.admit(request)
-            async with aclosing(self.download(request)) as progress:
-                async for each in progress:
-                    yield each
-            async with aclosing(self.run(await self.prepare(request))) as events:
-                async for event in events:
-                    if isinstance(event, Generation):
-                        results.append(event)
-                    yield event
-
-    async def download(self, request: GenerationRequest) -> AsyncGenerator[Progress, None]:
-        """Download the model of a request if that is necessary, and yield the progress; closing the iterator cancels it."""
-        if self._downloads is not None:
-            config = await asyncio.to_thread(self._models.config, request.model)
-            async with aclosing(self._downloads.stream(config)) as progress:
-                async for each in progress:
-                    yield each
-
-    def run(self, call: Call) -> AsyncGenerator[Event, None]:
-        """Run a call that `prepare` has returned, and yield as `stream` does."""
-        return self._engine.generate(call) if self._downloads is None else self._downloads.generate(call)
-
-    async def generate(self, request: GenerationRequest) -> Generation:
-        """Run a request and return its result; cancelling the task cancels it."""
-        return await result_of(self.stream(request))
+    async def _call(self, resolved: ResolvedRequest, prepared: PreparedRuns) -> Call:
+        """Return the call of a resolved request, with its media."""
+        request, model, plan = resolved.request, resolved.model, resolved.plan
+        inputs = await self.media(plan.files, plan.pipeline) if plan.files else {}
+        warnings = (*plan.warnings, *resolved.warnings, *prepared.warnings, *input_warnings(inputs))
+        return Call(
+            id=request.id,
+            model=model.config,
+            pipeline=model.pipeline.name,
+            runs_as=plan.pipeline.name,
+            task=plan.task,
+            runs=tuple(replace(run, inputs=inputs) for run in prepared.runs) if inputs else prepared.runs,
+            scheduler=plan.scheduler,
+            output=request.output,
+            partial_images=request.partial_images,
+            prompt_syntax=prepared.syntax,
+            input_digests=await asyncio.to_thread(input_digests, inputs) if inputs else {},
+            client=current_client.get(),
+            priority=current_priority.get(),
+            deterministic=request.deterministic,
+            keep_alive=request.keep_alive,
+            warnings=tuple(dict.fromkeys(warnings)),
+        )

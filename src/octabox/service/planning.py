@@ -99,7 +99,7 @@ def plan_request(request: GenerationRequest, model: ServedModel, catalog: Catalo
         checked, unused = with_image_prompts(pipeline, model.config, checked, files)
     checked |= output_arguments(request.output, pipeline)
     check_amounts({**files, **checked}, limits, pipeline)
-    runs = _runs(checked, accepted, replace(request, num_outputs=outputs), limits, model.config.seed)
+    runs = _runs(checked, accepted, request, outputs, limits, model.config.seed)
     ignored = [name for name, value in request.optional_params.items() if name not in accepted and value is not None]
     warnings = tuple(f"'{name}' has no effect: {pipeline.name} has no such parameter." for name in ignored)
     scheduler, caveat = _scheduler(request, model.config, pipeline, catalog)
@@ -133,12 +133,16 @@ def _choose_pipeline(
 
 def _file_parameters(catalog: Catalog, model: ServedModel) -> dict[str, Parameter]:
     """Return all parameters of a model's class and its siblings that may be files, or have fields that may."""
-    family = reversed(model.family(catalog))
-    return {each.name: each for entry in family for each in entry.parameters if each.is_file or each.fields}
+    family, found = model.family(catalog), dict[str, Parameter]()
+    for entry in reversed(family):
+        found |= entry.file_parameters
+    return found
 
 
 def _count_outputs(request: GenerationRequest) -> GenerationRequest:
     """Return a request with parameters such as ``num_images_per_prompt`` as its number of outputs."""
+    if not any(OUTPUTS_PER_PROMPT.fullmatch(name) for name in (*request.params, *request.optional_params)):
+        return request
     params, optional_params = dict(request.params), dict(request.optional_params)
     outputs = request.num_outputs * _pop_outputs(params) * _pop_outputs(optional_params)
     return replace(request, params=params, optional_params=optional_params, num_outputs=outputs)
@@ -162,13 +166,14 @@ def _runs(
     params: Mapping[str, Any],
     accepted: Mapping[str, Parameter],
     request: GenerationRequest,
+    num_outputs: int,
     limits: Limits,
     default_seed: int | None,
 ) -> tuple[tuple[Mapping[str, Any], int], ...]:
     """Return the parameters and the seed of each run: one for each output of each prompt."""
     prompts = params.get("prompt")
     count = len(prompts) if isinstance(prompts, list) else 1
-    total = count * request.num_outputs
+    total = count * num_outputs
     outputs = total * (params.get(BATCH) or 1)
     if not 1 <= outputs <= limits.outputs:
         raise InvalidParameterError(
@@ -184,7 +189,7 @@ def _runs(
     texts = {name for name, value in params.items() if isinstance(value, list) and is_one_each(accepted[name])}
     runs = []
     for index in range(total):
-        single = {name: _one_of(name, params[name], index // request.num_outputs, count) for name in texts}
+        single = {name: _one_of(name, params[name], index // num_outputs, count) for name in texts}
         # Variations of an image have its seed, and differ in the seed of the variation.
         runs.append(({**params, **single}, seed if request.variation else seed + index))
     return tuple(runs)

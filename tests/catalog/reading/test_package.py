@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from octabox.catalog.entries import PackageMetadata, Parameter, PipelineEntry, names
+from octabox.catalog.entries import PackageMetadata, Parameter, PipelineEntry
 from octabox.catalog.reading.package import read_package
 
 
@@ -47,7 +47,7 @@ def test_a_call_is_described(facts: PackageMetadata) -> None:
 
     assert "Paints from words." == brush.description
     assert brush.swallows_kwargs
-    assert "kwargs" not in names(brush.parameters)
+    assert "kwargs" not in {each.name for each in brush.parameters}
     prompt = "What to paint, over two lines."
     assert Parameter("prompt", "str | list[str]", "text", many=True, description=prompt) == brush.parameter("prompt")
     steps = Parameter("steps", "int", "integer", default=50, description="How many strokes.")
@@ -114,7 +114,7 @@ def test_modular_pipelines_are_read_from_their_blocks(facts: PackageMetadata) ->
     modular = entry(facts, "BrushModularPipeline")
 
     assert modular.modular
-    assert ("prompt", "steps") == names(modular.parameters)
+    assert ["prompt", "steps"] == [each.name for each in modular.parameters]
     assert modular.parameters[0].required
     assert Parameter("steps", "int", "integer", default=20, description="How many strokes.") == modular.parameters[1]
     assert ["paint", "easel"] == [part.name for part in modular.components]

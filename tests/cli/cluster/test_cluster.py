@@ -34,6 +34,16 @@ def test_up_names_the_next_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert [NodeOptions(gpus=2, gpu_memory=24 * 2**30)] == started
 
 
+@pytest.mark.parametrize("port", ["0", "70000", "http"])
+def test_a_port_that_is_none_is_refused(tmp_path: Path, port: str) -> None:
+    """Nothing is started for it, also where Ray would select one by itself that nobody else knows."""
+    result = CliRunner().invoke(cli, ["cluster", "up", "--port", port, "--cache-dir", str(tmp_path)])
+
+    assert 2 == result.exit_code
+    assert "Invalid value for '--port'" in result.output
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_status_lists_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each node has what is free, and a lost one is not counted."""
     total = {"CPU": 8.0, "GPU": 2.0, "memory": 32 * 1024**3}

@@ -70,7 +70,7 @@ def test_which_profile_a_command_uses(parts: Parts, facts: dict[str, Any], profi
     """The one that is given, else the file's (exact, where its metadata name none), else the model's."""
     apply_profile(parts.models, "m", facts, profile)
 
-    assert used == parts.models.config("m").performance.model_dump(exclude_none=True)
+    assert used == parts.models.snapshot().config("m").performance.model_dump(exclude_none=True)
 
 
 @pytest.mark.slow

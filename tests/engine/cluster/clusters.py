@@ -49,10 +49,9 @@ class SmallCluster:
         Returns:
             The name of the free replica, or where a new one was loaded; None if neither is possible.
         """
-        name = choose_warm(self.index, model)
-        placement = None if name else choose_device(self.index, model, size, self.now, self._value, 5.0)
-        if placement:
-            name = self._load(model, size, placement)
+        free = choose_warm(self.index.free_replicas(model))
+        placement = None if free else choose_device(self.index, model, size, self.now, self._value, 5.0)
+        name = self._load(model, size, placement) if placement else free.name if free else None
         if name is None:
             return None
         replica = self.index.replica(name)

@@ -15,9 +15,9 @@ from fake_worker import LIMIT, PIPELINE, Client, FakeWorkers, call, engine_of, r
 from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.config.sections.parallel import ParallelConfig
-from octabox.engine.cluster.demand import LearnedDemand
 from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.placement import Placement
+from octabox.engine.cluster.state import LearnedDemand
 from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from octabox.engine.ray.node_placement import HeldPlace, choose_node
+from octabox.engine.ray.node_placement import HeldPlace, PlaceRequest, choose_node
 
 
 @dataclass
@@ -175,3 +175,12 @@ def test_another_model_takes_the_place_of_one_that_is_split() -> None:
     ]
 
     assert [(), ("split",)] == [each and each.evicted for each in found]
+
+
+def test_a_node_refuses_until_something_else_is_free_there() -> None:
+    """Other resources, and nodes that are lost, do not matter."""
+    request = PlaceRequest("new", "m", CPU, {"a": {"CPU": 1.0, "memory": 4e9, "store": 9.0}, "b": {"CPU": 1.0}})
+    seen = {"a": {"CPU": 1.0, "memory": 4e9, "store": 1.0}}
+    changed = {"a": {"CPU": 2.0, "memory": 4e9}, "b": {"CPU": 1.0}}
+
+    assert [["a"], ["b"]] == [request.still_refused(free) for free in (seen, changed)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,17 +22,32 @@ def write_state(folder: Path, pid: int, started: float) -> None:
 
 
 def test_options_are_those_of_ray() -> None:
-    """A head has a port, another node an address; nothing is reported to others."""
+    """A head has a port and reports nothing to others, another node has an address, and no option that only a head has."""
     head = NodeOptions(port=7000, gpus=2).arguments
     other = NodeOptions(join="10.0.0.5:6379", host="10.0.0.6", cpus=0).arguments
 
     shared = NodeOptions(gpu_memory=24 * 2**30).arguments
 
-    assert ["--head", "--port=7000", "--num-gpus=2"] == head[:3]
+    assert ["--head", "--port=7000"] == head[:2]
+    assert "--num-gpus=2" in head
     assert '--resources={"accelerator_bytes": 25769803776}' in shared
     assert not any("resources" in each for each in NodeOptions(gpu_memory=0).arguments)
     assert ["--address=10.0.0.5:6379", "--node-ip-address=10.0.0.6", "--num-cpus=0"] == other[:3]
-    assert {"--disable-usage-stats", "--include-dashboard=false", "--block"} < set(head) & set(other) | {""}
+    assert {"--disable-usage-stats", "--include-dashboard=false", "--block"} < set(head)
+    assert ["--block"] == other[3:]
+
+
+def test_a_port_in_use_starts_no_head(tmp_path: Path) -> None:
+    """Ray's own error would be an assertion about the session of the cluster that is there."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        options = NodeOptions(host="127.0.0.1", port=listener.getsockname()[1])
+        with pytest.raises(ConfigError, match=r"Port \d+ of 127\.0\.0\.1 is in use") as caught:
+            start_node(options, tmp_path)
+
+    assert "--join" in str(caught.value.hint)
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_only_its_own_process_is_ended(tmp_path: Path) -> None:

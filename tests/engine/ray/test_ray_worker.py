@@ -13,7 +13,7 @@ import pytest
 import ray
 
 from fake_worker import PIPELINE, call, model
-from octabox.engine.local.processes.packing import pack
+from octabox.engine.local.processes.channel import pack
 from octabox.engine.messages import CancelCall, RunCall, Start, WorkerOptions
 from octabox.engine.ray import ray_worker
 from octabox.engine.ray.ray_worker import RayWorker, in_place

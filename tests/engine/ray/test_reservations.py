@@ -21,8 +21,55 @@ from octabox.engine.ray.engine import RayEngine
 from octabox.engine.ray.node_placement import HeldPlace
 from octabox.engine.ray.placement_groups import NODE_LABEL
 from octabox.engine.ray.reservations import Reservations
-from octabox.errors import OutOfMemoryError, ServerStoppingError, WorkerDiedError
+from octabox.errors import CapacityError, OutOfMemoryError, ServerStoppingError, WorkerDiedError
 from queue_houses import until
+
+
+class Replicas:
+    """Replicas in memory, each on a node with one CPU."""
+
+    def __init__(self, **values: float) -> None:
+        self.values, self.evicted = values, list[str]()
+        #: Those that are in use, and those of them that have given their places.
+        self.in_use, self.done = list[str](), list[str]()
+
+    def resident(self) -> dict[str, Any]:
+        """Return them."""
+        return {
+            name: SimpleNamespace(
+                name=name,
+                keep_value=value,
+                idle=name not in self.in_use,
+                pinned=False,
+                last_used=0.0,
+                memory={},
+                yields_to="",
+            )
+            for name, value in self.values.items()
+        }
+
+    def yielded(self, name: str) -> list[str]:
+        """Return those whose calls are done."""
+        del name
+        return self.done
+
+    def yielding(self, name: str) -> list[str]:
+        """Return those in use whose turn is over."""
+        del name
+        return [each for each in self.in_use if each not in self.done]
+
+    def let_yield(self, name: str, yielding: Iterable[str]) -> None:
+        """End the calls of those that give their places."""
+        del name
+        self.done += yielding
+
+    def end_wait(self, name: str) -> None:
+        """Do nothing, since none waits for it."""
+
+    async def evict(self, names: Collection[str], other: str) -> None:
+        """Note what is unloaded."""
+        del other
+        self.evicted += names
 
 
 class Places(Reservations):
@@ -33,7 +80,7 @@ class Places(Reservations):
     """
 
     def __init__(self, count: int = 8) -> None:
-        super().__init__("cpu", 1.0, grows=False)
+        super().__init__("cpu", 1.0, grows=False, replicas=Replicas())
         self.left = count
 
     async def has_room(self, model: ModelConfig, size: int, excluded: Collection[str], value: float) -> bool:
@@ -176,47 +223,6 @@ class Group:
         return self.node != "lost"
 
 
-class Replicas:
-    """Replicas in memory, each on a node with one CPU."""
-
-    def __init__(self, **values: float) -> None:
-        self.values, self.evicted = values, list[str]()
-        #: Those that are in use, and those of them that have given their places.
-        self.in_use, self.done = list[str](), list[str]()
-
-    def resident(self) -> dict[str, Any]:
-        """Return them."""
-        return {
-            name: SimpleNamespace(
-                name=name, keep_value=value, idle=name not in self.in_use, pinned=False, last_used=0.0, memory={}
-            )
-            for name, value in self.values.items()
-        }
-
-    def yielded(self, name: str) -> list[str]:
-        """Return those whose calls are done."""
-        del name
-        return self.done
-
-    def yielding(self, name: str) -> list[str]:
-        """Return those in use whose turn is over."""
-        del name
-        return [each for each in self.in_use if each not in self.done]
-
-    def let_yield(self, name: str, yielding: Iterable[str]) -> None:
-        """End the calls of those that give their places."""
-        del name
-        self.done += yielding
-
-    def end_wait(self, name: str) -> None:
-        """Do nothing, since none waits for it."""
-
-    async def evict(self, name: str, other: str) -> None:
-        """Note what is unloaded."""
-        del other
-        self.evicted.append(name)
-
-
 def places_on(
     monkeypatch: pytest.MonkeyPatch, replicas: Replicas, free: dict[str, dict[str, float]], **held: str
 ) -> Reservations:
@@ -228,7 +234,8 @@ def places_on(
     monkeypatch.setattr(placement_groups, "node_of_group", lambda group: group.node)
     monkeypatch.setattr(placement_groups, "remove_placement_group", lambda _: None)
     found = Reservations("cpu", 1.0, grows=False, replicas=replicas)
-    found._held |= {name: HeldPlace(name, node, {"CPU": 1.0}) for name, node in held.items()}
+    for name, node in held.items():
+        found._places.add(name, HeldPlace(name, node, {"CPU": 1.0}))
     return found
 
 
@@ -237,7 +244,7 @@ async def test_processes_of_the_cpu_reserve_no_accelerators(monkeypatch: pytest.
     monkeypatch.setattr(reservations, "node_resources", lambda: [{"CPU": 8.0, "GPU": 4.0}])
     names: list[tuple[str, ...]] = [("cpu", "cpu"), ("cuda:0", "cuda:1")]
     models = [configuration("new").model_copy(update={"parallel": ParallelConfig(devices=each)}) for each in names]
-    found = [await Reservations("cuda", 1.0, grows=False).resources(each) for each in models]
+    found = [await Reservations("cuda", 1.0, grows=False, replicas=Replicas()).resources(each) for each in models]
 
     assert [None, 2.0] == [each.get("GPU") for each in found]
 
@@ -249,9 +256,9 @@ async def test_a_replica_is_placed_where_it_costs_least(monkeypatch: pytest.Monk
     reserved = await places.reserve("new", configuration("new"))
 
     assert ["cheap"] == replicas.evicted
-    assert HeldPlace("new", "b", {"CPU": 1.0}) == places._held["new"]
+    assert HeldPlace("new", "b", {"CPU": 1.0}) == places._places._held["new"]
     await reserved.release()
-    assert "new" not in places._held
+    assert "new" not in places._places._held
 
 
 async def test_another_replica_has_a_place_where_that_costs_no_more_than_it_is_worth(
@@ -295,7 +302,7 @@ async def test_a_client_that_leaves_ends_the_wait_for_a_place(monkeypatch: pytes
     """What waits in the cluster would let an autoscaler add a node, or idle replicas be unloaded, for nobody."""
     removed, waits, workers = list[Any](), list[int](), FakeWorkers()
     places = places_on(monkeypatch, Replicas(), {"any": {}})
-    places._timeout = 600.0
+    places._timeout, places._grows = 600.0, True
     monkeypatch.setattr(Group, "wait", lambda *_: waits.append(1))
     monkeypatch.setattr(placement_groups, "remove_placement_group", removed.append)
     monkeypatch.setattr(reservations, "POLL", 0.0)
@@ -326,6 +333,7 @@ async def test_a_client_that_leaves_when_its_place_is_found(
     """The place is given up at each step after its request, whether it was free or was waited for; else it is lost for good."""
     removed, begun, goes_on = list[Any](), threading.Event(), threading.Event()
     places = places_on(monkeypatch, Replicas(), free)
+    places._grows = True
 
     def find(group: Group) -> str:
         begun.set()
@@ -375,9 +383,36 @@ async def test_old_messages_are_deleted_while_the_engine_runs(monkeypatch: pytes
     assert engine._sweeping is None
 
 
-async def test_a_node_that_is_lost_meanwhile_is_replaced_by_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place is reserved anew, wherever there is one."""
-    places = places_on(monkeypatch, Replicas(), {"lost": {"CPU": 1.0}})
+async def test_a_node_that_is_lost_meanwhile_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place is reserved anew, on a node that has joined."""
+    free = {"lost": {"CPU": 1.0}}
+    places = places_on(monkeypatch, Replicas(), free)
+
+    def wait(group: Group, _seconds: float) -> bool:
+        if group.node != "lost":
+            return True
+        free["new"] = free.pop("lost")
+        return False
+
+    monkeypatch.setattr(Group, "wait", wait)
     await places.reserve("new", configuration("new"))
 
-    assert "any" == places._held["new"].node
+    assert "new" == places._places._held["new"].node
+
+
+async def test_nothing_waits_in_a_cluster_that_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take each place that becomes free, also one that is made for a replica that was requested before."""
+    requested = list[str]()
+    places = places_on(monkeypatch, Replicas(), {"any": {}})
+
+    def create(*arguments: Any, **options: Any) -> Group:
+        requested.append("group")
+        return Group(*arguments, **options)
+
+    monkeypatch.setattr(placement_groups, "placement_group", create)
+    monkeypatch.setattr(reservations, "POLL", 0.0)
+    places._timeout = 0.1
+    with pytest.raises(CapacityError, match=r"No node of the cluster has 1 CPU .* in 0\.1 seconds"):
+        await places.reserve("new", configuration("new"))
+
+    assert [] == requested

@@ -87,7 +87,7 @@ async def test_a_prior_and_its_decoder_are_one_request(parts: Parts, name: str) 
 @pytest.mark.parametrize("name", FAMILIES)
 async def test_nothing_is_wrong_with_them(parts: Parts, name: str) -> None:
     """They are listed with what they make, and `problems` has nothing about them."""
-    listed = {each.name: each for each in parts.models.list()}
+    listed = {each.name: each for each in parts.models.snapshot().list()}
 
     assert "text-to-image" in listed[name].tasks
     assert [] == [each for each in parts.models.problems() if name in str(each)]

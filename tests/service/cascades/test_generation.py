@@ -152,11 +152,11 @@ async def test_faces_are_restored_after_it(parts: Parts) -> None:
 
 async def test_a_cascade_is_listed_as_one_model(parts: Parts) -> None:
     """It has the tasks of what it makes in the end, the parameters of its first stage, and its problems are told."""
-    models = {each.name: each for each in parts.models.list()}
+    models = {each.name: each for each in parts.models.snapshot().list()}
     # The prior has a sibling that starts from an image.
     assert models["kandinsky"].tasks == ("text-to-image", "image-to-image")
     assert models["floyd"].source == "small > weights/larger"
-    schema = parts.models.schema("floyd")
+    schema = parts.models.snapshot().schema("floyd")
     assert schema["properties"]["height"]["default"] == 16
     problems = [each for each in parts.models.problems() if each.file.name == "broken.yaml"]
     assert [each.key for each in problems] == ["stages"]

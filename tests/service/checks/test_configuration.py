@@ -14,7 +14,7 @@ from octabox.engine.protocol import Engine
 from octabox.errors import ModelNotFoundError
 from octabox.service.bounds import Limits
 from octabox.service.checks.configuration import find_problems
-from octabox.service.models import ModelService
+from octabox.service.models.service import ServerModels
 from octabox.types import ModelStatus
 
 SD = {
@@ -109,12 +109,12 @@ def test_the_server_has_the_same_verdict(folder: Path) -> None:
         "- {name: bad, model: sd, defaults: {num_inference_steps: -3}}\n- {name: good, model: sd}\n"
         "- {name: odd, model: sd, pipeline: StableDiffusionXLPipeline}"
     )
-    models = ModelService(ModelRegistry(folder), cast("Engine", None))
+    models = ServerModels(ModelRegistry(folder), cast("Engine", None))
 
-    assert ["good", "odd", "demo"] == [info.name for info in models.list()]
-    assert ["error", "warning"] == [problem.severity for problem in models.problems()]
+    assert ["good", "odd", "demo"] == [info.name for info in models.snapshot().list()]
+    assert ["error", "warning"] == [problem.severity for problem in models.snapshot().folder.problems]
     with pytest.raises(ModelNotFoundError, match=r"models\.yaml:1:.*'num_inference_steps' must be from 1 to 1000"):
-        models.resolve("bad")
+        models.snapshot().resolve("bad")
 
 
 async def test_a_name_of_the_same_model_is_no_second_model(folder: Path) -> None:
@@ -124,28 +124,29 @@ async def test_a_name_of_the_same_model_is_no_second_model(folder: Path) -> None
         "- {name: bad, model: sd, defaults: {num_inference_steps: -3}}\n- {name: worse, alias: bad}"
     )
     engine = Unloads()
-    models = ModelService(ModelRegistry(folder), cast("Engine", engine))
+    models = ServerModels(ModelRegistry(folder), cast("Engine", engine))
     names = ["best", "better"]
 
-    assert ["good", "demo", *names] == [info.name for info in models.list()]
-    assert [(name, "good") for name in names] == [(models.get(name).name, models.get(name).alias_of) for name in names]
-    assert "Words." == models.get("best").description
-    assert {"good"} == {models.resolve(name).config.name for name in names}
+    assert ["good", "demo", *names] == [info.name for info in models.snapshot().list()]
+    found = [models.snapshot().get(name) for name in names]
+    assert [(name, "good") for name in names] == [(each.name, each.alias_of) for each in found]
+    assert "Words." == models.snapshot().get("best").description
+    assert {"good"} == {models.snapshot().resolve(name).config.name for name in names}
     assert await models.unload("best")
     assert ["good"] == engine.unloaded
     with pytest.raises(ModelNotFoundError, match=r"models\.yaml:3:.*'num_inference_steps' must be from 1 to 1000"):
-        models.resolve("worse")
+        models.snapshot().resolve("worse")
 
 
 def test_what_replaces_a_model_has_its_names(folder: Path) -> None:
     """A changed configuration of the model applies under each of its names; a model that takes a name is that model."""
     (folder / "models.yaml").write_text("{name: good, model: sd, aliases: [better, best]}")
-    models = ModelService(ModelRegistry(folder), cast("Engine", None))
-    models.add(models.config("better").model_copy(update={"seed": 5}))
-    models.add(models.config("better").model_copy(update={"name": "best", "seed": 6}))
+    models = ServerModels(ModelRegistry(folder), cast("Engine", None))
+    models.add(models.snapshot().config("better").model_copy(update={"seed": 5}))
+    models.add(models.snapshot().config("better").model_copy(update={"name": "best", "seed": 6}))
 
-    assert [5, 6] == [models.config(name).seed for name in ("better", "best")]
-    assert ["best", "good", "demo", "better"] == [info.name for info in models.list()]
+    assert [5, 6] == [models.snapshot().config(name).seed for name in ("better", "best")]
+    assert ["best", "good", "demo", "better"] == [info.name for info in models.snapshot().list()]
 
 
 class Unloads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import ControlNetModel, T2IAdapter, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, T2IAdapter, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 from octabox import demo
@@ -170,7 +171,92 @@ def write_scaled_file(models: Path) -> None:
     save_file(add_scale(load_file(next((models / "tiny/vae").glob("*.safetensors")))), models / "vae.safetensors")
 
 
+def replace_by_fifo(file: Path) -> None:
+    """Put a FIFO in the place of a file."""
+    file.unlink()
+    os.mkfifo(file)
+
+
+class Harmful:
+    """An object that runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch /nowhere/at/all",)
+
+
+def pickle_weights(folder: Path) -> None:
+    """Replace the weights of a component by a pickle with more than weights."""
+    file = next(folder.glob("*.safetensors"))
+    torch.save({**load_file(file), "x": Harmful()}, file.with_suffix(".bin"))
+    file.unlink()
+
+
+def add_code(model: Path) -> None:
+    """Name a class in the folder of the model for the denoiser."""
+    change_json(model / "model_index.json", unet=["my_unet", "MyUNet"])
+    (model / "unet/my_unet.py").write_text("from diffusers import UNet2DConditionModel as MyUNet\n")
+
+
+def use_scheduler(model: Path, name: str) -> None:
+    """Name another class for the scheduler."""
+    change_json(model / "model_index.json", scheduler=["diffusers", name])
+
+
+def widen_latents(model: Path) -> None:
+    """Give the model a VAE with latents of more channels."""
+    shutil.rmtree(model / "vae")
+    AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=16).save_pretrained(model / "vae")
+
+
+def to_integers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors of which one weight has no fractions."""
+    name = next(name for name in tensors if name.endswith("to_q.weight"))
+    return {**tensors, name: tensors[name].to(torch.int8)}
+
+
+def encode(file: Path, encoding: str) -> None:
+    """Write a text file in another encoding."""
+    file.write_bytes(file.read_text("utf-8").encode(encoding))
+
+
 CASES: dict[str, Case] = {
+    "FIFO of a configuration": Case(
+        lambda models: replace_by_fifo(models / "tiny/unet/config.json"), "config.json cannot be read. It is a FIFO"
+    ),
+    "FIFO of a vocabulary": Case(
+        lambda models: replace_by_fifo(models / "tiny/tokenizer/tokenizer.json"), "tokenizer.json cannot be read."
+    ),
+    "link to nowhere": Case(
+        lambda models: (models / "tiny/vae/diffusion_pytorch_model.bin").symlink_to("/nowhere/x"),
+        "diffusion_pytorch_model.bin cannot be read. The link is broken.",
+    ),
+    "harmful pickle": Case(
+        lambda models: pickle_weights(models / "tiny/unet"), "loading it would run code: it would call posix.system"
+    ),
+    "code": Case(lambda models: add_code(models / "tiny"), "names code for its components (unet/my_unet.py)"),
+    "library without code": Case(
+        lambda models: change_json(models / "tiny/model_index.json", unet=["os", "system"]),
+        "names code for its components (unet/os.py)",
+    ),
+    "pipeline for a scheduler": Case(
+        lambda models: use_scheduler(models / "tiny", "StableDiffusionPipeline"),
+        "StableDiffusionPipeline, which model_index.json names for scheduler, is not a noise scheduler",
+    ),
+    "index in UTF-16": Case(lambda models: encode(models / "tiny/model_index.json", "utf-16"), "is not valid JSON"),
+    "index with a byte order mark": Case(
+        lambda models: encode(models / "tiny/model_index.json", "utf-8-sig"), "is not valid JSON"
+    ),
+    "latents of another VAE": Case(
+        lambda models: widen_latents(models / "tiny"), "unet returns latents of 4 channels, but vae takes 16"
+    ),
+    "weights of integers": Case(
+        lambda models: change_weights(models / "tiny/unet", to_integers), "has weights of integers, such as"
+    ),
+    "value of a scheduler": Case(
+        lambda models: change_json(models / "tiny/scheduler/scheduler_config.json", prediction_type="nope"),
+        "In the configuration of scheduler (DDIMScheduler), prediction_type must be",
+        severity="warning",
+    ),
     "no source": Case(no_change, "There is no 'nothere' in the models folder", settings={"model": "nothere"}),
     "no folder": Case(lambda models: shutil.rmtree(models / "tiny/vae"), "has no folder vae"),
     "empty folder": Case(lambda models: empty(models / "tiny/vae"), "vae is empty"),
@@ -246,12 +332,6 @@ CASES: dict[str, Case] = {
         "made for another model family: its cross_attention_dim is 17",
         "components.controlnet.model",
         {"components": {"controlnet": {"model": "control"}}},
-    ),
-    "ControlNet without configuration": Case(
-        write_controlnet_file,
-        "the configuration of controlnet in",
-        "components.controlnet.model",
-        {"components": {"controlnet": {"model": "control.safetensors"}}},
     ),
     "text encoder in a file": Case(
         write_text_encoder_file,
@@ -379,6 +459,16 @@ def test_a_component_in_a_file_with_its_configuration_has_no_problems(models: Pa
     (models / "control.safetensors").rename(models / "control/net.safetensors")
     settings = {"controlnet": {"model": "control/net.safetensors"}, "vae": {"model": "vaes/vae.safetensors"}}
     (models / "m.yaml").write_text(json.dumps({"model": "tiny", "components": settings}))
+
+    assert [] == list(problems_of(models))
+    load_and_call(models)
+
+
+def test_a_controlnet_in_a_file_alone_has_no_problems(models: Path) -> None:
+    """Its configuration follows from that of the denoiser."""
+    write_controlnet_file(models)
+    shutil.rmtree(models / "control")
+    (models / "m.yaml").write_text('{"model": "tiny", "components": {"controlnet": {"model": "control.safetensors"}}}')
 
     assert [] == list(problems_of(models))
     load_and_call(models)

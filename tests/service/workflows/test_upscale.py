@@ -11,6 +11,7 @@ from in_process_decoder import InProcessDecoder
 from octabox.catalog.pipelines import load_catalog
 from octabox.errors import InvalidParameterError
 from octabox.media.limits import MediaLimits
+from octabox.service.protocols import Models
 from octabox.service.workflows.upscale import check_enlarges, upscale_image
 from octabox.types import Artifact, Generation, GenerationRequest, OutputFormat
 
@@ -51,8 +52,8 @@ async def test_the_image_may_have_any_name() -> None:
     generations, sizes = FakeGenerations(), iter([(32, 16), (64, 32)])
     generate = generations.generate
 
-    async def growing(request: GenerationRequest) -> Generation:
-        made = await generate(request)
+    async def growing(request: GenerationRequest, models: Models | None = None) -> Generation:
+        made = await generate(request, models)
         return replace(made, artifacts=(Artifact("image", "image/png", sample_image("red", next(sizes)), 1),))
 
     generations.generate = growing  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from octabox.catalog.components.transformers_source import is_known_class, vocabulary_files
 from octabox.catalog.dependencies import is_installed
@@ -15,6 +16,9 @@ PACKAGE, TRANSFORMERS = "diffusers", "transformers"
 
 #: Packages whose models and processors are components.
 LIBRARIES = (PACKAGE, TRANSFORMERS)
+
+#: What a noise scheduler is, and how the names of such components end.
+SCHEDULER: Literal["scheduler"] = "scheduler"
 
 #: Argument of a tokenizer for the file that has everything.
 _COMPLETE = "tokenizer_file"
@@ -66,7 +70,12 @@ def find_component_faults(
 
 def _index_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) -> Iterator[FileFault]:
     """Yield the library or the class of the index that does not exist."""
-    if not part.cls or _is_known(part, ancestors):
+    if not part.cls:
+        return
+    if _is_known(part, ancestors):
+        if part.name.endswith(SCHEDULER) and part.package == PACKAGE and part.kind != SCHEDULER:
+            message = f"{part.cls}, which {part.index} names for {part.name}, is not a noise scheduler."
+            yield FileFault(part.name, message)
         return
     place = f"which {part.index} names for {part.name}"
     if part.package in LIBRARIES or _has_pipelines(part.package, ancestors):
@@ -77,6 +86,21 @@ def _index_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) ->
     elif not (folder / f"{part.package}.py").is_file() and not is_installed(part.package):
         message = f"There is no library {part.package!r}, {place}."
         yield FileFault(part.name, message, f"it may be one of {' and '.join(LIBRARIES)}; fix {part.index}")
+
+
+def code_file(folder: Path, part: IndexedComponent, ancestors: Ancestors) -> str | None:
+    """Return the file of a model's own code that its index names for a component; None for classes that are installed.
+
+    Args:
+        folder: Folder of the component.
+        part: The component.
+        ancestors: All classes of diffusers and of plugins.
+    """
+    if not part.cls or part.package in LIBRARIES or _has_pipelines(part.package, ancestors):
+        return None
+    file = folder / f"{part.package}.py"
+    is_plugin = ancestors.get(part.cls, ("",))[0] == part.package
+    return None if is_plugin and not file.exists() else f"{part.name}/{file.name}"
 
 
 def _is_known(part: IndexedComponent, ancestors: Ancestors) -> bool:
@@ -118,7 +142,7 @@ def _tokenizer_faults(folder: Path, part: IndexedComponent) -> Iterator[FileFaul
     """Yield the vocabulary files that a tokenizer lacks, without which some have a few tokens only."""
     if part.package != "transformers" or part.kind != "tokenizer":
         return
-    names = {each.name for each in folder.iterdir()}
+    names = {each.name for each in folder.iterdir() if each.is_file()}
     files = dict(vocabulary_files(part.cls))
     complete = files.pop(_COMPLETE, "tokenizer.json")
     missing = sorted(name for name in files.values() if name not in names)

@@ -22,7 +22,13 @@ def command() -> None:
 
 @command.command()
 @click.option("--join", metavar="HOST:PORT", help="Head of the cluster to join; without it this machine is the head.")
-@click.option("--port", default=6379, show_default=True, help="Port of the head, for the other nodes.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=6379,
+    show_default=True,
+    help="Port of the head, for the other nodes.",
+)
 @click.option("--host", help="Address of this machine for the other nodes, where it has several.")
 @click.option("--gpus", type=click.IntRange(0), help="Accelerators for models; by default all that Ray finds.")
 @click.option("--cpus", type=click.IntRange(0), help="Models without an accelerator; by default one for each CPU.")

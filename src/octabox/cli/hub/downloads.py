@@ -43,8 +43,9 @@ async def download_model(parts: Parts) -> None:
         OctaboxError: Something cannot be downloaded.
     """
     from octabox.engine.sources.requests import plan_downloads
+    from octabox.service.models.snapshot import sources_of
 
-    sources = parts.models.sources(parts.name)
+    sources = sources_of(parts.models.snapshot(), parts.name)
     plans = await asyncio.to_thread(lambda: [plan for each in sources for plan in plan_downloads(each)])
     for plan in plans:
         for line in summarize_plan(plan):

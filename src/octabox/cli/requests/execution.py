@@ -31,6 +31,7 @@ from octabox.frontends.naming.renaming import rename_error_params
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.pulls.pull import PullProgress, pull
 from octabox.server import Parts, build
+from octabox.service.models.snapshot import sources_of
 from octabox.service.planning import parse_seed
 from octabox.types import AdapterChoice, GenerationRequest, OutputFormat
 
@@ -84,7 +85,7 @@ async def execute(
     parts = await asyncio.to_thread(open_parts, _scale_limit(settings, len(options.prompts)), model)
     plans: list[PullPlan] = []
     if not options.dry_run:
-        sources = parts.models.sources(parts.name)
+        sources = sources_of(parts.models.snapshot(), parts.name)
         plans = await asyncio.to_thread(lambda: [plan for each in sources for plan in plan_downloads(each)])
     # The index of a model is enough to check a request, so that an invalid one downloads nothing else.
     request, names = await asyncio.to_thread(_build_request, parts, options, metadata)
@@ -105,7 +106,7 @@ async def execute(
         async for event in downloading:
             yield event
     yield Prepared(len(call.runs), names)
-    await start_engine(parts, parts.models.config(parts.name))
+    await start_engine(parts, parts.models.snapshot().config(parts.name))
     async with contextlib.aclosing(parts.generation.stream_each(request)) as events:
         with rename_error_params(names):
             async for event in events:
@@ -115,7 +116,7 @@ async def execute(
 def _find_differences(metadata: dict[str, Any], call: Call, parts: Parts) -> Iterator[str]:
     """Yield a warning for each part of the file to reproduce that a call does not have."""
     yield from find_changed_inputs(metadata, call)
-    if (metadata.get("workflow") or {}).get("stages") and not parts.models.config(parts.name).stages:
+    if (metadata.get("workflow") or {}).get("stages") and not parts.models.snapshot().config(parts.name).stages:
         yield f"the settings of stages in the file have no effect: '{parts.name}' is not a cascade."
 
 
@@ -156,9 +157,9 @@ def _build_request(
     """Return the request of the options, merged over that of the metadata, and the names of parameters that differ."""
     apply_profile(parts.models, parts.name, metadata, options.profile)
     task = options.task or metadata.get("task")
-    takes_stages = bool(parts.models.config(parts.name).stages)
+    takes_stages = bool(parts.models.snapshot().config(parts.name).stages)
     workflow = workflows.add_models(_workflow(metadata, options.workflow, takes_stages=takes_stages), parts.models)
-    schema = parts.models.schema(parts.name, task)
+    schema = parts.models.snapshot().schema(parts.name, task)
     params, names = parameters.parse_parameters(options.params, schema["properties"])
     params = skipped_layers(metadata, load_catalog().pipeline(schema["x-pipeline"])) | params
     merged = {**metadata.get("params", {}), **params}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from octabox.catalog.entries import PipelineEntry
     from octabox.config.model import ModelConfig
     from octabox.engine.protocol import Call
-    from octabox.service.models import ModelService
+    from octabox.service.models.service import ServerModels
 
 
 def read_prompts(model: str | None, prompts: tuple[str, ...], file: Path | None) -> list[str]:
@@ -128,7 +128,7 @@ def check_single(config: ModelConfig, what: str) -> None:
         )
 
 
-def apply_profile(models: ModelService, name: str, metadata: Mapping[str, Any], profile: str | None) -> None:
+def apply_profile(models: ServerModels, name: str, metadata: Mapping[str, Any], profile: str | None) -> None:
     """Set the performance profile of a model, or the performance settings of a file to reproduce.
 
     Args:
@@ -146,7 +146,7 @@ def apply_profile(models: ModelService, name: str, metadata: Mapping[str, Any], 
         message = f"There is no performance profile '{profile}'."
         hint = f"Profiles are: {', '.join(PROFILES)}."
         raise InvalidParameterError(message, hint=hint, parameter="profile", choices=PROFILES)
-    config = models.config(name)
+    config = models.snapshot().config(name)
     performance = config.performance
     if "pipeline" in metadata:
         # Files whose results differ from diffusers' have the settings in their metadata; all others are exact.

@@ -13,7 +13,7 @@ from octabox.errors import InvalidParameterError
 from octabox.security.filesystem import existing_path
 
 if TYPE_CHECKING:
-    from octabox.service.models import ModelService
+    from octabox.service.models.service import ServerModels
 
 #: Steps of a workflow: the meaning of a single number, and the help text.
 STEPS = {
@@ -54,7 +54,7 @@ def pop_workflow(options: dict[str, Any]) -> dict[str, Any]:
     return {name: (_parse_list if name in LISTS else _parse_step)(name, text.strip()) for name, text in texts.items()}
 
 
-def add_models(workflow: Mapping[str, Any], models: ModelService) -> dict[str, Any]:
+def add_models(workflow: Mapping[str, Any], models: ServerModels) -> dict[str, Any]:
     """Add the models that a workflow refers to by path, and return the workflow with their names."""
     from octabox.service.selection.model_source import model_of_source
 
@@ -63,7 +63,8 @@ def add_models(workflow: Mapping[str, Any], models: ModelService) -> dict[str, A
         for key in MODEL_KEYS & step.keys():
             source = str(step[key])
             config = model_of_source(source) if existing_path(source) else None
-            names = {each.name for each in models.configurations()} | models.aliases().keys()
+            known = models.snapshot()
+            names = {each.name for each in known.configurations()} | known.aliases().keys()
             if config is not None and source not in names:
                 # The name includes the suffix, so that it does not collide with the name of another model.
                 models.add(config.model_copy(update={"name": Path(source).name}))

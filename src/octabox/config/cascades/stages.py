@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from octabox.config.sections.paths import PathText
+
 #: Minimum number of stages.
 MIN_STAGES = 2
 
@@ -32,7 +34,7 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
-    model: str = Field(
+    model: PathText = Field(
         description="Name of a configured model; or a Hub id, folder or file, which becomes a separate model.",
         min_length=1,
     )

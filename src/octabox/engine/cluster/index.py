@@ -151,8 +151,9 @@ class ClusterIndex:
         return [self.wait_of(self._replicas[name], now) for name in self._rankings.firsts(model, count)]
 
     def free_replicas(self, model: str, adapters: Iterable[str] = ()) -> list[Replica]:
-        """Return the replica of a model that has been free for the longest time, and the first with each adapter."""
-        return [self._replicas[name] for name in self._rankings.free(model, adapters)]
+        """Return the free replicas of a model of which one is the best for some adapters, the longest free one first."""
+        found = [self._replicas[name] for name in self._rankings.free(model, adapters)]
+        return sorted(found, key=lambda each: (self.free_at(each), each.name))
 
     @property
     def roomy(self) -> CapacityIndex:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from octabox.engine.cluster.ranking import Ranking
 from octabox.engine.cluster.state import Replica
@@ -14,8 +14,8 @@ class ReplicaRankings:
 
     def __init__(self) -> None:
         self._of_model: defaultdict[str, Ranking] = defaultdict(Ranking)
-        #: The free replicas by model and adapter; all those of a model have the adapter "".
-        self._free: dict[tuple[str, str], Ranking] = {}
+        #: The free replicas by model and adapter, then by all their adapters; "" is any adapter, whatever the others are.
+        self._free: dict[tuple[str, str], dict[frozenset[str], Ranking]] = {}
 
     def set(self, replica: Replica, at: float, *, idle: bool) -> None:
         """Add a replica, or change its rank; one that drains has none.
@@ -32,8 +32,11 @@ class ReplicaRankings:
         if not (replica.free and idle):
             self._discard_free(replica)
             return
-        for adapter in ("", *replica.adapters):
-            self._free.setdefault((replica.model, adapter), Ranking()).set(replica.name, at)
+        for adapter, loaded in _places(replica):
+            by_adapters = self._free.setdefault((replica.model, adapter), {})
+            if loaded not in by_adapters:
+                by_adapters[loaded] = Ranking()
+            by_adapters[loaded].set(replica.name, at)
 
     def discard(self, replica: Replica) -> None:
         """Remove a replica, if it is there."""
@@ -45,15 +48,29 @@ class ReplicaRankings:
         return self._of_model[model].firsts(count) if model in self._of_model else []
 
     def free(self, model: str, adapters: Iterable[str]) -> list[str]:
-        """Return the name of the replica of a model that has been free for the longest time, and the first by adapter."""
-        rankings = [self._free.get((model, adapter)) for adapter in ("", *adapters)]
-        names = dict.fromkeys(each.first() for each in rankings if each is not None)
+        """Return the names of the free replicas of a model one of which lacks the fewest of some adapters.
+
+        Of all of them, and of those that have the same adapters, one of these among them, it is the one that has been free
+        for the longest time.
+        """
+        by_adapters = [self._free.get((model, adapter), {}) for adapter in ("", *adapters)]
+        names = dict.fromkeys(ranking.first() for each in by_adapters for ranking in each.values())
         return [name for name in names if name is not None]
 
     def _discard_free(self, replica: Replica) -> None:
-        for adapter in ("", *replica.adapters):
-            key = (replica.model, adapter)
-            if (ranking := self._free.get(key)) is not None:
-                ranking.discard(replica.name)
-                if not ranking:
-                    del self._free[key]
+        for adapter, loaded in _places(replica):
+            by_adapters = self._free.get((replica.model, adapter))
+            if by_adapters is None or (ranking := by_adapters.get(loaded)) is None:
+                continue
+            ranking.discard(replica.name)
+            if not ranking:
+                del by_adapters[loaded]
+            if not by_adapters:
+                del self._free[replica.model, adapter]
+
+
+def _places(replica: Replica) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield where a replica is among the free ones: the adapter, and by which set of adapters."""
+    yield "", frozenset()
+    for adapter in replica.adapters:
+        yield adapter, replica.adapters

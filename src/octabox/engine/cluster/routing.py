@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from typing import Protocol, TypeVar
 
-from octabox.engine.cluster.index import ClusterIndex
+
+class WarmReplica(Protocol):
+    """A replica that is loaded."""
+
+    @property
+    def adapters(self) -> AbstractSet[str]:
+        """The adapters that it has loaded."""
 
 
-def choose_warm(index: ClusterIndex, model: str, adapters: AbstractSet[str] = frozenset()) -> str | None:
-    """Return the free replica of a model that lacks the fewest of some adapters; None if none is free.
+AnyReplica = TypeVar("AnyReplica", bound=WarmReplica)
 
-    Of equal ones, it is the one that has been free for the longest time, then by its name.
+
+def choose_warm(free: Iterable[AnyReplica], adapters: AbstractSet[str] = frozenset()) -> AnyReplica | None:
+    """Return the replica that lacks the fewest of some adapters; None if there is none.
 
     Args:
-        index: The cluster.
-        model: Key of the model.
+        free: The replicas of the model that are free; of equal ones, the first is chosen.
         adapters: Adapters that the request applies.
     """
-    candidates = index.free_replicas(model, sorted(adapters))
-    ranked = [(len(adapters - each.adapters), index.free_at(each), each.name) for each in candidates]
-    return min(ranked)[-1] if ranked else None
+    return min(free, key=lambda each: len(adapters - each.adapters), default=None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from multiprocessing.context import BaseContext
 from typing import Literal, Protocol
@@ -16,6 +17,7 @@ from octabox.engine.batches.keys import batch_limit
 from octabox.engine.local.processes.weight_moves import WeightMoves
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.queued_request import SentCalls
+from octabox.engine.memory.host import private_bytes
 from octabox.engine.messages import (
     Answer,
     BadFork,
@@ -117,6 +119,10 @@ class ModelWorker:
         if self.process:
             await self.process.stop()
 
+    async def sleep(self, timeout: float) -> bool:
+        """Move the weights to the host while it is idle, within so many seconds; return whether they are there."""
+        return await self.weights.sleep(self.process, timeout)
+
     def batch_limit(self, call: Call) -> int:
         """Return how many runs may share a batch with those of a call, by what the process has learned."""
         if not self.batches.limits and call.model.batching != "always":
@@ -208,10 +214,13 @@ class ModelWorker:
         self._on_exit(error)
 
 
-class WorkerHolder:
-    """Holds the worker of a model, while it has one."""
+class WorkerHolder(ABC):
+    """What is known of a model by the worker that holds it."""
 
-    worker: ModelWorker | None = None
+    @property
+    @abstractmethod
+    def worker(self) -> ModelWorker | None:
+        """The worker; None while there is none."""
 
     @property
     def resident(self) -> bool:
@@ -228,10 +237,27 @@ class WorkerHolder:
         """Whether the weights are on the host until they are needed."""
         return self.worker is not None and self.worker.weights.asleep
 
-    async def sleep(self, timeout: float) -> bool:
-        """Move the weights of the idle worker to the host, within so many seconds; return whether they are there."""
+    @property
+    def memory(self) -> Mapping[str, int]:
+        """The bytes that the model holds by place; empty while it is being loaded."""
+        return self.worker.memory.bytes if self.worker else {}
+
+    @property
+    def host_bytes(self) -> int:
+        """The bytes of the host that its process holds now, while it is being loaded as well; 0 if they are not known."""
+        process = self.worker.process if self.worker else None
+        return private_bytes(process.pid) if process and process.pid and not process.node else 0
+
+    @property
+    def measured(self) -> bool:
+        """Whether the model is loaded and its weights are where it runs, so that `memory` has what it needs there."""
         worker = self.worker
-        return worker is not None and await worker.weights.sleep(worker.process, timeout)
+        return bool(worker and worker.loaded and not (worker.weights.asleep or worker.weights.moving))
+
+    @property
+    def load_seconds(self) -> float:
+        """What loading the model took; 0 while it is not loaded."""
+        return self.worker.loaded.seconds if self.worker and self.worker.loaded else 0.0
 
 
 def with_batches(performance: PerformanceReport, batches: BatchReport) -> PerformanceReport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,6 @@ from octabox.engine.local.replicas.local_replica import LocalReplica
 from octabox.engine.local.replicas.replica_set import MAX_REPLICAS, ReplicaRoom, ReplicaSet
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.retention import Retention
-from octabox.engine.local.resident.worth import ModelWorth
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
 from octabox.errors import ServerStoppingError
@@ -49,10 +49,9 @@ class RequestQueue:
     ) -> None:
         self.name, self.retention = name, retention
         self._create_supervisor, self._residency = create, residency
-        self._waiting, self._worth = WaitingList(name, limit), ModelWorth()
-        self._replicas = ReplicaSet(
-            self._create_replica, room or residency.placement, self._waiting, self._worth.costs, maximum or MAX_REPLICAS
-        )
+        self._waiting = WaitingList(name, limit)
+        placement = room or residency.placement
+        self._replicas = ReplicaSet(self._create_replica, placement, self._waiting, maximum or MAX_REPLICAS)
 
     @property
     def waiting(self) -> int:
@@ -68,7 +67,7 @@ class RequestQueue:
         """
         if request.call and not request.call.continues:
             self.check_room(request.client)
-        self._worth.note_request()
+        self._replicas.worth.note_request()
         self._insert(self._waiting.add, request)
         try:
             while (event := await request.next_event()) is not None:
@@ -102,24 +101,44 @@ class RequestQueue:
 
     def status(self) -> ModelStatus | None:
         """Return the status of the model, with that of each replica where there are several; None if it is not in memory."""
-        found = [status for each in self._replicas if (status := each.status(len(self._waiting)))]
+        found = [
+            status for each in self._replicas if (status := _status(each, len(self._waiting), self.retention.names))
+        ]
         return _joined(found) if len(found) > 1 else found[0] if found else None
+
+    @property
+    def resident(self) -> bool:
+        """Whether the model is in memory, or being loaded."""
+        return bool(self._replicas.resident)
+
+    def is_extra(self, name: str) -> bool:
+        """Return whether others keep the model in memory, so that this replica may be unloaded."""
+        return name in self._replicas.extra
+
+    def keep_value(self, load_seconds: float, run_seconds: float) -> float:
+        """Return the seconds that unloading a replica is expected to cost, by those of its load and of its last call."""
+        return self._replicas.worth.of_replica(load_seconds, run_seconds, len(self._replicas.resident))
+
+    def on_taken(self, request: QueuedRequest) -> None:
+        """Report the new positions, and add a replica where the requests that are left need it."""
+        self._publish_positions()
+        self._replicas.scale(request)
+        for replica in self._replicas:
+            self._residency.notify_taken(replica)
+
+    def on_idle(self, unloaded: bool) -> None:
+        """Forget what requests have set for a model that was unloaded; let a replica serve what still waits."""
+        if unloaded and not self.resident:
+            self.retention.reset()
+        self._residency.notify_freed()
+        asyncio.get_running_loop().call_soon(self._wake)
 
     def _create_replica(self, number: int, occupied: Callable[[], Collection[str]]) -> LocalReplica:
         name = self.name if number == 1 else f"{self.name} (replica {number})"
         supervisor = self._create_supervisor(name, occupied)
         # The first replica is made before the set of them is known here.
         supervisor.connect(self._requeue, lambda request: self._replicas.scale(request))  # noqa: PLW0108
-        replica = LocalReplica(
-            supervisor,
-            self._waiting,
-            self.retention,
-            self._on_taken,
-            self._on_idle,
-            lambda: not self._replicas.resident,
-            lambda replica: replica.name in self._replicas.extra,
-            lambda load, run: self._worth.of_replica(load, run, len(self._replicas.resident)),
-        )
+        replica = LocalReplica(supervisor, self._waiting, self)
         self._residency.add(replica)
         return replica
 
@@ -144,20 +163,6 @@ class RequestQueue:
         for replica in self._replicas:
             await replica.supervisor.cancel(request)
 
-    def _on_taken(self, request: QueuedRequest) -> None:
-        """Report the new positions, and add a replica where the requests that are left need it."""
-        self._publish_positions()
-        self._replicas.scale(request)
-        for replica in self._replicas:
-            self._residency.notify_taken(replica)
-
-    def _on_idle(self, unloaded: bool) -> None:
-        """Forget what requests have set for a model that was unloaded; let a replica serve what still waits."""
-        if unloaded and not self._replicas.resident:
-            self.retention.reset()
-        self._residency.notify_freed()
-        asyncio.get_running_loop().call_soon(self._wake)
-
     def _wake(self) -> None:
         """Let a replica serve the requests that wait, if there are any: the one that served them may have ended."""
         for request in self._waiting:
@@ -167,6 +172,20 @@ class RequestQueue:
     def _publish_positions(self) -> None:
         """Send each waiting request how many are ahead of it."""
         self._waiting.publish_positions(ahead=1 if any(each.taken for each in self._replicas) else 0)
+
+
+def _status(replica: LocalReplica, waiting: int, names: tuple[str, ...]) -> ModelStatus | None:
+    """Return the status of a replica; None if it is not in memory."""
+    worker, busy = replica.worker, len(replica.taken) > 0 or replica.supervisor.busy
+    status = worker.status(waiting=waiting, busy=busy) if worker else None
+    expires = replica.expires if replica.idle else None
+    return status and replace(
+        status,
+        names=names,
+        last_used=replica.last_used,
+        time_left=None if expires is None else max(0.0, expires - time.time()),
+        pinned=replica.pinned,
+    )
 
 
 def _joined(found: Sequence[ModelStatus]) -> ModelStatus:

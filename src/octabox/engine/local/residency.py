@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
+from typing import Protocol
 
-from octabox.config.memory.limits import HOST
 from octabox.config.model import ModelConfig
 from octabox.engine.local.resident.budget import MemoryBudget
-from octabox.engine.local.resident.capacity_errors import all_pinned, describe, no_memory, too_large
 from octabox.engine.local.resident.device_loads import Attempt, DeviceLoads
-from octabox.engine.local.resident.eviction import Evictions, select_for
-from octabox.engine.local.resident.resident_models import LoadModel, ResidentModels
-from octabox.engine.local.resident.room import Devices, InUseError, MemoryRoom
+from octabox.engine.local.resident.eviction import Evictions
+from octabox.engine.local.resident.resident_models import ResidentModels
+from octabox.engine.local.resident.retention import IdleUnloader
+from octabox.engine.local.resident.room import Devices, MemoryRoom, ResidentModel
+from octabox.engine.local.resident.turns import PlaceTurns
 from octabox.errors import OutOfMemoryError
 
 logger = logging.getLogger("octabox.engine")
 
 
-class Residency(ResidentModels):
+class LoadModel(Protocol):
+    """Loads a model."""
+
+    def __call__(self, model: ModelConfig, *, makes_room: bool) -> Awaitable[None]:
+        """Load a configuration.
+
+        Args:
+            model: The configuration.
+            makes_room: Whether another model leaves the device, and this one is loaded again, where memory runs out.
+        """
+
+
+class Residency:
     """The models in memory. Where there is no room for another one, an idle model is unloaded, or one in use at its turn's end.
 
     It is the one that is worth least for each of its bytes: the time of its load, by the chance that it is needed soon.
@@ -36,6 +49,7 @@ class Residency(ResidentModels):
         on_evict: Called with the name of each model that is unloaded, and why: ``count``, ``memory`` or ``keep_alive``.
         on_out_of_memory: Called with the name of a model for which memory has run out.
         keeps_weights: Whether the weights of a model that leaves its device stay on the host, where that has room.
+        share_devices: Whether models whose devices have the same name share its memory.
     """
 
     def __init__(
@@ -50,19 +64,37 @@ class Residency(ResidentModels):
         on_out_of_memory: Callable[[str], None] = lambda _name: None,
         *,
         keeps_weights: bool = False,
+        share_devices: bool = True,
     ) -> None:
+        self.models = models = ResidentModels(share_devices=share_devices)
+        self._turns, self._freed = PlaceTurns(models.by_name), asyncio.Event()
+        self._idle = IdleUnloader(models.by_name.values, lambda name: on_evict(name, "keep_alive"))
         self._room = MemoryRoom(devices, budget, dtype)
-        evictions = Evictions(self._room, on_evict, keeps_weights=keeps_weights)
-        super().__init__(lambda name: on_evict(name, "keep_alive"), max_resident, evictions)
+        self._evictions = evictions = Evictions(
+            models, self._room, self._turns, max_resident, lambda: self._freed, on_evict, keeps_weights=keeps_weights
+        )
         self._timeout, self.on_out_of_memory = timeout, on_out_of_memory
         #: Loads models on devices.
-        self.placement = DeviceLoads(
-            devices,
-            device,
-            lambda: self._full,
-            lambda: [each for each in self._models.values() if each.resident],
-            lambda: self._freed,
-        )
+        self.placement = DeviceLoads(devices, device, lambda: evictions.full, models.resident, lambda: self._freed)
+
+    def add(self, model: ResidentModel) -> None:
+        """Add a model that may be loaded."""
+        self.models.by_name[model.name] = model
+
+    def notify_freed(self) -> None:
+        """Wake the loads that wait for room, since a model has become idle or has left memory."""
+        self._freed.set()
+        self._freed = asyncio.Event()
+        self._idle.update()
+
+    def notify_taken(self, model: ResidentModel) -> None:
+        """Wake the loads that wait for room, where a model that has taken a request has to give its place to one of them."""
+        if self._turns.is_awaited(model):
+            self.notify_freed()
+
+    def close(self) -> None:
+        """Unload no models for lack of requests any more."""
+        self._idle.stop()
 
     async def load(
         self,
@@ -91,28 +123,30 @@ class Residency(ResidentModels):
         """
         end = None if self._timeout is None else time.monotonic() + self._timeout
         load_placed = partial(self._load_placed, name, load, pipeline)
-        sleeps_on, patience = self._sleeps_on(name), self._models[name].load_seconds
+        sleeps_on, patience = self.models.sleeps_on(name), self.models.by_name[name].load_seconds
         try:
-            await self._make_room(name, end)
-            self._admitted.add(name)
+            await self._evictions.make_room(name, end)
+            self._end_wait(name)
+            self.models.admitted.add(name)
             return await self.placement.load(Attempt(name, model, load_placed, occupied, end, sleeps_on, patience))
         finally:
-            self._admitted.discard(name)
-            self._needs.pop(name, None)
+            self.models.admitted.discard(name)
+            self.models.needs.pop(name, None)
             self._turns.end(name)
             self.notify_freed()
 
     async def _load_placed(self, name: str, load: LoadModel, pipeline: str, placed: ModelConfig) -> None:
         """Load a model on its devices; where memory runs out, once again after an idle model on each was unloaded."""
         try:
-            await self._make_memory(name, placed, pipeline)
+            await self._evictions.make_memory(name, placed, pipeline)
+            self._end_wait(name)
             devices = placed.device_names or (placed.device,)
-            makes_room = self._select_evicted(name, *devices) is not None
+            makes_room = self._evictions.select(name, *devices) is not None
             try:
                 await load(placed, makes_room=makes_room)
             except OutOfMemoryError as error:
                 self.on_out_of_memory(name)
-                if left := await self._free_devices(name, devices):
+                if left := await self._evictions.free_devices(name, devices):
                     logger.warning("%s: %s made room, and the load is repeated once", error.message, ", ".join(left))
                 elif (
                     makes_room and placed.memory == "auto" and not placed.parallel
@@ -122,51 +156,11 @@ class Residency(ResidentModels):
                     raise
                 await load(placed, makes_room=False)
         except BaseException:
-            if self._needs.pop(name, None):  # Others may have the bytes, while it waits for another device.
+            if self.models.needs.pop(name, None):  # Others may have the bytes, while it waits for another device.
                 self.notify_freed()
             raise
 
-    async def _make_memory(self, name: str, model: ModelConfig, pipeline: str) -> None:
-        """Unload models until the memory suffices for one more.
-
-        Where only what is free is exceeded, or the model can be offloaded, it is loaded without enough memory once no idle
-        model is left: its worker selects a memory mode, or reports that memory ran out. What models that are being loaded will
-        take is not free; where a place with one lacks memory, it is waited for, and what is left then is measured.
-
-        Raises:
-            OutOfMemoryError: The model alone exceeds a limit.
-            CapacityError: All are pinned.
-            InUseError: Models in use hold the memory, or others that are being loaded will.
-        """
-        self._needs.pop(name, None)  # That of a device where it was not loaded.
-        need = await self._room.need(model, pipeline)
-        if model.device is not None and model.device == self._sleeps_on(name):
-            need = need.on_device()
-        while need.bytes:
-            others = [each for each in self._others(name) if each.resident or each.name in self._needs]
-            held, loading = partial(self._held, name), partial(self._loading, name)
-            shortages = await self._room.shortages(need, others, held, loading)
-            evicted = select_for(others, [each for each in shortages if not each.loading], name)
-            required = next((each for each in shortages if each.limited and each.place not in need.flexible), None)
-            if evicted is not None:
-                logger.info("%s: %s makes room", describe(name, shortages[0]), evicted.name)
-                if any(each.place == HOST for each in shortages):
-                    await self._evictions.unload(evicted, "memory")
-                else:
-                    await self._evictions.free_device(evicted, [*self._held(name), need.bytes])
-            elif required is None:
-                awaited = (
-                    each for each in shortages if not each.limited and (each.loading or loading().get(each.place))
-                )
-                if short := next(awaited, None):
-                    raise InUseError(no_memory(name, replace(short, loading=True)), short.place)
-                break
-            elif required.needed > required.limit:
-                raise too_large(name, required)
-            elif all(each.pinned for each in others if self._uses(each, required.place)):
-                raise all_pinned(name, "models that hold its memory")
-            else:
-                request_place = partial(self._turns.request_place, name, others, required.place, required.missing)
-                raise InUseError(no_memory(name, required), required.place, request_place)
-        self._needs[name] = need
-        self._end_wait(name)
+    def _end_wait(self, name: str) -> None:
+        """End the wait of a load, which others may have waited for."""
+        if self._turns.end(name):
+            self.notify_freed()

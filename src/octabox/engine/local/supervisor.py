@@ -38,6 +38,8 @@ class WorkerSupervisor(WorkerHolder):
         has_place: Returns whether there is a place for the worker, where starting it waits for one.
     """
 
+    worker: ModelWorker | None = None
+
     def __init__(
         self,
         name: str,
@@ -53,12 +55,10 @@ class WorkerSupervisor(WorkerHolder):
         self.key, self._occupied, self._has_place = key or name, occupied, has_place
         self.name, self._options, self._residency = name, options, residency
         self._starter = WorkerStarter(name, processes, start_worker, load_timeout)
-        self._sent = SentCalls(name, residency.notify_freed)
+        self._sent, self.loading = SentCalls(name, residency.notify_freed), LoadTask()
         self.connect(lambda _: None)
-        self.loading = LoadTask()
         self.run_seconds = 1.0  # What the last call took.
-        #: When the model was loaded or has woken up, by `time.perf_counter`.
-        self.ready_since = 0.0
+        self.ready_since = 0.0  # When the model was loaded or has woken up, by `time.perf_counter`.
 
     def connect(
         self,
@@ -156,7 +156,7 @@ class WorkerSupervisor(WorkerHolder):
 
     async def _start(self, model: ModelConfig, requested: tuple[ModelConfig, str], *, makes_room: bool) -> None:
         """Wake the worker up, if it sleeps on that device, or start one that loads the model."""
-        occupied = self._residency.held_by_others(self.key, model.device)
+        occupied = self._residency.models.held_by_others(self.key, model.device)
 
         async def create() -> ModelWorker:
             await self.stop()  # A worker that has failed to load may not have ended yet.

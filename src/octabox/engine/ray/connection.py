@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import ray
+from ray._private import services
 from ray._private.state import available_resources_per_node
 
 from octabox.errors import ConfigError
@@ -22,6 +23,12 @@ NAMESPACE = "octabox"
 
 #: Ray sends no statistics of its use, and does not lower the priority of workers, which would run after all else.
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+
+#: What a client of HTTP/2 sends first, with an empty frame of settings; and of the answer, the bytes before the content of
+#: a frame, of which the fourth is its type.
+_SETTINGS = b"\x04"
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00" + _SETTINGS + b"\x00" * 5
+_FRAME_HEADER = 9
 
 _HINT = "Start a cluster with `octabox cluster up`, or leave `ray_address` out to start one on this machine."
 
@@ -38,8 +45,8 @@ def connect(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     prepare_environment(os.environ)
-    if address and address not in {"auto", "local"}:
-        check_head(address)
+    if address and address != "local":
+        check_head(_find_head() if address == "auto" else address)
     try:
         ray.init(
             address=address or "local",
@@ -60,8 +67,20 @@ def prepare_environment(environ: MutableMapping[str, str]) -> None:
         environ.setdefault(name, value)
 
 
+def _find_head() -> str:
+    """Return the address of the head of the cluster that runs on this machine, as Ray finds it.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    with contextlib.suppress(ConnectionError, ValueError):
+        if found := services.canonicalize_bootstrap_address("auto"):
+            return str(found)
+    raise ConfigError("No Ray cluster runs on this machine.", hint=_HINT, parameter="ray_address")
+
+
 def check_head(address: str) -> None:
-    """Check that the head of a cluster accepts connections; Ray itself would end this process if it did not.
+    """Check that the head of a cluster answers; Ray itself would end this process if it did not, or wait indefinitely.
 
     Raises:
         ConfigError: It does not.
@@ -74,11 +93,22 @@ def check_head(address: str) -> None:
         message = f"`ray_address` must be auto or host:port, not '{address}'."
         raise ConfigError(message, hint="Such as 10.0.0.5:6379.", parameter="ray_address")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT) as connection:
+            answers = "RAY_USE_TLS" in os.environ or _speaks_http2(connection)
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"No Ray cluster answers at {address}: {error}.", hint=_HINT, parameter="ray_address"
         ) from error
+    if not answers:
+        message = f"What answers at {address} is not the head of a Ray cluster."
+        raise ConfigError(message, hint="Use the port of the head, by default 6379.", parameter="ray_address")
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Return whether a server answers with the first frame of HTTP/2, which the protocol of Ray uses."""
+    connection.sendall(_PREFACE)
+    with connection.makefile("rb") as answer:
+        return answer.read(_FRAME_HEADER)[3:4] == _SETTINGS
 
 
 def disconnect() -> None:

@@ -91,6 +91,8 @@ class RayEngine(QueueEngine):
             self._options.dtype,
             on_evict,
             on_out_of_memory,
+            # A replica has reserved its memory, and devices of the same type may be on any node.
+            share_devices=False,
         )
         timeout = PLACE_SHARE * load_timeout
         self._reservations = reservations or Reservations(

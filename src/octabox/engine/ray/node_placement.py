@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from octabox.engine.cluster.eviction import plan_eviction
 from octabox.engine.cluster.placement import Placement
@@ -30,6 +31,60 @@ class HeldPlace:
     node: str
     resources: Resources
     card: str | None = None
+
+
+@dataclass(frozen=True)
+class PlaceRequest:
+    """A place that a replica needs.
+
+    Args:
+        name: Name of the replica.
+        model: Name of its model.
+        resources: What it reserves.
+        refused: The nodes that did not give a place that seemed to be free, with what was free there.
+    """
+
+    name: str
+    model: str
+    resources: Resources
+    refused: dict[str, Resources] = field(default_factory=dict)
+
+    def still_refused(self, free: Mapping[str, Resources]) -> list[str]:
+        """Return the nodes that would refuse it again, since what is free there has not changed.
+
+        Args:
+            free: The free resources of each node that is alive, by its id.
+        """
+
+        def differs(node: str, left: Resources) -> bool:
+            return any(left.get(name) != free[node].get(name) for name in self.resources)
+
+        return [node for node, left in self.refused.items() if node in free and not differs(node, left)]
+
+
+class Replicas(Protocol):
+    """The replicas in memory on a cluster."""
+
+    def resident(self) -> dict[str, ResidentModel]:
+        """Return them by their names."""
+
+    def yielded(self, name: str) -> list[str]:
+        """Return the names of the replicas whose calls are done, and which give their places to another one."""
+
+    def yielding(self, name: str) -> list[str]:
+        """Return the names of the replicas in use that have to give their places to another one."""
+
+    def let_yield(self, name: str, yielding: Iterable[str]) -> None:
+        """Let replicas give their places to another one once their calls are done."""
+
+    def end_wait(self, name: str) -> None:
+        """End the wait of a replica for a place."""
+
+    async def evict(self, names: Collection[str], other: str) -> None:
+        """Unload replicas for another one, until whose `end_wait` they take no requests.
+
+        There must be no await between the decision and this, so that no request comes between.
+        """
 
 
 @dataclass

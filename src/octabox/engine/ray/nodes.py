@@ -59,12 +59,14 @@ class NodeOptions:
     @property
     def arguments(self) -> list[str]:
         """The arguments of ``ray start``."""
-        place = [f"--address={self.join}"] if self.join else ["--head", f"--port={self.port}"]
+        # Ray refuses options of the head for other nodes.
+        head = ["--head", f"--port={self.port}", "--include-dashboard=false", "--disable-usage-stats"]
+        place = [f"--address={self.join}"] if self.join else head
         selected = {"--node-ip-address": self.host, "--num-gpus": self.gpus, "--num-cpus": self.cpus}
         options = [f"{name}={value}" for name, value in selected.items() if value is not None]
         if self.gpu_memory:
             options.append(f"--resources={json.dumps({ACCELERATOR_BYTES: self.gpu_memory})}")
-        return [*place, *options, "--include-dashboard=false", "--disable-usage-stats", "--block"]
+        return [*place, *options, "--block"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def start_node(options: NodeOptions, folder: Path) -> str:
         raise ConfigError(message, hint="End it by `octabox cluster down`.")
     if options.join:
         check_head(options.join)
+    else:
+        _check_port(options)
     head = options.join or f"{options.host or node_address()}:{options.port}"
     folder.mkdir(parents=True, exist_ok=True)
     environ = dict(os.environ)
@@ -152,6 +156,18 @@ def read_nodes(address: str) -> Sequence[NodeInfo]:
             NodeInfo(node["NodeManagerAddress"], node["Alive"], node["Resources"], free.get(node["NodeID"], {}))
             for node in all_nodes()
         ]
+
+
+def _check_port(options: NodeOptions) -> None:
+    """Check that no other process has the port of a head; that of another cluster would take this one for its own.
+
+    Raises:
+        ConfigError: One has.
+    """
+    host = options.host or node_address()
+    with contextlib.suppress(OSError), socket.create_connection((host, options.port), 1):
+        message = f"Port {options.port} of {host} is in use, so that no head can start there."
+        raise ConfigError(message, hint="Choose another one by --port, or join the cluster that uses it by --join.")
 
 
 @contextlib.contextmanager

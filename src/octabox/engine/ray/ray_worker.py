@@ -16,8 +16,8 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from octabox.config.model import ModelConfig
+from octabox.engine.local.processes.channel import pack_message
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
-from octabox.engine.local.processes.packing import pack_message
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.messages import FromWorker, Start, ToWorker
 from octabox.engine.ray.placement_groups import Reservation

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from octabox.config.model import ACCELERATOR, ModelConfig
 from octabox.engine.cluster.placement import Placement
 from octabox.engine.local.devices import size_on_disk
-from octabox.engine.local.resident.capacity_errors import RETRY_SECONDS
-from octabox.engine.local.resident.room import ResidentModel
+from octabox.engine.local.resident.capacity_errors import RETRY_SECONDS, all_pinned
 from octabox.engine.memory.estimate import weight_bytes
 from octabox.engine.ray.connection import all_nodes, available_by_node
 from octabox.engine.ray.node_options import accelerator_limit
-from octabox.engine.ray.node_placement import HeldPlace, choose_node
+from octabox.engine.ray.node_placement import HeldPlace, PlaceRequest, Replicas, choose_node
 from octabox.engine.ray.placement_groups import Reservation, create_group
 from octabox.engine.ray.resources import (
     Resources,
@@ -39,53 +38,59 @@ POLL = 0.5
 FREE_TIMEOUT = 10.0
 
 
-class Replicas(Protocol):
-    """The replicas in memory on a cluster."""
+class HeldPlaces:
+    """The places that replicas hold on nodes, and where there is, or can be, one for another replica.
 
-    def resident(self) -> dict[str, ResidentModel]:
-        """Return them by their names."""
+    Args:
+        replicas: The replicas in memory, of which idle ones make room.
+    """
 
-    def yielded(self, name: str) -> list[str]:
-        """Return the names of the replicas whose calls are done, and which give their places to another one."""
+    def __init__(self, replicas: Replicas) -> None:
+        self._replicas = replicas
+        self._held: dict[str, HeldPlace] = {}
 
-    def yielding(self, name: str) -> list[str]:
-        """Return the names of the replicas in use that have to give their places to another one."""
+    def __contains__(self, name: str) -> bool:
+        """Return whether a replica has a place."""
+        return name in self._held
 
-    def let_yield(self, name: str, yielding: Iterable[str]) -> None:
-        """Let replicas give their places to another one once their calls are done."""
+    def add(self, name: str, place: HeldPlace) -> None:
+        """Add the place of a replica."""
+        self._held[name] = place
 
-    def end_wait(self, name: str) -> None:
-        """End the wait of a replica for a place."""
+    def pinned(self) -> dict[str, HeldPlace]:
+        """Return the places of replicas that are pinned, by their names."""
+        residents = self._replicas.resident()
+        return {name: place for name, place in self._held.items() if name in residents and residents[name].pinned}
 
-    async def evict(self, name: str, other: str) -> None:
-        """Unload a replica for another one, unless it has come into use."""
+    async def find(self, request: PlaceRequest, yielding: Collection[str] = ()) -> Placement | None:
+        """Return the node where a place costs least, and what is unloaded there; None if no node can have one free.
 
+        Args:
+            request: What is requested.
+            yielding: Names of replicas in use that may be unloaded as well, once their calls are done.
+        """
+        free, cards = await asyncio.to_thread(available_by_node), await asyncio.to_thread(node_cards)
+        residents = {
+            name: each
+            for name, each in self._replicas.resident().items()
+            if name != request.name and each.yields_to in ("", request.name)
+        }
+        leaving = [*self._replicas.yielded(request.name), *yielding]
+        refused = request.still_refused(free)
+        return choose_node(request.model, request.resources, free, self._held, residents, cards, refused, leaving)
 
-class NoReplicas:
-    """The replicas of a cluster that has none."""
+    async def create(self, request: PlaceRequest, node: str | None) -> Reservation:
+        """Create a reservation on a node, or on any, which waits for the place."""
+        group = await create_group(request.resources, node)
+        forget, note_card = partial(self._forget, request.name), partial(self._note_card, request.name)
+        return Reservation(group, request.resources, forget, note_card)
 
-    def resident(self) -> dict[str, ResidentModel]:
-        """Return none."""
-        return {}
+    def _forget(self, name: str) -> None:
+        self._held.pop(name, None)
 
-    def yielded(self, name: str) -> list[str]:
-        """Return none."""
-        del name
-        return []
-
-    def yielding(self, name: str) -> list[str]:
-        """Return none."""
-        del name
-        return []
-
-    def let_yield(self, name: str, yielding: Iterable[str]) -> None:
-        """Do nothing."""
-
-    def end_wait(self, name: str) -> None:
-        """Do nothing."""
-
-    async def evict(self, name: str, other: str) -> None:
-        """Do nothing."""
+    def _note_card(self, name: str, card: str | None) -> None:
+        if name in self._held:
+            self._held[name] = replace(self._held[name], card=card)
 
 
 class Reservations:
@@ -108,12 +113,12 @@ class Reservations:
         grows: bool,
         dtype: str = "auto",
         limits: Mapping[str, int] | None = None,
-        replicas: Replicas | None = None,
+        replicas: Replicas,
     ) -> None:
         self._device, self._timeout, self._grows, self._dtype = device, timeout, grows, dtype
-        self._limits, self._replicas = limits or {}, replicas or NoReplicas()
-        self._held: dict[str, HeldPlace] = {}
-        self._placing = asyncio.Lock()  # A place that is free is not for two.
+        self._limits, self._replicas, self._places = limits or {}, replicas, HeldPlaces(replicas)
+        self._waiting: dict[str, PlaceRequest] = {}
+        self._placing = asyncio.Lock()  # A place that is free, or is being made, is not for two.
 
     async def reserve(self, name: str, model: ModelConfig) -> Reservation:
         """Reserve a place for a replica on the node where it costs least; idle replicas leave memory for it.
@@ -123,25 +128,24 @@ class Reservations:
             model: The model.
 
         Raises:
-            CapacityError: There is no place in time, or no node could ever hold the model.
+            CapacityError: There is no place in time, no node could ever hold the model, or pinned ones hold its place.
         """
-        resources = await self.resources(model)
+        request = PlaceRequest(name, model.name, await self.resources(model))
         if not self._grows:
-            await asyncio.to_thread(check_possible, model, resources)
-        end = time.monotonic() + self._timeout
-        reserved = await self._reserve_on_node(name, model, resources)
-        if reserved is None:
-            reserved = await self._request(name, resources, None)
-            async with reserved.kept():
-                await self._wait_for_any(name, model, reserved, end)
+            await asyncio.to_thread(check_possible, request, self._places.pinned())
+        self._waiting[name] = request
+        try:
+            reserved = await self._reserve(request, time.monotonic() + self._timeout)
+        finally:
+            self._waiting.pop(name, None)
         async with reserved.kept():
-            self._held[name] = HeldPlace(model.name, await reserved.node(), resources)
+            self._places.add(name, HeldPlace(model.name, await reserved.node(), request.resources))
         self._replicas.end_wait(name)
         return reserved
 
     def holds(self, name: str) -> bool:
         """Return whether a replica has a place."""
-        return name in self._held
+        return name in self._places
 
     @property
     def several_devices(self) -> bool:
@@ -158,8 +162,11 @@ class Reservations:
             value: Seconds that the replica is worth.
         """
         del size, excluded
+        request = PlaceRequest("", model.name, await self.resources(model))
         async with self._placing:
-            place = await self._find_place("", model, await self.resources(model))
+            if any(each.resources.keys() & request.resources for each in self._waiting.values()):
+                return False  # One that is requested already is first.
+            place = await self._places.find(request)
         return place is not None and place.seconds <= value
 
     async def resources(self, model: ModelConfig) -> dict[str, float]:
@@ -171,74 +178,57 @@ class Reservations:
         limit = accelerator_limit(self._limits, device)
         return replica_resources(device, weights, nodes, needed, limit, model.device_count)
 
-    async def _reserve_on_node(self, name: str, model: ModelConfig, resources: Resources) -> Reservation | None:
-        """Reserve a place on the node where it costs least; return None where there is none, or it is lost or taken."""
-        async with self._placing:
-            if (node := await self._make_place(name, model, resources)) is None:
-                return None
-            reserved = await self._request(name, resources, node)
-            async with reserved.kept():
-                placed = await reserved.wait(FREE_TIMEOUT)
-            if not placed:
-                await asyncio.shield(reserved.release())
-            return reserved if placed else None
-
-    async def _wait_for_any(self, name: str, model: ModelConfig, reserved: Reservation, end: float) -> None:
-        """Wait until any node has the place, unloading what becomes idle or has to give its place.
+    async def _reserve(self, request: PlaceRequest, end: float) -> Reservation:
+        """Reserve a place once a node has one, unloading what becomes idle or has to give its place.
 
         Raises:
             CapacityError: None has it in time.
         """
-        refused = set[str]()
-        while True:
-            place = await self._make_place(name, model, reserved.resources, refused)
-            if await reserved.wait(POLL if place is None else FREE_TIMEOUT):
-                return
-            if place is not None:
-                refused.add(place)
-            elif (yielding := self._replicas.yielding(name)) and (
-                found := await self._find_place(name, model, reserved.resources, refused, yielding)
-            ):
-                self._replicas.let_yield(name, found.evicted)
-            if time.monotonic() >= end:
-                error = _no_place(model, reserved.resources, f"in {self._timeout:g} seconds")
-                error.retry_after = RETRY_SECONDS
-                raise error
+        if reserved := await self._reserve_on_node(request):
+            return reserved
+        # What waits in the cluster takes each place that becomes free, also what leaves it for a replica that needs more
+        # than that; only an autoscaler needs to see it.
+        pending = await self._places.create(request, None) if self._grows else None
+        async with pending.kept() if pending else contextlib.nullcontext():
+            while True:
+                if (yielding := self._replicas.yielding(request.name)) and (
+                    found := await self._places.find(request, yielding)
+                ):
+                    self._replicas.let_yield(request.name, found.evicted)
+                if pending is None:
+                    await asyncio.sleep(POLL)
+                elif await pending.wait(POLL):
+                    return pending
+                if reserved := await self._reserve_on_node(request, pending):
+                    return reserved
+                if time.monotonic() >= end:
+                    error = _no_place(request, f"in {self._timeout:g} seconds")
+                    error.retry_after = RETRY_SECONDS
+                    raise error
 
-    async def _make_place(
-        self, name: str, model: ModelConfig, resources: Resources, refused: Collection[str] = ()
-    ) -> str | None:
-        """Unload what a replica costs least to have a place for; return the node, or None if there is no such place."""
-        place = await self._find_place(name, model, resources, refused)
-        for evicted in place.evicted if place else ():
-            await self._replicas.evict(evicted, name)
-        return place.device if place else None
+    async def _reserve_on_node(self, request: PlaceRequest, pending: Reservation | None = None) -> Reservation | None:
+        """Reserve a place on the node where it costs least; return None where there is none, or it is lost or taken.
 
-    async def _find_place(
-        self,
-        name: str,
-        model: ModelConfig,
-        resources: Resources,
-        refused: Collection[str] = (),
-        yielding: Collection[str] = (),
-    ) -> Placement | None:
-        """Return the node where a place for a replica costs least, and what is unloaded there; None if there is none."""
-        free, cards = await asyncio.to_thread(available_by_node), await asyncio.to_thread(node_cards)
-        residents = {key: each for key, each in self._replicas.resident().items() if key != name}
-        leaving = [*self._replicas.yielded(name), *yielding]
-        return choose_node(model.name, resources, free, self._held, residents, cards, refused, leaving)
+        Nothing is reserved for others meanwhile, so that what leaves memory for this place is not let back into it.
 
-    async def _request(self, name: str, resources: Resources, node: str | None) -> Reservation:
-        """Request a place on a node, or on any."""
-        group = await create_group(resources, node)
-        return Reservation(group, resources, partial(self._forget, name), partial(self._note_card, name))
-
-    def _forget(self, name: str) -> None:
-        self._held.pop(name, None)
-
-    def _note_card(self, name: str, card: str | None) -> None:
-        if name in self._held:
-            self._held[name] = replace(self._held[name], card=card)
+        Args:
+            request: What is requested.
+            pending: What waits for any node already; it may get the place.
+        """
+        async with self._placing:
+            if (place := await self._places.find(request)) is None:
+                return None
+            if place.evicted:
+                await self._replicas.evict(place.evicted, request.name)
+            reserved = pending or await self._places.create(request, place.device)
+            async with reserved.kept():
+                if await reserved.wait(FREE_TIMEOUT):
+                    return reserved
+                request.refused[place.device] = (await asyncio.to_thread(available_by_node)).get(place.device, {})
+        if reserved is not pending:
+            await asyncio.shield(reserved.release())
+        self._replicas.end_wait(request.name)  # What has left may have a place elsewhere.
+        return None
 
 
 def node_resources() -> Sequence[Resources]:
@@ -246,14 +236,24 @@ def node_resources() -> Sequence[Resources]:
     return [node["Resources"] for node in all_nodes() if node["Alive"]]
 
 
-def check_possible(model: ModelConfig, resources: Resources) -> None:
+def check_possible(request: PlaceRequest, pinned: Mapping[str, HeldPlace]) -> None:
     """Refuse a model that no node could hold.
 
+    Args:
+        request: What is requested.
+        pinned: The places that are not given up for it, by the names of their replicas.
+
     Raises:
-        CapacityError: No node has these resources, even if it were idle.
+        CapacityError: No node has these resources, even if it were idle, or without what is pinned there.
     """
-    if not has_room(resources, node_resources()):
-        raise _no_place(model, resources, "even if it were idle")
+    nodes = {node["NodeID"]: dict(node["Resources"]) for node in all_nodes() if node["Alive"]}
+    if not has_room(request.resources, nodes.values()):
+        raise _no_place(request, "even if it were idle")
+    for place in pinned.values():
+        left = nodes.get(place.node, {})
+        left.update({name: left.get(name, 0.0) - amount for name, amount in place.resources.items()})
+    if not has_room(request.resources, nodes.values()):
+        raise all_pinned(request.model, f"models that hold its place, {', '.join(sorted(pinned))},")
 
 
 def node_cards() -> dict[str, int]:
@@ -271,9 +271,9 @@ def _bytes_needed(model: ModelConfig, device: str | None, dtype: str) -> int | N
     return None if sizes is None else needed_bytes(sum(sizes.values()))
 
 
-def _no_place(model: ModelConfig, resources: Resources, when: str) -> CapacityError:
+def _no_place(request: PlaceRequest, when: str) -> CapacityError:
     return CapacityError(
-        f"No node of the cluster has {describe_resources(resources)} for model '{model.name}' {when}.",
+        f"No node of the cluster has {describe_resources(request.resources)} for model '{request.model}' {when}.",
         hint="Add a node, free one by `octabox stop MODEL`, or set `cluster_grows` if an autoscaler adds nodes.",
-        model=model.name,
+        model=request.model,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 from octabox.config.model import ModelConfig
 from octabox.engine.cluster.placement import Placement
-from octabox.engine.local.residency import Residency
-from octabox.engine.local.resident.resident_models import LoadModel
-from octabox.engine.local.resident.room import ResidentModel, may_leave
+from octabox.engine.local.residency import LoadModel, Residency
+from octabox.engine.local.resident.room import ResidentModel
 from octabox.engine.ray.node_options import index_warnings
 from octabox.engine.ray.resources import device_type
 
@@ -83,20 +83,16 @@ class ClusterResidency(Residency):
 
     def resident(self) -> dict[str, ResidentModel]:
         """Return the replicas in memory by their names."""
-        return {each.name: each for each in self._models.values() if each.resident}
-
-    def _on_same_device(self, name: str, *devices: str | None) -> list[ResidentModel]:
-        """Return none: a replica has reserved its memory, and what has the same type of device may be on any node."""
-        del name, devices
-        return []
+        return {each.name: each for each in self.models.resident()}
 
     def yielded(self, name: str) -> list[str]:
         """Return the names of the replicas whose calls are done, and which give their places to another one."""
-        return [each.name for each in self._others(name) if each.yields_to == name and each.has_yielded]
+        return [each.name for each in self.models.others(name) if each.yields_to == name and each.has_yielded]
 
     def yielding(self, name: str) -> list[str]:
         """Return the names of the replicas in use that have to give their places to another one."""
-        return self._turns.yielding(name, self._others(name))
+        # One that was lost with its node has no place to give, whatever it was to do.
+        return self._turns.yielding(name, [each for each in self.models.others(name) if each.resident])
 
     def let_yield(self, name: str, yielding: Iterable[str]) -> None:
         """Let replicas give their places to another one once their calls are done."""
@@ -106,8 +102,13 @@ class ClusterResidency(Residency):
         """End the wait of a replica for a place."""
         self._end_wait(name)
 
-    async def evict(self, name: str, other: str) -> None:
-        """Unload a replica for another one, unless it has come into use."""
-        # There must be no await before the unload, so that no request comes between.
-        if may_leave(replica := self._models[name], other):
-            await self._evictions.unload(replica, "memory")
+    async def evict(self, names: Collection[str], other: str) -> None:
+        """Unload replicas for another one, until whose `end_wait` they take no requests.
+
+        There must be no await between the decision and this, so that no request comes between.
+        """
+        replicas = [self.models.by_name[each] for each in names]
+        # Those that leave last, too: else one of them may come into use, and the others have left for nothing.
+        for each in replicas:
+            each.yield_to(other)
+        await asyncio.gather(*(self._evictions.unload(each, "memory") for each in replicas))

@@ -8,11 +8,13 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from huggingface_hub import constants
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -27,13 +29,18 @@ from octabox.frontends.http.hub import routes as hub
 from octabox.frontends.http.huggingface import responses as huggingface_responses
 from octabox.frontends.http.huggingface import routes as huggingface
 from octabox.frontends.http.localai import routes as localai
-from octabox.frontends.http.middleware import BodyLimit, HostGuard, SafeJson, ServerErrorMiddleware
+from octabox.frontends.http.middleware import (
+    BodyLimit,
+    BodyTimeout,
+    HeadRequests,
+    HostGuard,
+    SafeJson,
+    ServerErrorMiddleware,
+)
 from octabox.frontends.http.native import adapters, catalog
 from octabox.frontends.http.native.generations import routes as generations
 from octabox.frontends.http.native.jobs import routes as jobs
-from octabox.frontends.http.network.body_timeout import BodyTimeout
 from octabox.frontends.http.network.forwarded import ForwardedHeaders
-from octabox.frontends.http.network.head import HeadRequests
 from octabox.frontends.http.network.lifecycle import StopGate
 from octabox.frontends.http.openai import models as openai_models
 from octabox.frontends.http.openai.images import routes as images
@@ -45,6 +52,7 @@ from octabox.frontends.http.ui.routes import add_page
 from octabox.security.clients import client_name, current_client, visible_client
 from octabox.security.hosts import HostPolicy, hostname, is_loopback
 from octabox.security.keys import ApiKeys
+from octabox.security.private_folders import private_folders
 from octabox.telemetry.installation import package_version
 
 #: Starts what the application needs, and stops it.
@@ -226,7 +234,7 @@ def _add_middleware(app: FastAPI, ctx: AppContext) -> None:
     settings = ctx.settings
     app.add_middleware(BodyTimeout, seconds=settings.body_timeout)
     app.add_middleware(BodyLimit, limit=settings.max_upload_bytes)
-    app.add_middleware(HostGuard, policy=host_policy(settings))
+    app.add_middleware(HostGuard, policy=host_policy(settings), folders=_folders_of(settings))
     app.add_middleware(ForwardedHeaders, trusted=settings.trusted_proxies)
     app.add_middleware(HeadRequests)
     app.add_middleware(ServerErrorMiddleware)
@@ -242,6 +250,12 @@ def _add_middleware(app: FastAPI, ctx: AppContext) -> None:
             allow_private_network=True,
             expose_headers=EXPOSED_HEADERS,
         )
+
+
+def _folders_of(settings: Settings) -> tuple[str, ...]:
+    """Return the folders that errors do not name."""
+    own = (settings.models, settings.lora_folder, settings.embedding_folder, settings.cache_dir, settings.data_dir)
+    return private_folders((*own, Path(constants.HF_HUB_CACHE)))
 
 
 def host_policy(settings: Settings) -> HostPolicy:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox import errors
+from octabox.security.private_folders import hide_folders
 from octabox.service.jobs import errors as job_errors
 
 
@@ -95,13 +96,17 @@ def http_error(error: errors.OctaboxError) -> HttpError:
 def error_body(error: errors.OctaboxError) -> dict[str, Any]:
     """Return the body of an error response in OpenAI's format, with a hint and choices in addition."""
     row = http_error(error)
-    fields = {"message": str(error), "type": row.type, "param": error.parameter, "code": row.code}
+    fields = {"message": hide_folders(str(error)), "type": row.type, "param": error.parameter, "code": row.code}
     problems = (
         [error_body(problem)["error"] for problem in error.problems]
         if isinstance(error, errors.InvalidRequestError)
         else []
     )
-    extra: dict[str, Any] = {"hint": error.hint, "choices": list(error.choices), "problems": problems}
+    extra: dict[str, Any] = {
+        "hint": hide_folders(error.hint or ""),
+        "choices": list(error.choices),
+        "problems": problems,
+    }
     if isinstance(error, errors.OutOfMemoryError):
         extra |= {"requested_bytes": error.requested, "free_bytes": error.free}
     return {"error": {**fields, **{name: value for name, value in extra.items() if value not in (None, "", [])}}}

@@ -1,7 +1,8 @@
-"""Middleware for all routes: server errors, hosts, and the size of bodies."""
+"""Middleware for all routes: server errors, hosts, HEAD requests, and the size and the time of bodies."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -16,12 +17,19 @@ from octabox.frontends.http.errors import error_body, http_error, internal_error
 from octabox.frontends.naming.json_values import encode_json
 from octabox.security.clients import current_client
 from octabox.security.hosts import HostPolicy
+from octabox.security.private_folders import use_folders
 
 #: Key of a scope with the ``Host`` that the last proxy sent, where the header has been replaced by the client's.
 RECEIVED_HOST = "octabox.received_host"
 
 #: Paths of probes, load balancers and monitors: they may use the server's address, and are served until its end.
 PROBES = ("/health", "/healthz", "/readyz", "/metrics")
+
+#: Prefix of the routes that respond to HEAD themselves, without reading a file.
+WITH_HEAD = "/results/"
+
+#: Bytes in a second that a client has to send on average, after its first seconds.
+MIN_RATE = 10 * 1024
 
 logger = logging.getLogger("octabox.http")
 
@@ -79,14 +87,16 @@ class HostGuard:
     Args:
         app: The next application.
         policy: Allowed hosts and origins.
+        folders: Folders of the server that errors do not name, from `private_folders`.
     """
 
-    def __init__(self, app: ASGIApp, policy: HostPolicy) -> None:
-        self._app, self._policy = app, policy
+    def __init__(self, app: ASGIApp, policy: HostPolicy, folders: tuple[str, ...] = ()) -> None:
+        self._app, self._policy, self._folders = app, policy, folders
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] == "http":
+            use_folders(self._folders)
             headers = Headers(scope=scope)
             is_probe = scope["path"] in PROBES and scope["method"] in {"GET", "HEAD"}
             # The name of one with valid credentials is set with their check.
@@ -100,6 +110,30 @@ class HostGuard:
                 await SafeJson(error_body(error), http_error(error).status)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+class HeadRequests:
+    """Serves HEAD as GET, and leaves out the body (RFC 9110).
+
+    Args:
+        app: The next application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].startswith(WITH_HEAD):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
 class BodyLimit:
@@ -140,3 +174,41 @@ class BodyLimit:
     @property
     def _message(self) -> str:
         return f"The request is larger than the allowed {self._limit} bytes."
+
+
+class BodyTimeout:
+    """Rejects requests whose bodies do not end: after a time, which a large body that is being sent prolongs.
+
+    Args:
+        app: The next application.
+        seconds: Seconds for a body, in addition to those for its bytes.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
+        self._app, self._seconds = app, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        complete, deadline = False, 0.0
+
+        async def receive_in_time() -> Message:
+            nonlocal complete, deadline
+            if complete:
+                # What follows the body is the end of the connection.
+                return await receive()
+            deadline = deadline or loop.time() + self._seconds
+            try:
+                message = await asyncio.wait_for(receive(), max(deadline - loop.time(), 0))
+            except asyncio.TimeoutError:
+                raise HTTPException(
+                    408, "The body of the request was not sent in time.", {"connection": "close"}
+                ) from None
+            complete = not message.get("more_body", False)
+            deadline += len(message.get("body", b"")) / MIN_RATE
+            return message
+
+        await self._app(scope, receive_in_time, send)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -12,12 +11,16 @@ from typing import Any, get_args
 from starlette.requests import Request
 
 from octabox.config.model import ResponseFormat
-from octabox.errors import InvalidParameterError, ModelNotFoundError
+from octabox.errors import InvalidParameterError
 from octabox.frontends.http.context import AppContext
+from octabox.service.protocols import Models
 from octabox.types import Artifact
 
 #: Headers of a response that is a file: the seed, and the warnings.
 SEED, WARNINGS = MEDIA_HEADERS = ("x-octabox-seed", "x-octabox-warnings")
+
+#: Bytes that are encoded in base64 in less time than a thread takes to be woken.
+SMALL = 128 * 1024
 
 #: Values of ``response_format``.
 RESPONSE_FORMATS = get_args(ResponseFormat)
@@ -27,14 +30,12 @@ RESPONSE_FORMATS = get_args(ResponseFormat)
 GPT_IMAGE = re.compile(r"(chat)?gpt-image", re.IGNORECASE)
 
 
-async def default_response_format(ctx: AppContext, model: str) -> str:
+def default_response_format(ctx: AppContext, models: Models, model: str) -> str:
     """Return the response format of requests that name none.
 
     That is the model's, or else the server's, or else that of OpenAI's model of this name, or else ``url``.
     """
-    configured = None
-    with contextlib.suppress(ModelNotFoundError):  # its configuration may have been removed meanwhile
-        configured = (await asyncio.to_thread(ctx.models.get, model)).response_format
+    configured = models.config(model).response_format
     return configured or ctx.settings.response_format or ("b64_json" if GPT_IMAGE.match(model) else "url")
 
 
@@ -57,7 +58,9 @@ def parse_response_format(value: str | Mapping[str, Any] | None) -> str | None:
 
 
 async def as_base64(artifact: Artifact) -> str:
-    """Return the content of an artifact in base64."""
+    """Return the content of an artifact in base64, which takes a thread only where it takes time."""
+    if len(artifact.content) <= SMALL:
+        return base64.b64encode(artifact.content).decode("ascii")
     return (await asyncio.to_thread(base64.b64encode, artifact.content)).decode("ascii")
 
 

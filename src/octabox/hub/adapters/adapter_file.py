@@ -86,7 +86,7 @@ def read_lora(file: Path, name: str) -> AdapterFile:
     try:
         shapes, metadata = check_lora(file)
     except OctaboxError as error:
-        return AdapterFile(name, file, "lora", size=size, problem=error.message)
+        return AdapterFile(name, file, "lora", size=size, problem=_problem(file, error))
     weights, width = weights_of(shapes), text_width_of(shapes)
     return AdapterFile(
         name=name,
@@ -128,7 +128,7 @@ def read_embedding(file: Path, name: str) -> AdapterFile:
     try:
         shapes, _ = _read(file)
     except OctaboxError as error:
-        return AdapterFile(name, file, "embedding", size=size, problem=error.message)
+        return AdapterFile(name, file, "embedding", size=size, problem=_problem(file, error))
     vectors = [shape for shape in shapes.values() if len(shape) in {1, 2} and 0 not in shape]
     problem = "" if vectors and len(vectors) == len(shapes) else "It contains tensors other than embedding vectors."
     widths = tuple(sorted({shape[-1] for shape in vectors}))
@@ -154,6 +154,11 @@ def _read(file: Path) -> tuple[Shapes, Mapping[str, str]]:
         return read_header(file) if file.suffix.lower() == ".safetensors" else (read_pickle(file), {})
     except OSError as error:
         raise IncompatibleWeightsError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def _problem(file: Path, error: OctaboxError) -> str:
+    """Return why a file cannot be used, without its folder."""
+    return error.message.replace(str(file), file.name)
 
 
 def _size(file: Path) -> int:

@@ -52,6 +52,12 @@ def scheduler_config(name: str) -> dict[str, Any] | None:
     return {"_class_name": entry["class"][1], **next(iter(entry.get("files", {}).values()), {})}
 
 
+def component_config(name: str, part: str) -> dict[str, Any] | None:
+    """Return the ``config.json`` of a component of a bundle; None if it has no such component, or that has none."""
+    found: dict[str, Any] | None = _parts(name).get(part, {}).get("files", {}).get("config.json")
+    return found
+
+
 @contextmanager
 def bundle_folder(name: str, pipeline: str) -> Iterator[Path]:
     """Yield a temporary folder with the index of a pipeline and the configurations of its components.

@@ -54,6 +54,21 @@ def unsupported_weight(shapes: Shapes, dtypes: Mapping[str, str]) -> str | None:
     return next(blocks, None) or next(packed, None)
 
 
+def find_quantization(file: Path) -> str | None:
+    """Return how a .safetensors file is quantized, as a part of a sentence; None if its weights are numbers themselves.
+
+    Raises:
+        OSError: The file cannot be read.
+        IncompatibleWeightsError: The file is damaged or truncated.
+    """
+    shapes = read_shapes(file)
+    if weight_scales(shapes):
+        return "is quantized with scales"
+    dtypes = _read_dtypes(file, [name for name in shapes if name.endswith(".weight")])
+    integers = next((name for name, dtype in sorted(dtypes.items()) if dtype not in _NUMBERS), None)
+    return f"has weights of integers, such as {integers}," if integers else None
+
+
 def check_scales(file: Path) -> None:
     """Check that the scales of a file, if it has any, can be multiplied into its weights.
 

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
+from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Run
 from octabox.errors import InvalidParameterError, TaskNotFoundError
 from octabox.schedulers.names import parse_scheduler_choice
@@ -23,15 +25,15 @@ from octabox.service.cascades.calls import (
     stage_call,
 )
 from octabox.service.cascades.links import FORMATS, StageLink, combine
-from octabox.service.cascades.models import CascadeModelService
 from octabox.service.cascades.stages import Cascade
-from octabox.service.generation import GenerationService, ResolvedRequest
+from octabox.service.generation import RequestRunner, ResolvedRequest
 from octabox.service.outputs import OUTPUT_TYPE
+from octabox.service.protocols import Models
 from octabox.service.served_model import ServedModel
 from octabox.service.workflows.execution import ProgressAggregator
 from octabox.service.workflows.parts import StagePart
 from octabox.service.workflows.settings import parse_workflow
-from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Progress, Source
+from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Source
 
 #: A file in place of the output of an earlier stage, which is not made yet when a request is checked.
 PLACEHOLDER: tuple[Source, ...] = (b"",)
@@ -56,52 +58,54 @@ class ResolvedCascade(ResolvedRequest):
     original: GenerationRequest
 
 
-class CascadeGenerationService(GenerationService):
-    """Resolves, checks, fetches and runs requests; those to a cascade run stage by stage."""
+@runtime_checkable
+class CascadeModels(Protocol):
+    """Models among which are cascades."""
 
-    _models: CascadeModelService
+    def cascade(self, name: str) -> Cascade | None:
+        """Return a cascade by name or alias; None for any other model."""
+        ...
 
-    async def admit(self, request: GenerationRequest) -> None:
-        """Check that a new request may wait for its model, or for that of the first stage of its cascade."""
-        cascade = await self._cascade(request)
+
+class CascadeRunner(RequestRunner):
+    """Prepares and runs requests; those to a cascade run stage by stage."""
+
+    async def admit(self, request: GenerationRequest, models: Models) -> tuple[ModelConfig, ...]:
+        """Return the models that a new request needs, if it may wait for them; of a cascade, for that of its first stage."""
+        cascade = await _cascade(request, models)
         if cascade is None:
-            await super().admit(request)
-        else:
-            self._engine.check_room(cascade.stages[0].model.config.name, current_client.get())
+            return await super().admit(request, models)
+        configs = tuple(stage.model.config for stage in cascade.stages)
+        self._engine.check_room(configs[0].name, current_client.get())
+        return configs
 
-    async def download(self, request: GenerationRequest) -> AsyncGenerator[Progress, None]:
-        """Download the models of a request if that is necessary, and yield the progress."""
-        cascade = await self._cascade(request)
-        if cascade is None:
-            async with aclosing(super().download(request)) as progress:
-                async for each in progress:
-                    yield each
-            return
-        for stage in cascade.stages if self._downloads is not None else ():
-            assert self._downloads is not None  # noqa: S101 (there are no stages otherwise)
-            async with aclosing(self._downloads.stream(stage.model.config)) as progress:
-                async for each in progress:
-                    yield each
+    async def prepare(self, request: GenerationRequest, models: Models) -> Call:
+        """Return the call of a request, without loading its model, or those of a cascade."""
+        if models.config(request.model).stages:
+            return await self.call(await self.resolve(request, models))
+        _refuse_stages(request)
+        return await super().prepare(request, models)
 
-    async def resolve(self, request: GenerationRequest) -> ResolvedRequest:
+    async def resolve(self, request: GenerationRequest, models: Models) -> ResolvedRequest:
         """Return the plan of a request; of a request to a cascade, that of its first stage."""
-        cascade = await self._cascade(request)
+        cascade = await _cascade(request, models)
         if cascade is None:
             _refuse_stages(request)
-            return await super().resolve(request)
+            return await super().resolve(request, models)
         parts = _parts(request, cascade)
         with naming_stage(cascade.config.name, 1, parts[0]):
-            resolved, links = await self._first_stage(request, cascade, parts[0])
+            resolved, links = await self._first_stage(request, models, cascade, parts[0])
         entry = combine(resolved.plan.pipeline, links[-1].entry)
         plan = replace(resolved.plan, pipeline=entry, task=_task(request, entry))
         first = replace(resolved.request, model=cascade.config.name)
-        return ResolvedCascade(first, resolved.model, plan, resolved.warnings, cascade, resolved, links, parts, request)
+        common = (first, models, resolved.model, plan, resolved.warnings)
+        return ResolvedCascade(*common, cascade, resolved, links, parts, request)
 
     async def _first_stage(
-        self, request: GenerationRequest, cascade: Cascade, part: StagePart
+        self, request: GenerationRequest, models: Models, cascade: Cascade, part: StagePart
     ) -> tuple[ResolvedRequest, tuple[StageLink, ...]]:
         """Return the resolved request to the first stage, and what the others take."""
-        stage, catalog = cascade.stages[0], self._models.catalog
+        stage, catalog = cascade.stages[0], models.catalog
         defaults = cascade.config.defaults
         own = {
             name: each
@@ -120,11 +124,11 @@ class CascadeGenerationService(GenerationService):
             partial_images=0,
         )
         # The files decide which class runs the first stage, and so what the next one takes, and which defaults apply.
-        plan = (await self.resolve_for(replace(first, output=OutputFormat()), stage.model)).plan
+        plan = (await self.resolve_for(replace(first, output=OutputFormat()), models, stage.model)).plan
         links = await asyncio.to_thread(cascade.links, catalog, plan.pipeline, plan.files)
         applied = {name: each for name, each in defaults.items() if plan.pipeline.parameter(name) is not None}
         first = replace(first, output=FORMATS[links[0].form], optional_params={**applied, **request.optional_params})
-        return await self.resolve_for(first, stage.model), links
+        return await self.resolve_for(first, models, stage.model), links
 
     async def call(self, resolved: ResolvedRequest) -> Call:
         """Return the call of a resolved request; of one to a cascade, with the calls of all stages."""
@@ -166,7 +170,8 @@ class CascadeGenerationService(GenerationService):
             deterministic=request.deterministic,
             keep_alive=request.keep_alive,
         )
-        planned = await self.resolve_for(followup, ServedModel(stage.model.config, link.entry, alone=True))
+        model = ServedModel(stage.model.config, link.entry, alone=True)
+        planned = await self.resolve_for(followup, resolved.models, model)
         media = {name: each for name, each in planned.plan.files.items() if name not in link.names}
         return await super().call(replace(planned, plan=replace(planned.plan, files=media)))
 
@@ -191,8 +196,12 @@ class CascadeGenerationService(GenerationService):
         result = replace(progress.result, model=call.cascade, task=call.task)
         yield progress.total(call.id, result, _with_seconds(progress.result), ())
 
-    async def _cascade(self, request: GenerationRequest) -> Cascade | None:
-        return await asyncio.to_thread(self._models.cascade, request.model)
+
+async def _cascade(request: GenerationRequest, models: Models) -> Cascade | None:
+    """Return the cascade that a request is for; None for any other model, for which nothing is read."""
+    if not models.config(request.model).stages or not isinstance(models, CascadeModels):
+        return None
+    return await asyncio.to_thread(models.cascade, request.model)
 
 
 def _with_seconds(result: Generation) -> tuple[Artifact, ...]:

@@ -20,7 +20,8 @@ from octabox.hub.adapters.controls import DENOISERS, find_mismatches
 from octabox.hub.adapters.ip_adapters import check_ip_adapter, resolve_ip_adapter_file
 from octabox.hub.adapters.lora_source import resolve_lora_file
 from octabox.hub.adapters.registry import AdapterRegistry
-from octabox.hub.component_files import WIDTH, read_settings
+from octabox.hub.component_files import read_settings
+from octabox.hub.component_widths import WIDTH
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, is_hub_id
 
 #: Tensors of an IP-Adapter whose last dimension is the width of the denoiser's text features.

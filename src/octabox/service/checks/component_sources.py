@@ -9,6 +9,7 @@ from octabox.catalog.components.faults import PACKAGE
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.reading.annotations import parse_annotation
+from octabox.catalog.tasks import CONTROL_COMPONENTS
 from octabox.config.model import ModelConfig
 from octabox.config.parsing import Entry
 from octabox.config.problems import Problem
@@ -16,7 +17,13 @@ from octabox.errors import LoadError, OctaboxError
 from octabox.hub.checkpoints import bundles
 from octabox.hub.checkpoints.families import match_family
 from octabox.hub.checkpoints.tensors import read_shapes
-from octabox.hub.component_configs import SINGLE_FILE, find_config, no_config_error, not_from_file_error
+from octabox.hub.component_configs import (
+    SINGLE_FILE,
+    denoiser_config,
+    find_config,
+    no_config_error,
+    not_from_file_error,
+)
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
 
 
@@ -50,6 +57,8 @@ def _find_error(
         return not_from_file_error(config.name, name)
     if find_config(file, config.config or config.model, subfolder):
         return None
+    if CONTROL_COMPONENTS.search(name) and denoiser_config(config.config or config.model):
+        return None  # It follows from that of the denoiser, and from the shapes of the tensors.
     if not is_extra and name in _bundled_components(config):
         return None
     return no_config_error(config.name, name, file)

@@ -6,32 +6,30 @@ its files are looked at again each time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from octabox.catalog.components.faults import PACKAGE, are_related, find_component_faults, indexed_components
+from octabox.catalog.components.faults import PACKAGE, are_related, code_file, find_component_faults, indexed_components
 from octabox.catalog.components.modular import find_modular_faults
 from octabox.catalog.dependencies import dependencies_of, install_command, is_installed
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.reading.annotations import parse_annotation
-from octabox.config.model import ModelConfig
+from octabox.config.model import MODEL_REPOSITORY, ModelConfig
 from octabox.config.parsing import Entry
 from octabox.config.problems import KeyPath, Problem
 from octabox.errors import OctaboxError
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.checkpoints.weight_scales import check_scales
-from octabox.hub.component_files import FileFault, IndexedComponent, find_missing_folders, find_width_faults
+from octabox.hub.component_files import FileFault, IndexedComponent, find_missing_folders
+from octabox.hub.component_widths import find_channel_faults, find_width_faults
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, folder_index, index_components, index_file, is_hub_id
 from octabox.hub.limits import check_model_files
 from octabox.hub.weights import weight_files
-from octabox.schedulers.compatibility import incompatibility
-from octabox.schedulers.names import resolve_scheduler
 from octabox.service.checks.adapters import find_adapter_problems
 from octabox.service.checks.component_sources import find_single_file_problems
+from octabox.service.checks.schedulers import find_scheduler_problems
 from octabox.service.forms.model_sizes import ModelSizes
-from octabox.service.model_schedulers import traits_of
 from octabox.service.served_model import ServedModel
 
 #: Resolves a model to its pipeline class.
@@ -66,7 +64,7 @@ def find_model_problems(
     elif index_file(source) is not None:
         check = _check_modular if model.pipeline.modular else _check_folder
         yield from check(entry, model.pipeline, catalog)
-    yield from _check_scheduler(entry, model, catalog)
+    yield from find_scheduler_problems(entry, model, catalog)
     yield from _check_sizes(entry, model.pipeline)
     yield from find_adapter_problems(entry, model.pipeline, catalog, adapters)
 
@@ -98,35 +96,9 @@ def _check_sources(entry: Entry) -> Iterator[Problem]:
             if isinstance(error, OctaboxError):
                 yield _problem_of(entry, key, error)
             else:
-                yield entry.problem(key, f"{source} cannot be read: {error.strerror}.", "fix or remove it")
-
-
-def _check_scheduler(entry: Entry, model: ServedModel, catalog: Catalog) -> Iterator[Problem]:
-    """Check that the model's own scheduler has the settings that the configuration replaces, and that another one fits."""
-    if not entry.config.own_scheduler_settings and model.config.scheduler is None:
-        return
-    try:
-        traits = traits_of(model, catalog)
-    except OctaboxError:
-        return  # It is a problem of the files.
-    if traits is None:
-        return
-    for name in entry.config.own_scheduler_settings:
-        if catalog.schedulers[traits.default_class].setting(name) is None:
-            yield entry.problem((name,), f"{traits.default_class} has no setting `{name}`.", "remove it")
-    if (scheduler := model.config.scheduler) is None:
-        return
-    try:
-        resolved = resolve_scheduler(scheduler.name, scheduler.settings, catalog.schedulers)
-    except OctaboxError:
-        return  # It is a problem of the configuration.
-    kind = catalog.schedulers[resolved.kind]
-    found = [
-        incompatibility(kind, replace(traits, pipeline=each), resolved.settings, catalog.pipelines.values())
-        for each in model.family(catalog)
-    ]
-    if found[0] is not None and all(found):
-        yield _problem_of(entry, ("scheduler",), found[0].error(resolved.kind, traits))
+                yield entry.problem(
+                    key, f"{error.filename or source} cannot be read: {error.strerror}.", "fix or remove it"
+                )
 
 
 def _check_sizes(entry: Entry, pipeline: PipelineEntry) -> Iterator[Problem]:
@@ -173,14 +145,29 @@ def _check_folder(entry: Entry, pipeline: PipelineEntry, catalog: Catalog) -> It
     present = [part for part in parts if (folder / part.name).is_dir()]
     places = [(part, folder / part.name) for part in present]
     faults += find_component_faults(places, catalog.metadata.ancestors, config.variant)
-    faults += find_width_faults(folder, [part.name for part in present])
+    names = [part.name for part in present]
+    faults += (*find_width_faults(folder, names), *find_channel_faults(folder, names))
     for fault in (*faults, *_find_absent(entry, pipeline, index)):
         yield _fault_problem(entry, fault)
     yield from _check_variant(entry)
+    yield from _check_code(entry, present, catalog)
     faulty = {fault.component for fault in faults}
     for part in present:
         if part.name not in faulty:
             yield from _check_class(entry, pipeline, part, catalog)
+
+
+def _check_code(entry: Entry, parts: Iterable[IndexedComponent], catalog: Catalog) -> Iterator[Problem]:
+    """Check that no component has code in the folder of the model, unless the configuration allows that."""
+    folder = Path(entry.config.model)
+    allowed = {MODEL_REPOSITORY, entry.config.model}
+    if any(code.repo in allowed for code in entry.config.allow_remote_code):
+        return
+    files = [code_file(folder / part.name, part, catalog.metadata.ancestors) for part in parts]
+    if found := [file for file in files if file is not None]:
+        message = f"{folder} names code for its components ({', '.join(found)}), which is not allowed to run."
+        hint = "if you have read it and trust it, set `allow_remote_code: true`"
+        yield entry.problem(("model",), message, hint)
 
 
 def _check_modular(entry: Entry, _pipeline: PipelineEntry, catalog: Catalog) -> Iterator[Problem]:

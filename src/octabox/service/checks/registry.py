@@ -24,16 +24,20 @@ class CheckedRegistry:
         self._registry, self._limits = registry, limits
         self._checked: tuple[ModelFolder, ModelFolder] | None = None
 
-    def current(self) -> ModelFolder:
-        """Return the current models; before the catalog has been read, those with an error are among them."""
-        current = self._registry.current()
-        if load_catalog.cache_info().currsize == 0:
-            return current
-        if self._checked is None or self._checked[0] is not current:
-            self._checked = current, self._check(current)
-        return self._checked[1]
+    def read(self) -> ModelFolder:
+        """Return the current models, those with an error among them; this looks for changes in the folder."""
+        return self._registry.current()
 
-    def _check(self, folder: ModelFolder) -> ModelFolder:
+    def check(self, folder: ModelFolder) -> ModelFolder:
+        """Return a folder without the models with an error; with them, before the catalog has been read."""
+        if load_catalog.cache_info().currsize == 0:
+            return folder
+        checked = self._checked
+        if checked is None or checked[0] is not folder:
+            self._checked = checked = folder, self._without_errors(folder)
+        return checked[1]
+
+    def _without_errors(self, folder: ModelFolder) -> ModelFolder:
         """Return a folder without the models that have an error, and with all problems."""
         found: dict[str, list[Problem]] = {
             entry.config.name: find_problems([entry], load_catalog(), self._limits) for entry in folder.entries

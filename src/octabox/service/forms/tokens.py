@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from octabox.config.model import ModelConfig
 from octabox.engine.memory.places import component_path, model_path
 from octabox.errors import OctaboxError
-from octabox.hub.component_files import TEXT_ENCODER, TOKENIZER, read_settings
+from octabox.hub.component_files import read_settings
+from octabox.hub.component_widths import TEXT_ENCODER, TOKENIZER
 from octabox.hub.folder import folder_index, index_components
 from octabox.hub.limits import MAX_JSON_BYTES
 from octabox.prompts.attention import parse_prompt

@@ -55,6 +55,10 @@ class ModelDownloads:
             async for each in progress:
                 yield each
 
+    def has_adapters(self, call: Call) -> bool:
+        """Return whether a request names LoRAs by Hub id."""
+        return any(True for _ in adapter_requests(run.adapters for run in call.runs))
+
     async def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Download the LoRAs of a call, run it, and yield the progress and the result."""
         async with aclosing(self.stream_adapters(call)) as progress:

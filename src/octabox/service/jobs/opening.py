@@ -25,7 +25,7 @@ def job_queue(
     """
 
     def name_of(model: str) -> str:
-        info = models.get(model)
+        info = models.snapshot().get(model)
         return info.alias_of or info.name
 
     limits = QueueLimits(

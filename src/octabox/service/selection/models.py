@@ -10,7 +10,7 @@ from typing import Any
 from octabox import demo
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, ModelNotFoundError, OctaboxError
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import ARTICLES, PLURALS, InputBindings, bindings_for, number_parameter
 from octabox.service.selection.pipelines import default_pipeline
 from octabox.types import Kind
@@ -44,7 +44,7 @@ class PipelineMatch:
         return number_parameter(self.entry, *names)
 
 
-def find_pipeline(models: ModelService, model: str, task: str | None) -> PipelineEntry | None:
+def find_pipeline(models: Models, model: str, task: str | None) -> PipelineEntry | None:
     """Return the pipeline of a model for a task; None if there is none, which the call itself reports, and counts as failed."""
     try:
         return models.pipeline(model, task)
@@ -52,7 +52,7 @@ def find_pipeline(models: ModelService, model: str, task: str | None) -> Pipelin
         return None
 
 
-def first_model_for(models: ModelService, kind: Kind | None, task: str | None = None) -> str:
+def first_model_for(models: Models, kind: Kind | None, task: str | None = None) -> str:
     """Return the first model that makes a media type, the embedded model after all others.
 
     Args:
@@ -83,7 +83,7 @@ def first_model_for(models: ModelService, kind: Kind | None, task: str | None = 
 
 
 def select_pipeline(
-    models: ModelService,
+    models: Models,
     model: str,
     kind: Kind | None,
     task: str | None = None,

@@ -38,7 +38,9 @@ def choose_pipeline(
         raise _unknown_task(family, tag)
     # A file of a field such as `conditions.0.frames` is for the parameter `conditions`.
     names = frozenset(name.partition(".")[0] for name in files)
-    candidates = [entry for entry in serving if entry.files(required=True) <= names <= entry.files()]
+    if serving[0] is model.pipeline and _takes(model.pipeline, names):
+        return model.pipeline, tag or _task_of(model.pipeline, frozenset(files))
+    candidates = [entry for entry in serving if _takes(entry, names)]
     if not candidates:
         taking = [entry for entry in serving if names <= entry.files()]
         if not taking:
@@ -57,6 +59,11 @@ def default_pipeline(catalog: Catalog, model: ServedModel, task: str | None) -> 
     if task is None and model.pipeline.tasks:
         return model.pipeline, model.pipeline.tasks[0]
     return choose_pipeline(catalog, model, task)
+
+
+def _takes(entry: PipelineEntry, files: frozenset[str]) -> bool:
+    """Return whether a pipeline takes files, and requires no others."""
+    return entry.files(required=True) <= files <= entry.files()
 
 
 def _distance(

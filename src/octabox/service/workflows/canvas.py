@@ -28,9 +28,9 @@ from octabox.media.regions import (
     paste_back,
 )
 from octabox.noise import LatentFill
-from octabox.service.generation import GenerationService
-from octabox.service.models import ModelService
+from octabox.service.generation import RequestRunner
 from octabox.service.planning import Plan
+from octabox.service.protocols import Models
 from octabox.service.provenance import input_digests
 from octabox.service.selection.inputs import ARTICLES, MediaType, bindings_for, input_parameter, source_parameter
 from octabox.service.served_model import ServedModel
@@ -103,11 +103,11 @@ class CanvasPlanner:
 
     Args:
         inner: Plans requests and decodes their media.
-        models: The models of this server.
+        models: The models of this server, as the request sees them.
         max_pixels: Maximum number of pixels of an image.
     """
 
-    def __init__(self, inner: GenerationService, models: ModelService, max_pixels: int) -> None:
+    def __init__(self, inner: RequestRunner, models: Models, max_pixels: int) -> None:
         self._inner, self._models, self._max_pixels = inner, models, max_pixels
 
     async def inpainting(self, request: GenerationRequest, settings: InpaintPart) -> InpaintCanvas:
@@ -125,7 +125,7 @@ class CanvasPlanner:
         Raises:
             RequestError: There is no image, there is a mask, which outpainting makes itself, or the result would be too large.
         """
-        model = await self._models.served(request.model)
+        model = await asyncio.to_thread(self._models.resolve, request.model)
         mask = self._mask_parameter(model)
         if mask in request.inputs or mask in request.params:
             message = f"'{mask}' cannot be given, since outpainting makes it."
@@ -157,7 +157,7 @@ class CanvasPlanner:
         self, request: GenerationRequest, placeholders: frozenset[str] | set[str] = frozenset()
     ) -> _Inputs:
         """Return the inputs of a request; placeholders are not decoded."""
-        resolved = await self._inner.resolve(request)
+        resolved = await self._inner.resolve(request, self._models)
         plan = resolved.plan
         image, mask = source_parameter(plan.pipeline), input_parameter(plan.pipeline, "mask")
         required: tuple[tuple[MediaType, Parameter | None], ...] = (("image", image), ("mask", mask))

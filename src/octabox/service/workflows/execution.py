@@ -16,8 +16,10 @@ from PIL import Image
 from octabox.engine.protocol import Call
 from octabox.errors import GenerationError
 from octabox.media import images
+from octabox.media.limits import MediaLimits
 from octabox.service.events import observed, result_of
-from octabox.service.generation import GenerationService
+from octabox.service.generation import RequestRunner
+from octabox.service.protocols import Models, ModelService
 from octabox.service.workflows.followups import END, SIDES
 from octabox.service.workflows.planner import Step, WorkflowItem, WorkflowPlan, WorkflowPlanner
 from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Progress
@@ -27,66 +29,83 @@ class WorkflowService:
     """The service of the frontends: runs requests, and the workflows of those that have one.
 
     Args:
-        inner: Runs single requests.
-        planner: Plans workflows.
+        inner: Prepares and runs single requests.
+        models: The models of this server.
+        limits: Maximum size of media.
     """
 
-    def __init__(self, inner: GenerationService, planner: WorkflowPlanner) -> None:
-        self._inner, self._planner = inner, planner
+    def __init__(self, inner: RequestRunner, models: ModelService, limits: MediaLimits) -> None:
+        self._inner, self._models, self._limits = inner, models, limits
 
-    async def prepare(self, request: GenerationRequest) -> Call:
+    async def prepare(self, request: GenerationRequest, models: Models | None = None) -> Call:
         """Return the call of a request; of a workflow everything is checked, and its first call is returned.
 
         Raises:
             OctaboxError: The request is invalid.
         """
-        return (await self._planner.plan(request)).call if request.workflow else await self._inner.prepare(request)
+        models = models or await self._snapshot()
+        if request.workflow:
+            return (await self._plan(request, models)).call
+        return await self._inner.prepare(request, models)
 
-    async def validate(self, request: GenerationRequest) -> GenerationRequest:
+    async def validate(self, request: GenerationRequest, models: Models | None = None) -> GenerationRequest:
         """Check a request completely, and return it with its seed, so that it has the same result whenever it runs.
 
         Raises:
             OctaboxError: The request is invalid.
         """
-        call = await self.prepare(request)
+        call = await self.prepare(request, models)
         return request if request.seed is not None else replace(request, seed=call.runs[0].seed)
 
-    def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Run a request and yield its progress, then its result; closing the iterator cancels it."""
-        return self._workflow(request) if request.workflow else self._inner.stream(request)
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
+        """Run a request and yield its progress, then its result; closing the iterator cancels it.
 
-    async def stream_each(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Run a request one run after another, and yield the progress and then the result of each."""
-        if request.workflow:
-            plan = await self._planner.plan(request)
-            for single in _single_runs(plan.call):
-                async with aclosing(self._planned(replace(plan, call=single), request)) as events:
-                    async for event in events:
-                        yield event
-            return
-        for single in _single_runs(await self._inner.prepare(request)):
-            async with aclosing(self._inner.run(single)) as events:
-                async for event in events:
-                    yield event
-
-    async def generate(self, request: GenerationRequest) -> Generation:
-        """Run a request and return its result; cancelling the task cancels it."""
-        return await result_of(self.stream(request))
-
-    async def _workflow(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Run a request that has a workflow, and yield as `stream` does."""
+        Args:
+            request: The request.
+            models: The models by which it was translated; None for the current ones.
+        """
         with observed(request, self._inner.observers) as results:
-            await self._inner.admit(request)
-            async with aclosing(self._inner.download(request)) as downloading:
+            models = models or await self._snapshot()
+            needed = await self._inner.admit(request, models)
+            async with aclosing(self._inner.download(needed)) as downloading:
                 async for each in downloading:
                     yield each
-            async with aclosing(self._planned(await self._planner.plan(request), request)) as events:
+            async with aclosing(await self._events(request, models)) as events:
                 async for event in events:
                     if isinstance(event, Generation):
                         results.append(event)
                     yield event
 
-    async def _planned(self, plan: WorkflowPlan, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream_each(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Run a request one run after another, and yield the progress and then the result of each."""
+        models = await self._snapshot()
+        plan = await self._plan(request, models) if request.workflow else None
+        call = plan.call if plan else await self._inner.prepare(request, models)
+        for single in _single_runs(call):
+            run = self._planned(replace(plan, call=single), request, models) if plan else self._inner.run(single)
+            async with aclosing(run) as events:
+                async for event in events:
+                    yield event
+
+    async def generate(self, request: GenerationRequest, models: Models | None = None) -> Generation:
+        """Run a request and return its result; cancelling the task cancels it."""
+        return await result_of(self.stream(request, models))
+
+    async def _snapshot(self) -> Models:
+        return await asyncio.to_thread(self._models.snapshot)
+
+    async def _plan(self, request: GenerationRequest, models: Models) -> WorkflowPlan:
+        return await WorkflowPlanner(self._inner, models, self._limits).plan(request)
+
+    async def _events(self, request: GenerationRequest, models: Models) -> AsyncGenerator[Event, None]:
+        """Return the events of a checked request, none of which has begun."""
+        if request.workflow:
+            return self._planned(await self._plan(request, models), request, models)
+        return self._inner.run(await self._inner.prepare(request, models))
+
+    async def _planned(
+        self, plan: WorkflowPlan, request: GenerationRequest, models: Models
+    ) -> AsyncGenerator[Event, None]:
         """Run the plan of a request, and yield as `stream` does."""
         progress = ProgressAggregator(parts=1 + sum(step.request is not None for step in plan.steps))
         async with aclosing(self._inner.run(plan.call)) as events:
@@ -100,7 +119,7 @@ class WorkflowService:
             for index, item in enumerate(items):
                 content = item.content
                 if step.request is not None:
-                    async with aclosing(self._inner.run(await self._next_call(step.request(item)))) as events:
+                    async with aclosing(self._inner.run(await self._next_call(step.request(item), models))) as events:
                         async for event in events:
                             if (own := progress.add(event, index, len(items))) is not None:
                                 yield own
@@ -111,9 +130,9 @@ class WorkflowService:
             artifacts = await asyncio.to_thread(_encoded, plan, first, items, request.output)
         yield progress.total(request.id, first, artifacts, plan.warnings)
 
-    async def _next_call(self, request: GenerationRequest) -> Call:
+    async def _next_call(self, request: GenerationRequest, models: Models) -> Call:
         """Return the call of a request after the first, which keeps the place of the workflow in the queue."""
-        return replace(await self._inner.prepare(request), continues=True)
+        return replace(await self._inner.prepare(request, models), continues=True)
 
 
 def _single_runs(call: Call) -> list[Call]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.pipelines import Catalog
 from octabox.errors import InvalidParameterError, ModelNotFoundError, nearest
-from octabox.service.models import ModelService
+from octabox.service.protocols import Models
 from octabox.service.served_model import ServedModel
 from octabox.service.workflows.parts import FacesPart
 from octabox.types import ModelInfo
@@ -30,7 +31,7 @@ def restores_faces(entry: PipelineEntry) -> bool:
     return any(part.name == COMPONENT for part in entry.components)
 
 
-async def select_face_model(models: ModelService, settings: FacesPart) -> ServedModel:
+async def select_face_model(models: Models, settings: FacesPart) -> ServedModel:
     """Return the model that restores the faces of a workflow.
 
     Raises:
@@ -46,7 +47,7 @@ async def select_face_model(models: ModelService, settings: FacesPart) -> Served
         )
     hint = f"There are {', '.join(known)}." if known else "Put a network such as GFPGAN into the models folder."
     try:
-        model = await models.served(name)
+        model = await asyncio.to_thread(models.resolve, name)
     except ModelNotFoundError as error:
         close = nearest(name, known)
         message = f"There is no model '{name}'."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,8 +17,8 @@ from octabox.engine.protocol import Call, Run
 from octabox.errors import InvalidParameterError, ModelNotFoundError, OctaboxError, nearest
 from octabox.prompts.names import is_prompt
 from octabox.schedulers.names import parse_scheduler_choice
-from octabox.service.models import ModelService
 from octabox.service.outputs import OUTPUT_TYPE
+from octabox.service.protocols import Models
 from octabox.service.selection.files import Files
 from octabox.service.selection.inputs import IMAGE_TO_IMAGE, STRENGTH, bind_image_to_image, source_parameter
 from octabox.service.served_model import ServedModel
@@ -48,7 +49,7 @@ class FollowupRequests:
         files: Its files by call parameter.
     """
 
-    models: ModelService
+    models: Models
     request: GenerationRequest
     call: Call
     files: Files
@@ -64,7 +65,7 @@ class FollowupRequests:
         Raises:
             RequestError: The model has no pipeline that takes an image and a strength.
         """
-        model = await self.models.served(settings.model or self.request.model)
+        model = await asyncio.to_thread(self.models.resolve, settings.model or self.request.model)
         control = self._control_images(model)
         entry, source = self._image_to_image(model, control, part)
         entry = add_scale_parameter(entry, tuple(each.scale for each in model.config.ip_adapters))
@@ -125,7 +126,7 @@ class FollowupRequests:
         """
         parameter, name = f"workflow.{part}.upscaler", settings.upscaler
         try:
-            model = await self.models.served(name)
+            model = await asyncio.to_thread(self.models.resolve, name)
         except ModelNotFoundError as error:
             choices = [*FILTERS, *(LATENT_FILTERS if part == "hires" else ()), *self._upscalers()]
             close = nearest(name, choices)

@@ -16,9 +16,9 @@ from octabox.errors import InvalidParameterError
 from octabox.media import arrays, formats
 from octabox.media.images import encode_png
 from octabox.media.limits import MediaLimits, check_output_size
-from octabox.service.generation import GenerationService
-from octabox.service.models import ModelService
+from octabox.service.generation import RequestRunner
 from octabox.service.outputs import output_kinds
+from octabox.service.protocols import Models
 from octabox.service.workflows.canvas import CanvasPlanner, InpaintCanvas
 from octabox.service.workflows.changes import with_changes
 from octabox.service.workflows.followups import SIDES, FollowupRequests
@@ -89,15 +89,15 @@ class WorkflowPlan:
 
 
 class WorkflowPlanner:
-    """Plans workflows.
+    """Plans the workflow of a request.
 
     Args:
         inner: Plans and prepares single requests.
-        models: The models of this server.
+        models: The models of this server, as the request sees them.
         limits: Maximum size of images.
     """
 
-    def __init__(self, inner: GenerationService, models: ModelService, limits: MediaLimits) -> None:
+    def __init__(self, inner: RequestRunner, models: Models, limits: MediaLimits) -> None:
         self._inner, self._models, self._limits = inner, models, limits
         self._canvas = CanvasPlanner(inner, models, limits.max_pixels)
 
@@ -110,7 +110,7 @@ class WorkflowPlanner:
         workflow = parse_workflow(request.workflow)
         first = replace(with_changes(request, workflow), workflow=_stages(request))
         if not workflow.to_metadata():
-            return WorkflowPlan(workflow, await self._inner.prepare(first))
+            return WorkflowPlan(workflow, await self._inner.prepare(first, self._models))
         formats.check_output_format(request.output, "image")
         original = first = replace(first, output=LOSSLESS)
         canvas = await self._canvas_for(first, workflow)
@@ -118,16 +118,16 @@ class WorkflowPlanner:
         first = canvas.request if canvas else first
         if workflow.hires and workflow.hires.upscaler in LATENT_FILTERS:
             first = replace(first, output=LATENTS)
-        resolved = await self._inner.resolve(first)
+        resolved = await self._inner.resolve(first, self._models)
         _check_images(resolved.plan.pipeline)
         handover = await plan_handover(self._models, workflow, first, resolved.plan.pipeline)
         if handover and not handover.reason:
-            resolved = await self._inner.resolve(handover.request)
+            resolved = await self._inner.resolve(handover.request, self._models)
         call = await self._inner.call(resolved)
         call = replace(call, input_digests=canvas.input_digests) if canvas else call
         if workflow.inpaint:
             # The second pass takes the complete image, with the complete control images.
-            resolved = await self._inner.resolve(original)
+            resolved = await self._inner.resolve(original, self._models)
         followups = FollowupRequests(self._models, resolved.request, call, resolved.plan.files)
         warnings: list[str] = []
         if handover:
@@ -143,7 +143,7 @@ class WorkflowPlanner:
             restorer = await followups.face_restorer(workflow.faces)
             steps.append(Step(request=lambda item: restorer.request(item.run, item.content)))
         plan = WorkflowPlan(workflow, call, tuple(steps), tuple(warnings))
-        await _check_plan(self._inner, plan)
+        await _check_plan(self._inner, self._models, plan)
         return plan
 
     async def _canvas_for(self, request: GenerationRequest, workflow: Workflow) -> InpaintCanvas | None:
@@ -234,7 +234,7 @@ class WorkflowPlanner:
         return across, down
 
 
-async def _check_plan(inner: GenerationService, plan: WorkflowPlan) -> None:
+async def _check_plan(inner: RequestRunner, models: Models, plan: WorkflowPlan) -> None:
     """Check all requests of a workflow, with a blank image as the result of each step."""
     latents = plan.call.output.latents
     blank = encode_png(Image.new("RGB", BLANK))
@@ -242,7 +242,7 @@ async def _check_plan(inner: GenerationService, plan: WorkflowPlan) -> None:
     item = WorkflowItem(content, plan.call.runs[0], Artifact("image", "image/png", content))
     for step in plan.steps:
         if step.request is not None:
-            await inner.prepare(step.request(item))
+            await inner.prepare(step.request(item), models)
             item = replace(item, content=blank)
         elif step.transform is not None:
             item = replace(item, content=step.transform(item.content, item.content))

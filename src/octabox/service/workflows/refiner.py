@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.engine.protocol import Run
 from octabox.errors import InvalidParameterError
-from octabox.service.models import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import bind_image_to_image
 from octabox.service.workflows.followups import END, START, FollowupRequests, SecondPass
 from octabox.service.workflows.parts import RefinerPart
@@ -51,7 +52,7 @@ class Handover:
 
 
 async def plan_handover(
-    models: ModelService, workflow: Workflow, request: GenerationRequest, entry: PipelineEntry
+    models: Models, workflow: Workflow, request: GenerationRequest, entry: PipelineEntry
 ) -> Handover | None:
     """Return how the refiner of a workflow continues its first request; None if there is no refiner.
 
@@ -73,7 +74,7 @@ async def plan_handover(
             hint="Use another upscaler, or leave the refiner out.",
             parameter="workflow.hires.upscaler",
         )
-    model = await models.served(settings.model)
+    model = await asyncio.to_thread(models.resolve, settings.model)
     bound = bind_image_to_image(model, models.catalog, ())
     if workflow.inpaint or workflow.outpaint:
         return Handover(settings, request, "a part of an image is pasted back before")

@@ -14,7 +14,7 @@ from octabox.media.decoding.decoders import Decoder
 from octabox.media.images import encode, read_size
 from octabox.media.limits import check_output_size
 from octabox.service.outputs import first_output
-from octabox.service.protocols import GenerationService
+from octabox.service.protocols import GenerationService, Models
 from octabox.service.selection.inputs import STRENGTH, source_parameter
 from octabox.types import Artifact, Generation, GenerationRequest, OutputFormat
 
@@ -51,7 +51,12 @@ def check_enlarges(entry: PipelineEntry | None, model: str) -> None:
 
 
 async def upscale_image(
-    generations: GenerationService, request: GenerationRequest, scale: int | None, decoder: Decoder, max_pixels: int
+    generations: GenerationService,
+    request: GenerationRequest,
+    scale: int | None,
+    decoder: Decoder,
+    max_pixels: int,
+    models: Models | None = None,
 ) -> Generation:
     """Return an image enlarged by a scale; without a scale, the result of the model.
 
@@ -63,6 +68,7 @@ async def upscale_image(
         scale: The scale.
         decoder: Decodes the image.
         max_pixels: Maximum number of pixels of the scaled image.
+        models: The models by which the request was translated; None for the current ones.
 
     Raises:
         InvalidParameterError: The model does not enlarge images, or the scaled image would be too large.
@@ -74,7 +80,7 @@ async def upscale_image(
     before = original = await _size(source, decoder, name)
     target = _target(original, scale, max_pixels) if scale else None
     for again in range(MAX_CALLS):
-        generation = await generations.generate(request)
+        generation = await generations.generate(request, models)
         content = _image(generation).content
         # The result may exceed the limits of inputs.
         size = read_size(content)

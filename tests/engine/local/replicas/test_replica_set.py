@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.queued_request import MAX_WORKERS
 from octabox.engine.local.replicas import local_replica, replica_set
+from octabox.engine.local.replicas.replica_set import ModelWorth
 from octabox.engine.local.resident import room
 from octabox.engine.local.resident.budget import MemoryNeed
 from octabox.engine.messages import (
@@ -87,7 +89,7 @@ def dead(workers: FakeWorkers) -> list[FakeWorker]:
 
 def residents(engine: LocalEngine) -> list[Any]:
     """Return the replicas in memory."""
-    return [*engine._residency._occupants()]
+    return [*engine._residency.models.occupants()]
 
 
 async def test_callers_of_one_model_use_both_devices() -> None:
@@ -373,3 +375,22 @@ async def test_loads_of_a_model_leave_one_replica() -> None:
     await settle()
 
     assert 1 == len(workers.started)
+
+
+def test_what_is_requested_often_is_worth_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More requests, a longer load and a shorter idle time keep a model in memory; a second replica is worth less."""
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    rare, often = ModelWorth(), ModelWorth()
+    assert 0 == rare.of_replica(30, 2, 1)  # Nobody has requested it.
+    for model, count in ((rare, 1), (often, 50)):
+        for _ in range(count):
+            model.note_request()
+    now += 600
+
+    assert 0 < rare.of_replica(30, 2, 1) < often.of_replica(30, 2, 1)
+    assert rare.of_replica(60, 2, 1) == pytest.approx(2 * rare.of_replica(30, 2, 1))
+    assert often.of_replica(30, 2, 2) < often.of_replica(30, 2, 1)
+    before = rare.of_replica(30, 2, 1)
+    now += 3 * 86400
+    assert 0 < rare.of_replica(30, 2, 1) < before

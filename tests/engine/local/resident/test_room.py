@@ -1,19 +1,16 @@
-"""Which model makes room for another one, and what is learned for that."""
+"""Which model makes room for another one."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from octabox.engine.cluster.eviction import plan_eviction
 from octabox.engine.cluster.state import Replica
 from octabox.engine.local.resident.room import select_evicted
-from octabox.engine.local.resident.worth import ModelWorth
 
 
 @dataclass
@@ -80,22 +77,3 @@ def test_of_equal_value_the_one_that_was_used_first_leaves() -> None:
 
     found = select_evicted(models)
     assert found is models[1]
-
-
-def test_what_is_requested_often_is_worth_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More requests, a longer load and a shorter idle time keep a model in memory; a second replica is worth less."""
-    now = 1000.0
-    monkeypatch.setattr(time, "time", lambda: now)
-    rare, often = ModelWorth(), ModelWorth()
-    assert 0 == rare.of_replica(30, 2, 1)  # Nobody has requested it.
-    for model, count in ((rare, 1), (often, 50)):
-        for _ in range(count):
-            model.note_request()
-    now += 600
-
-    assert 0 < rare.of_replica(30, 2, 1) < often.of_replica(30, 2, 1)
-    assert rare.of_replica(60, 2, 1) == pytest.approx(2 * rare.of_replica(30, 2, 1))
-    assert often.of_replica(30, 2, 2) < often.of_replica(30, 2, 1)
-    before = rare.of_replica(30, 2, 1)
-    now += 3 * 86400
-    assert 0 < rare.of_replica(30, 2, 1) < before

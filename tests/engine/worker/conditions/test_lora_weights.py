@@ -112,6 +112,24 @@ def test_damaged_numbers_are_refused(
         loras.apply([AdapterChoice(str(tmp_path / "bad.pt"), name="bad")])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("matrix", [0, 1])
+def test_a_matrix_without_its_other_one_is_refused(
+    pipe: Any, loras: Loras, tmp_path: Path, layout: Any, matrix: int
+) -> None:
+    """The libraries would set the other one to zeros, or at random; the error names the LoRA and the tensor."""
+    source = layout(tmp_path, scaled(pipe, "plain"))
+    file = source if source.is_file() else next(source.glob("*.safetensors"))
+    tensors = load_file(file) if file.suffix == ".safetensors" else torch.load(file)
+    tensors = tensors.get("state_dict", tensors)
+    name = [each for each in sorted(tensors) if "lora" in each and each.endswith(".weight")][matrix]
+    del tensors[name]
+    save_file(tensors, tmp_path / "half.safetensors")
+
+    with pytest.raises(IncompatibleAdapterError, match="LoRA 'half' lacks the other matrix of"):
+        loras.apply([AdapterChoice(str(tmp_path / "half.safetensors"), name="half")])
+
+
 def test_another_dtype_in_each_layer(pipe: Any, loras: Loras, tmp_path: Path) -> None:
     """Each is applied with the numbers that the file has."""
     made = change(pipe)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedded import finish
-from gangs import SPLIT, call_of, children, save
-from octabox.config.model import ModelConfig
+from gangs import SPLIT, children, image_of, leader_of, model_of, run_until, save
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.processes.forkserver import fork_server_pid
 from octabox.engine.messages import WorkerOptions
-from octabox.errors import GenerationError, LoadError, OctaboxError, WorkerDiedError
-from octabox.types import Progress
-
-#: Steps of a call that is still running when something happens to it.
-MANY = 200
+from octabox.errors import GenerationError, LoadError, WorkerDiedError
 
 #: Processes of the same fork server that are not of these tests, such as a worker of another file's that ends.
 _others: set[int] = set()
@@ -47,40 +39,9 @@ async def engine() -> AsyncIterator[LocalEngine]:
     await engine.close()
 
 
-def model_of(folder: Path, parallel: Any = 2, **fields: Any) -> ModelConfig:
-    """Return a model of the CPU that is split."""
-    name = f"{folder.parent.name} {parallel}"
-    return ModelConfig(name=name, model=str(folder), device="cpu", parallel=parallel, **fields)
-
-
-async def image_of(engine: LocalEngine, model: ModelConfig, **params: Any) -> np.ndarray[Any, Any]:
-    """Return the image of a call."""
-    content = (await finish(engine, call_of(model, SPLIT, **params))).artifacts[0].content
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
-
-
-def leader_of(engine: LocalEngine, model: ModelConfig) -> int:
-    """Return the process of a model that the server knows."""
-    (pid,) = [status.pid for status in engine.status() if status.model == model.name]
-    assert pid is not None
-    return pid
-
-
 def followers() -> set[int]:
     """Return the workers that no engine knows, where there is one model."""
     return children(fork_server_pid()) - _others
-
-
-async def run_until(engine: LocalEngine, model: ModelConfig, act: Any, step: int = 5) -> Exception | None:
-    """Run a call of many steps, and act at one of them; return the error, if it ends with one."""
-    try:
-        async with aclosing(engine.generate(call_of(model, SPLIT, num_inference_steps=MANY))) as events:
-            async for event in events:
-                if isinstance(event, Progress) and event.step >= step and event.phase == "running" and act() is False:
-                    break
-    except OctaboxError as error:
-        return error
-    return None
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,22 @@ def test_other_weights(tmp_path: Path, component: str, change: Callable[[Tensors
         CLASSES[component].from_pretrained(folder)
 
 
+@pytest.mark.parametrize("component", ["unet", "vae"])
+def test_layers_that_are_not_used_are_reported(tmp_path: Path, component: str) -> None:
+    """With their names; buffers of old versions and numbers about the training are not layers."""
+    folder = tmp_path / component
+    shutil.copytree(demo.FOLDER / component, folder)
+    file = next(folder.glob("*.safetensors"))
+    more = {name: torch.ones(1) for name in ("more.weight", "more.bias", "position_ids", "model_ema.decay")}
+    save_file({**load_file(file), **more}, file, {"format": "pt"})
+
+    with require_all_weights("x") as notes:
+        CLASSES[component].from_pretrained(folder)
+
+    name = CLASSES[component].__name__
+    assert [f"{name} does not use 2 tensors of its weights: more.bias, more.weight."] == notes
+
+
 @pytest.mark.parametrize("component", CLASSES)
 def test_all_weights(component: str) -> None:
     """They are loaded as without the check, and what the caller requests is returned."""

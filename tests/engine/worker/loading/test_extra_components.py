@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -167,20 +168,24 @@ def test_a_controlnet_in_a_file_beside_a_model_in_a_file(folder: Path, single_fi
 def test_no_foreign_configuration_is_used(
     folder: Path, single_file: Path, tmp_path: Path, in_file: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither of the Hub nor of its cache, whatever is in there; the error states where to put one."""
+    """Neither of the Hub nor of its cache, whatever is in there: it is derived from that of the denoiser."""
     repo = tmp_path / "cache/models--lllyasviel--control_v11p_sd15_canny"  # What diffusers guesses by the tensors.
     (repo / "refs").mkdir(parents=True)
     (repo / "refs/main").write_text("0" * 40)
-    shutil.copytree(folder / "net", repo / "snapshots" / ("0" * 40))
+    foreign = shutil.copytree(folder / "net", repo / "snapshots" / ("0" * 40)) / "config.json"
+    own = json.loads(foreign.read_text())
+    foreign.write_text(json.dumps({**own, "conditioning_embedding_out_channels": [2, 2], "cross_attention_dim": 5}))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     shutil.copytree(folder / "plain", tmp_path / "plain", ignore=shutil.ignore_patterns("controlnet"))
     controlnet = ComponentConfig(model=str(net_file(folder, tmp_path / "net.safetensors", with_config=False)))
     update = {"model": str(single_file if in_file else tmp_path / "plain")}
     update |= {"config": str(tmp_path / "plain")} if in_file else {}
 
-    with pytest.raises(LoadError, match="the configuration of controlnet") as caught:
-        load(config(folder, controlnet=controlnet).model_copy(update=update), PLAIN, OPTIONS)
-    assert "Put its config.json next to it" in caught.value.hint
+    loaded = load(config(folder, controlnet=controlnet).model_copy(update=update), PLAIN, OPTIONS)
+    found = loaded.extra_components["controlnet"].config
+
+    for name in ("conditioning_embedding_out_channels", "cross_attention_dim", "block_out_channels"):
+        assert own[name] == json.loads(json.dumps(found[name]))
 
 
 def net_file(folder: Path, file: Path, *, with_config: bool) -> Path:

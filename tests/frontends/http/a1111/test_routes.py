@@ -15,6 +15,7 @@ from a1111_bodies import IMAGE, sent
 from fakes import Server, sample_image
 from octabox import errors
 from octabox.frontends.http.a1111.samplers import LABELS
+from octabox.service.protocols import Models
 from octabox.types import Event, GenerationRequest
 
 PREFIX = "/sdapi/v1"
@@ -395,13 +396,13 @@ async def test_batches_that_wait_for_room_run_soon_after_there_is_some(
     monkeypatch.setattr(errors, "MAX_PAUSE", 0.01)
     stream, running, refused = server.generations.stream, list[str](), list[str]()
 
-    async def limited(request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def limited(request: GenerationRequest, models: Models) -> AsyncGenerator[Event, None]:
         if running:
             refused.append(request.id)
             raise errors.QueueFullError("Full.", retry_after=640)
         running.append(request.id)
         try:
-            async for event in stream(request):
+            async for event in stream(request, models):
                 await asyncio.sleep(0.02)
                 yield event
         finally:

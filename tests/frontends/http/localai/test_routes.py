@@ -180,9 +180,9 @@ async def test_a_model_is_asked_again_until_it_is_enough(server: Server) -> None
     made = iter([sample_image("red", (16, 16)), sample_image("red", (32, 32))])
     generate = server.generations.generate
 
-    async def growing(request: Any) -> Any:
+    async def growing(request: Any, models: Any = None) -> Any:
         server.generations.made = Artifact("image", "image/png", next(made), 1)
-        return await generate(request)
+        return await generate(request, models)
 
     server.generations.generate = growing  # type: ignore[method-assign]
     answer = await enlarged(server, side=8, scale="4", response_format="b64_json")

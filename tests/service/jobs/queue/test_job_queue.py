@@ -48,6 +48,7 @@ from octabox.service.jobs.queue.job_queue import prune
 from octabox.service.jobs.queue.order.client_turns import ClientTurns
 from octabox.service.jobs.record import Acceptance
 from octabox.service.jobs.store.files import FolderFiles
+from octabox.service.protocols import Models
 from octabox.telemetry.metrics import Metrics
 from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
 from queue_houses import LIMIT, House, Runs, Servers, check_sharing, end_abruptly, until
@@ -110,9 +111,9 @@ async def test_media_reach_the_run(house: House) -> None:
     seen: list[GenerationRequest] = []
     stream = house.runs.stream
 
-    def watch(request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    def watch(request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         seen.append(request)
-        return stream(request)
+        return stream(request, models)
 
     house.runs.stream = watch  # type: ignore[method-assign]
     await house.accept("a", params=params, inputs={"image": (b"\x00one", "AAAA")})
@@ -310,7 +311,7 @@ class Parts(Runs):
         super().__init__()
         self.next_part = asyncio.Event()
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Run the first call, wait for the second one, and run that."""
         yield Progress("downloading", 1, 2)
         yield Progress("queued")
@@ -392,7 +393,7 @@ async def test_an_end_is_stored_once_the_store_responds(house: House, monkeypatc
 class Pairs(Runs):
     """Runs whose requests have two outputs."""
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Run one."""
         self.order.append(request.id)
         yield Progress("running", 1, 2)
@@ -825,7 +826,7 @@ class Refusals(Runs):
         super().__init__()
         self.room, self.refused = False, list[str]()
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Refuse a request, or run it."""
         if not self.room:
             self.refused.append(request.id)
@@ -914,7 +915,7 @@ class Calls(Runs):
         self.workers = fake_worker.FakeWorkers(runs=False)
         self.engine = fake_worker.engine_of(self.workers)
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Run the call of a request."""
         call = replace(fake_worker.call(), client=current_client.get(), priority=current_priority.get())
         async with contextlib.aclosing(self.engine.generate(replace(call, id=request.id))) as events:
@@ -1463,7 +1464,7 @@ async def test_the_oldest_results_expire(house: House) -> None:
 class Four(Runs):
     """Runs whose requests have four outputs of two bytes each."""
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Run one."""
         artifacts = tuple(Artifact("image", "image/png", b"xx", seed, {}) for seed in range(4))
         yield Generation(request.id, request.model, "FakePipeline", "text-to-image", artifacts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from octabox.catalog.entries import Parameter, names
+from octabox.catalog.entries import Parameter
 from octabox.catalog.reading.source import SourceTree
 from octabox.catalog.reading.syntax import ClassSource
 
@@ -28,7 +28,7 @@ def required_groups(
             group = [known[name] for name in sorted(_none_names(test)) if name in known]
             has_content = any(member.is_media or member.kind == "text" for member in group)
             if has_content and all(member.required or member.default is None for member in group):
-                found[names(group)] = None
+                found[tuple(member.name for member in group)] = None
     return tuple(found)
 
 

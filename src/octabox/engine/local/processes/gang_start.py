@@ -24,7 +24,7 @@ def start_gang(order: Start, context: BaseContext) -> tuple[BaseProcess, Connect
         The worker, our end of the pipe to it, and the other processes, which have pipes to the worker alone.
 
     Raises:
-        OSError: One cannot be started; those that were end, since their pipes are closed.
+        OSError: One cannot be started, or has ended already; those that were end, since their pipes are closed.
     """
     followers: list[ProcessHandle] = []
     links: list[Connection] = []
@@ -36,13 +36,18 @@ def start_gang(order: Start, context: BaseContext) -> tuple[BaseProcess, Connect
             links.append(link)
         worker = partial(work, followers=tuple(links)) if links else work
         process, connection = start_process(context, worker, timeout)
+        try:
+            connection.send(order)
+        except BaseException:
+            connection.close()
+            followers.append(ProcessHandle(process))
+            raise
     except BaseException:
         _close(links)
         for each in followers:
             each.join()  # They end with their pipes; without it, the descriptors of the processes stay open.
         raise
     _close(links)
-    connection.send(order)
     return process, connection, followers
 
 

@@ -12,10 +12,9 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
 from octabox.engine.exit_codes import DEVICE_BROKEN, GANG_BROKEN
-from octabox.engine.local.processes.channel import Channel
+from octabox.engine.local.processes.channel import Channel, pack, pack_message
 from octabox.engine.local.processes.gang_start import start_gang
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT, WorkerActivity, check_interval
-from octabox.engine.local.processes.packing import pack, pack_message
 from octabox.engine.local.processes.starting import SIGKILL, ProcessHandle, in_daemon_thread
 from octabox.engine.messages import Alive, FromWorker, Ping, Start, ToWorker, WorkerOptions
 from octabox.errors import DeviceError, OctaboxError, WorkerDiedError

@@ -5,50 +5,68 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol
 
 from octabox.engine.cluster.autoscaling import IDLE_SECONDS
+from octabox.engine.cluster.turns import Claim, Turn
+from octabox.engine.local.model_worker import ModelWorker, WorkerHolder
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
-from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error
-from octabox.engine.local.replicas.turn_queue import TurnQueue
+from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.local.waiting_list import WaitingList
-from octabox.errors import LoadError
-from octabox.types import ModelStatus
+from octabox.errors import LoadError, OctaboxError, WorkerDiedError
 
 #: Seconds in which a worker must have moved its weights to the host.
 MOVE_TIMEOUT = 120.0
 
 
-class LocalReplica(TurnQueue):
+class ReplicaOwner(Protocol):
+    """The queue of a model, as its replicas know it."""
+
+    retention: Retention
+
+    @property
+    def resident(self) -> bool:
+        """Whether a replica is in memory, or being loaded."""
+
+    def is_extra(self, name: str) -> bool:
+        """Return whether others keep the model in memory, so that this replica may be unloaded."""
+
+    def keep_value(self, load_seconds: float, run_seconds: float) -> float:
+        """Return the seconds that unloading a replica is expected to cost, by those of its load and of its last call."""
+
+    def on_taken(self, request: QueuedRequest) -> None:
+        """Note that a replica has taken requests, of which this is the first."""
+
+    def on_idle(self, unloaded: bool) -> None:
+        """Note that a replica has no request left, or was unloaded."""
+
+
+class LocalReplica(WorkerHolder):
     """A replica of a model, which shares the waiting requests with the others.
 
     Args:
         supervisor: Runs requests on the worker.
         waiting: The requests that wait for the model.
-        retention: How long the model stays in memory.
-        on_taken: Called when requests were taken.
-        on_idle: Called when no request is left, and after an unload, with whether it was one.
-        is_needed: Returns whether it is to load the model for requests that wait; others may have it.
-        is_extra: Returns whether others keep the model in memory.
-        worth: Returns what unloading it costs, by the seconds of its load and of its last call.
+        owner: The queue of the model.
     """
 
-    def __init__(
-        self,
-        supervisor: WorkerSupervisor,
-        waiting: WaitingList,
-        retention: Retention,
-        on_taken: Callable[[QueuedRequest], None],
-        on_idle: Callable[[bool], None],
-        is_needed: Callable[[], bool] = lambda: True,
-        is_extra: Callable[[LocalReplica], bool] = lambda _: False,
-        worth: Callable[[float, float], float] = lambda load, _: load,
-    ) -> None:
-        super().__init__(supervisor, waiting, retention, on_taken, on_idle)
-        self._is_needed, self._is_extra, self._worth = is_needed, is_extra, worth
+    def __init__(self, supervisor: WorkerSupervisor, waiting: WaitingList, owner: ReplicaOwner) -> None:
+        self.name, self.supervisor, self.last_used = supervisor.key, supervisor, time.time()
+        #: The requests that run on it.
+        self.taken = TakenRequests(supervisor.name, waiting, owner.on_taken)
+        #: The model that it gives its place to, which may need others as well; empty if there is none.
+        self.yields_to = ""
+        self._waiting, self._owner, self._serving = waiting, owner, asyncio.Lock()
         self._server: asyncio.Task[None] | None = None
+
+    @property
+    def worker(self) -> ModelWorker | None:
+        """Its worker."""
+        return self.supervisor.worker
 
     @property
     def idle(self) -> bool:
@@ -56,38 +74,65 @@ class LocalReplica(TurnQueue):
         return self.resident and not (self._serving.locked() or self.supervisor.busy or self._waiting)
 
     @property
+    def serving(self) -> bool:
+        """Whether it takes the requests that wait, or is loading the model."""
+        return self._serving.locked() or not (self._server is None or self._server.done())
+
+    @property
+    def adapters(self) -> frozenset[str]:
+        """The adapters of its last call."""
+        return self.taken.adapters
+
+    @property
     def pinned(self) -> bool:
         """Whether it is never unloaded for another model, as one that alone keeps a pinned model in memory is not."""
-        return super().pinned and not self._is_extra(self)
-
-    @property
-    def keep_value(self) -> float:
-        """Seconds that unloading it is expected to cost."""
-        return self._worth(self.load_seconds, self.supervisor.run_seconds)
-
-    @property
-    def wait(self) -> float:
-        """Seconds until it is expected to be free for the next request; what is overdue is taken to be so for as long again."""
-        expected = self.supervisor.run_seconds * len(self.taken)
-        return abs(expected - (time.perf_counter() - self.taken.since)) if self.taken else 0.0
-
-    @property
-    def busy_seconds(self) -> float:
-        """Seconds for which it is expected to be in use, whatever waits; 0 while it is idle."""
-        return 0.0 if self.idle or not self.resident else max(self.wait, self.supervisor.run_seconds)
+        return self._owner.retention.pinned and not self._owner.is_extra(self.name)
 
     @property
     def expires(self) -> float | None:
-        """When it is unloaded if no request arrives; one of several is not kept for long."""
-        expires = super().expires
-        if not self._is_extra(self):
+        """When it is unloaded if no request arrives, in seconds since the epoch; one of several is not kept for long."""
+        expires = self._owner.retention.expires(self.last_used)
+        if not self._owner.is_extra(self.name):
             return expires
         return min(self.last_used + IDLE_SECONDS, math.inf if expires is None else expires)
 
     @property
-    def serving(self) -> bool:
-        """Whether it takes the requests that wait, or is loading the model."""
-        return self._serving.locked() or not (self._server is None or self._server.done())
+    def keep_value(self) -> float:
+        """Seconds that unloading it is expected to cost."""
+        return self._owner.keep_value(self.load_seconds, self.supervisor.run_seconds)
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds for which it is expected to be in use, whatever waits; 0 while it is idle."""
+        run_seconds = self.supervisor.run_seconds
+        return 0.0 if self.idle or not self.resident else max(self.taken.wait(run_seconds), run_seconds)
+
+    @property
+    def turn(self) -> Turn | None:
+        """Its turn in memory; None while the model is not loaded."""
+        following = _claim(islice(self._waiting, 1))
+        return Turn(self.supervisor.ready_since, self.load_seconds, following) if self.measured else None
+
+    @property
+    def claim(self) -> Claim | None:
+        """What its load is for; None where no request waits for that."""
+        taken = [each for each in self.taken if not each.cancelled]
+        return _claim([*taken, *islice(self._waiting, 1)]) if taken else None
+
+    @property
+    def has_yielded(self) -> bool:
+        """Whether its calls are done, and what waits for it does so until another model has had its place."""
+        return bool(self.yields_to) and self.resident and not (self._serving.locked() or self.supervisor.busy)
+
+    def yield_to(self, name: str) -> None:
+        """Take no further requests, so that another model gets its place once its calls are done."""
+        self.yields_to = name
+
+    def resume(self, name: str) -> None:
+        """Take requests again, if it was to give its place to this model."""
+        if self.yields_to == name:
+            self.yields_to = ""
+            self._owner.on_idle(False)
 
     def serve(self) -> None:
         """Serve the requests that wait, unless that is being done."""
@@ -112,7 +157,7 @@ class LocalReplica(TurnQueue):
             await self.supervisor.drain()  # The outputs of the last call may still be being encoded.
             was_resident = was_resident or self.resident
             await self.supervisor.stop()
-        self._on_idle(True)
+        self._owner.on_idle(True)
         return was_resident
 
     async def sleep(self) -> bool:
@@ -120,12 +165,12 @@ class LocalReplica(TurnQueue):
 
         Others that keep the model in memory serve the next request, so that a replica beyond them is to be unloaded.
         """
-        if self._is_extra(self):
+        if self._owner.is_extra(self.name):
             return False
         async with self._serving:
             await self.supervisor.drain()
-            slept = await self.supervisor.sleep(MOVE_TIMEOUT)
-        self._on_idle(False)
+            slept = self.worker is not None and await self.worker.sleep(MOVE_TIMEOUT)
+        self._owner.on_idle(False)
         return slept
 
     async def close(self) -> None:
@@ -135,32 +180,14 @@ class LocalReplica(TurnQueue):
             await asyncio.wait({self._server}, timeout=3 * SHUTDOWN_TIMEOUT)
         await self.supervisor.stop()
 
-    def status(self, waiting: int) -> ModelStatus | None:
-        """Return the status of the replica; None if it is not in memory.
-
-        Args:
-            waiting: How many requests wait for the model.
-        """
-        worker, busy = self.supervisor.worker, len(self.taken) > 0 or self.supervisor.busy
-        status = worker.status(waiting=waiting, busy=busy) if worker else None
-        return status and self.with_retention(status)
-
-    @property
-    def _yields(self) -> bool:
-        """Whether it takes no requests until another model, which may need further places as well, has had its place."""
-        return bool(self.yields_to)
-
     async def _serve(self) -> None:
-        """Serve requests until none waits, or another model is to have the place.
-
-        Where the worker has ended, replicas in memory serve the rest.
-        """
-        while self._waiting and not self._yields:
+        """Serve requests until none waits, another model is to have the place, or others are to serve the rest."""
+        while self._waiting and not self.yields_to:
             async with self._serving:
-                if self._yields or not (self._waiting and (self.resident or self._is_needed())):
+                if self.yields_to or not (self._waiting and (self.resident or not self._owner.resident)):
                     break
                 try:
-                    await self.supervisor.run(self.taken.take(self.supervisor.worker))
+                    await self.supervisor.run(self.taken.take(self.worker))
                 except Exception as raised:  # noqa: BLE001 (whatever it is, it ends these requests alone)
                     self.taken.fail(as_octabox_error(raised, self.supervisor.name))
                 finally:
@@ -168,7 +195,78 @@ class LocalReplica(TurnQueue):
                     if not self.resident:  # Its worker has ended by itself, and it has no place to give.
                         self.yields_to = ""
                     self.last_used = time.time()
-        self._on_idle(False)
+        self._owner.on_idle(False)
+
+
+class TakenRequests:
+    """The requests that run on one replica: a call, or several that share a batch.
+
+    Args:
+        model: Name of the model.
+        waiting: The requests that wait for the model.
+        on_taken: Called with the first one, when requests were taken.
+    """
+
+    def __init__(self, model: str, waiting: WaitingList, on_taken: Callable[[QueuedRequest], None]) -> None:
+        self._model, self._waiting, self._on_taken = model, waiting, on_taken
+        self._requests: list[QueuedRequest] = []
+        #: Adapters of the last call.
+        self.adapters: frozenset[str] = frozenset()
+        self._since = 0.0  # When they were taken, by `time.perf_counter`.
+
+    def __iter__(self) -> Iterator[QueuedRequest]:
+        return iter(self._requests)
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def wait(self, run_seconds: float) -> float:
+        """Return the seconds until they are expected to be done; what is overdue is taken to be so for as long again.
+
+        Args:
+            run_seconds: What each is expected to take.
+        """
+        return abs(run_seconds * len(self) - (time.perf_counter() - self._since)) if self._requests else 0.0
+
+    def take(self, worker: ModelWorker | None) -> Sequence[QueuedRequest]:
+        """Take the request that runs next, and those that may share a batch with it.
+
+        Args:
+            worker: Knows how many may; None before it is started.
+        """
+        requests = self._requests = [self._waiting.take()]
+        call = requests[0].call
+        if self._waiting and call and worker and (limit := worker.batch_limit(call)) > 1:
+            requests += self._waiting.take_batch(requests[0], limit)
+        self._since = time.perf_counter()
+        for request in requests:
+            request.timings["queue"] = self._since - request.enqueued_at
+        self.adapters = requests[0].adapters
+        self._on_taken(requests[0])
+        return requests
+
+    def fail(self, error: OctaboxError) -> None:
+        """Fail them, since they could not be served; where the machine of the worker was lost, they wait for another one."""
+        log_failure(error, self._model)
+        lost = isinstance(error, WorkerDiedError) and error.lost
+        for request in self._requests:
+            if lost and request.restart(error):
+                request.workers += 1
+                self._waiting.add_again(request)
+            else:
+                request.finish(error)
+
+    def clear(self) -> None:
+        """Forget them, since they were served."""
+        self._requests = []
+
+
+def _claim(requests: Iterable[QueuedRequest]) -> Claim | None:
+    """Return what requests of a model claim together; None if there are none."""
+    found = list(requests)
+    if not found:
+        return None
+    return Claim(min(each.enqueued_at for each in found), max(each.priority for each in found))
 
 
 def _unloading(model: str) -> LoadError:

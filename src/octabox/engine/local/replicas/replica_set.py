@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from octabox.config.model import ModelConfig
@@ -16,9 +17,9 @@ from octabox.engine.cluster.autoscaling import (
     choose_drained,
     value_of_another,
 )
-from octabox.engine.cluster.index import ClusterIndex
+from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.routing import choose_warm
-from octabox.engine.cluster.state import Device, ModelCosts, Replica
+from octabox.engine.cluster.state import LearnedDemand, ModelCosts, Replica
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.local.replicas.local_replica import LocalReplica
 from octabox.engine.local.waiting_list import WaitingList
@@ -51,6 +52,36 @@ class ReplicaRoom(Protocol):
         """
 
 
+class ModelWorth:
+    """What is learned of a model while its server runs; the rule is that of a cluster."""
+
+    def __init__(self) -> None:
+        self._demand = LearnedDemand()
+
+    def note_request(self) -> None:
+        """Count a request that arrives."""
+        self._demand = self._demand.with_arrival(time.time())
+
+    def costs(self, load_seconds: float, run_seconds: float) -> ModelCosts:
+        """Return what is known of the model.
+
+        Args:
+            load_seconds: What its load took.
+            run_seconds: What its last request took.
+        """
+        return replace(self._demand.at(time.time()), load_seconds=load_seconds, run_seconds=run_seconds)
+
+    def of_replica(self, load_seconds: float, run_seconds: float, replicas: int) -> float:
+        """Return the seconds that unloading a replica is expected to cost.
+
+        Args:
+            load_seconds: What its load took.
+            run_seconds: What its last request took.
+            replicas: How many the model has.
+        """
+        return keep_value(self.costs(load_seconds, run_seconds), replicas)
+
+
 class ReplicaSet:
     """The replicas of one model. The first one is loaded for the first request, others where waiting requests need them.
 
@@ -58,7 +89,6 @@ class ReplicaSet:
         create: Creates a replica by its number, with what returns the devices that it must not be on.
         room: Knows whether another one has room.
         waiting: The requests that wait for the model.
-        costs: Returns what is known of the model, by the seconds of a load and of a call.
         maximum: How many there may be, even if the configuration of the model sets more.
     """
 
@@ -67,11 +97,12 @@ class ReplicaSet:
         create: Callable[[int, Callable[[], list[str]]], LocalReplica],
         room: ReplicaRoom,
         waiting: WaitingList,
-        costs: Callable[[float, float], ModelCosts],
         maximum: int = MAX_REPLICAS,
     ) -> None:
         self._create, self._room, self._maximum = create, room, maximum
-        self._waiting, self._costs = waiting, costs
+        #: What is learned of the model.
+        self.worth = ModelWorth()
+        self._waiting = waiting
         self._limits = ScalingLimits(max_replicas=maximum)
         self._replicas: list[LocalReplica] = []
         #: The loads in the background, and what they load once that is decided.
@@ -112,8 +143,8 @@ class ReplicaSet:
             request: The request that was added.
         """
         free = [each for each in self.resident if not (each.serving or each.yields_to)]
-        if free:
-            _choose([each for each in free if not each.asleep] or free, request).serve()
+        if replica := choose_warm([each for each in free if not each.asleep] or free, request.adapters):
+            replica.serve()
         elif not any(each.serving or each.yields_to for each in self._replicas) and not self.resident:
             self._replicas[0].serve()
 
@@ -127,7 +158,7 @@ class ReplicaSet:
         loaded = [each for each in self.resident if each.measured]
         if not loaded or not self._room.several_devices:
             return
-        costs = self._costs(
+        costs = self.worth.costs(
             max(each.load_seconds for each in loaded), max(each.supervisor.run_seconds for each in loaded)
         )
         self._set_timer(costs.load_seconds)
@@ -212,7 +243,7 @@ def model_load(resident: Sequence[LocalReplica], waiting: Iterable[QueuedRequest
         len(resident),
         len(waits),
         costs,
-        [each.wait if each.measured else costs.load_seconds for each in resident],
+        [each.taken.wait(each.supervisor.run_seconds) if each.measured else costs.load_seconds for each in resident],
         max(waits, default=0.0),
         loading=not all(each.measured for each in resident),
     )
@@ -226,13 +257,3 @@ def scaling_limits(model: ModelConfig, maximum: int = MAX_REPLICAS) -> ScalingLi
         return ScalingLimits(max_replicas=maximum)
     count = min(model.replicas, maximum)
     return ScalingLimits(count, count)
-
-
-def _choose(free: list[LocalReplica], request: QueuedRequest) -> LocalReplica:
-    """Return the replica that serves a request: one that has applied its adapters, if possible."""
-    index = ClusterIndex()
-    for each in free:
-        index.put_device(Device(each.name, 1))
-        index.put(Replica(each.name, "", each.name, adapters=each.taken.adapters))
-    name = choose_warm(index, "", request.adapters)
-    return next(each for each in free if each.name == name)

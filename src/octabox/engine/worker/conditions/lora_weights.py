@@ -17,12 +17,16 @@ from octabox.engine.worker.conditions.traced_tensors import trace
 from octabox.engine.worker.single_files.pickled_weights import load_pickled
 from octabox.errors import IncompatibleAdapterError
 from octabox.hub.adapters.lora_scales import PEFT_PREFIX, LoraScales
+from octabox.hub.checkpoints.tensors import summarize_names
 
 #: End of the name of a layer's alpha.
 ALPHA = ".alpha"
 
 #: The name of the second matrix of a layer, in any layout.
 _UP = re.compile(r"(?P<layer>.+?)(?P<matrix>\.lora_up|\.lora\.up|_lora\.up|\.lora_linear_layer\.up|\.lora_B)\.weight")
+
+#: The end of the name of either matrix.
+_MATRIX = re.compile(r"(\.lora_(up|down)|[._]lora\.(up|down)|\.lora_linear_layer\.(up|down)|\.lora_[AB])\.weight$")
 
 #: The part of the name of the first matrix, by that of the second one.
 _DOWN = {"up": "down", "B": "A"}
@@ -52,6 +56,7 @@ def read_lora_weights(
     tensors = _load(file)
     for key, tensor in tensors.items():
         _check_numbers(name, key, tensor)
+    _check_pairs(name, tensors)
     tensors = trace(tensors)
     if kind in {"LoHa", "LoKr"}:
         tensors = convert_lycoris(tensors, kind, name, kernel_sizes(components.get("unet")))
@@ -105,6 +110,20 @@ def _check_numbers(name: str, key: str, tensor: torch.Tensor) -> None:
     numbers = tensor if tensor.dtype.itemsize > 1 else tensor.float()
     if not bool(torch.isfinite(numbers).all()):
         message = f"LoRA '{name}' contains NaN or infinite numbers in {key}."
+        raise IncompatibleAdapterError(message, hint=hint, parameter="adapters")
+
+
+def _check_pairs(name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check that each matrix of a layer has its other one; the libraries would set it to zeros, or at random.
+
+    Raises:
+        IncompatibleAdapterError: One has not.
+    """
+    paired = {each for _, *pair in _pairs(tensors) for each in pair}
+    alone = [each for each in tensors if _MATRIX.search(each) and each not in paired]
+    if alone:
+        message = f"LoRA '{name}' lacks the other matrix of {summarize_names(dict.fromkeys(alone), 2)}."
+        hint = "The file is incomplete; download it again."
         raise IncompatibleAdapterError(message, hint=hint, parameter="adapters")
 
 

@@ -17,7 +17,7 @@ from diffusers.loaders import single_file_model, single_file_utils
 from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.checkpoints.tensors import summarize_names
 from octabox.hub.checkpoints.weight_scales import SCALES
-from octabox.hub.component_files import TEXT_ENCODER, TOKENIZER, WIDTH, takes_width
+from octabox.hub.component_widths import TEXT_ENCODER, TOKENIZER, WIDTH, takes_width
 
 #: Argument of `from_pretrained` for a report about the tensors.
 _REPORT = "output_loading_info"
@@ -25,26 +25,33 @@ _REPORT = "output_loading_info"
 #: Words of the libraries' errors about tensors of another shape.
 _SHAPES = ("size mismatch", "shape", "ignore_mismatched_sizes")
 
+#: Ends of the names of the tensors of layers.
+_LAYER_TENSORS = (".weight", ".bias")
+
 #: What to do about weights without some of the tensors.
 _INCOMPLETE = "The file is incomplete or of another class; download it again, or set a source under `components`."
 
 
 @contextmanager
-def require_all_weights(model: str) -> Iterator[None]:
+def require_all_weights(model: str) -> Iterator[list[str]]:
     """Within the context, raise an error if a component is loaded from weights without some of its tensors.
 
     Args:
         model: Name of the model, for errors.
+
+    Yields:
+        A list to which a sentence is added for each component whose weights have layers that it does not.
 
     Raises:
         IncompatibleWeightsError: Tensors are missing, or have another shape.
     """
     from transformers import PreTrainedModel  # noqa: PLC0415 (takes a second, which a pipeline may not need before)
 
+    notes: list[str] = []
     with ExitStack() as stack:
         for base in (PreTrainedModel, ModelMixin):
-            stack.enter_context(_checked(base, model))
-        yield
+            stack.enter_context(_checked(base, model, notes))
+        yield notes
 
 
 @contextmanager
@@ -98,8 +105,8 @@ def require_all_tensors(model: str, file: str) -> Iterator[None]:
 
 
 @contextmanager
-def _checked(base: Any, model: str) -> Iterator[None]:
-    """Check the report of a base class's `from_pretrained` within the context."""
+def _checked(base: Any, model: str, notes: list[str]) -> Iterator[None]:
+    """Check the report of a base class's `from_pretrained` within the context, and note the weights that are not used."""
     original = base.__dict__["from_pretrained"]
 
     def from_pretrained(cls: Any, source: Any, *args: Any, **options: Any) -> Any:
@@ -113,6 +120,11 @@ def _checked(base: Any, model: str) -> Iterator[None]:
                 raise
             raise _shapes_error(model, cls, _place(source, options), error) from error
         _check_report(model, cls, _place(source, options), loaded, report)
+        # Others are buffers, which old versions of the libraries saved, and numbers about the training.
+        unused = [name for name in report.get("unexpected_keys") or () if name.endswith(_LAYER_TENSORS)]
+        if unused:
+            names = summarize_names(dict.fromkeys(unused), 2)
+            notes.append(f"{cls.__name__} does not use {len(unused)} tensors of its weights: {names}.")
         return loaded
 
     base.from_pretrained = classmethod(from_pretrained)

@@ -12,6 +12,7 @@ from diffusers import GGUFQuantizationConfig, ModelMixin, PipelineQuantizationCo
 
 from octabox.catalog.loading import import_class
 from octabox.catalog.pipelines import load_catalog
+from octabox.catalog.tasks import CONTROL_COMPONENTS
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.worker.component_types import component_class, group_components
 from octabox.engine.worker.loading.checks.component_errors import named_component
@@ -20,11 +21,12 @@ from octabox.engine.worker.loading.completeness import require_all_tensors
 from octabox.engine.worker.loading.controlnets import load_component_list
 from octabox.engine.worker.loading.quantization import build_quantization_config
 from octabox.engine.worker.placement.dtype import choose_variant, parse_dtype
+from octabox.engine.worker.single_files.derived_config import derived_config
 from octabox.engine.worker.single_files.pickled_weights import replaced_classes
 from octabox.engine.worker.single_files.scaled_weights import scales_applied
 from octabox.errors import LoadError, MissingDependencyError
 from octabox.hub.checkpoints.tensors import read_shapes
-from octabox.hub.component_configs import find_config, no_config_error, not_from_file_error
+from octabox.hub.component_configs import denoiser_config, find_config, no_config_error, not_from_file_error
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, is_hub_id
 from octabox.security.json_files import read_json
 
@@ -124,7 +126,9 @@ def load_file(
     if not hasattr(cls, "from_single_file"):
         raise not_from_file_error(config.name, name)
     part = config.part(name)
-    read_shapes(Path(file))
+    shapes = read_shapes(Path(file))
+    found = find_config(file, config_source, part.subfolder or name)
+    control_source = config_source if CONTROL_COMPONENTS.search(name) and not found else ""
     options: dict[str, Any] = {"dtype": component_dtype(part, dtype)}
     if config.disable_mmap:
         options["disable_mmap"] = True
@@ -132,15 +136,15 @@ def load_file(
         options["quantization_config"] = _gguf_config(config, options["dtype"])
     elif part.quantization:
         options["quantization_config"] = build_quantization_config(config, name, cls, dtype)
-    found = find_config(file, config_source, part.subfolder or name)
-    if not found:
-        raise no_config_error(config.name, name, file)
     with (
+        derived_config(cls, shapes, denoiser_config(control_source)) as derived,
         named_component(config, name, file),
         require_all_tensors(config.name, file),
         replaced_classes(file),
         scales_applied(file, options["dtype"]),
     ):
+        if not (found := found or derived):
+            raise no_config_error(config.name, name, file)
         return cls.from_single_file(file, **options, **found)
 
 

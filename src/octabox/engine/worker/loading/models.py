@@ -150,7 +150,7 @@ def _load_in_mode(
     check_packed_weights(config, device)
     check_model_folder(config, load_catalog().pipeline(pipeline), pipeline_class, dtype)
     base_config, extra_names = split_extra_components(config, pipeline)
-    with require_all_weights(config.name), named_components(config):
+    with require_all_weights(config.name) as unused, named_components(config):
         pipe, notes = _load_pipeline(base_config, pipeline_class, precision, dtypes, device)
         extras = load_extra_components(config, pipeline, extra_names, dtype)
     apply_configured_settings(pipe, config)
@@ -172,7 +172,7 @@ def _load_in_mode(
     performance = _apply_plan(pipe, components, plan, placement, ip_adapters, adapted=bool(config.adapters))
     if splitting and not splitting.shards_weights:
         plan.applied["parallel"] = splitting.apply(device)
-    notes += (*placement.notes, *performance.warnings)
+    notes += (*unused, *placement.notes, *performance.warnings)
     # Of a model that is split, another dtype would be tried by each process alone.
     choice = None if splitting else dtypes
     return LoadedModel(pipe, device, notes, extras, loras, embeddings, ip_adapters, placement, choice, performance)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
@@ -129,6 +130,22 @@ class CallCache:
         """Store an output, unless its key is None."""
         if key is not None:
             self.cache.put(key, output, self.prompts)
+
+
+def cached_forward(encoder: TextEncoder, cache: CallCache) -> Callable[..., Any]:
+    """Return a forward pass of an encoder that returns cached outputs."""
+    original = encoder.module.forward
+
+    @wraps(original)
+    def forward(*args: Any, **options: Any) -> Any:
+        key = cache.key(encoder, args, options)
+        output = cache.find(key)
+        if output is None:
+            output = original(*args, **options)
+            cache.put(key, output)
+        return output
+
+    return forward
 
 
 def clone_output(output: Any, devices: Sequence[torch.device] = ()) -> Any:

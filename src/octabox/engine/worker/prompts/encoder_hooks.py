@@ -10,18 +10,12 @@ from typing import Any
 import torch
 
 from octabox.engine.replacement import replaced
-from octabox.engine.worker.prompts.embed_cache import CallCache
+from octabox.engine.worker.prompts.embed_cache import CallCache, cached_forward
 from octabox.engine.worker.prompts.encoder import EncoderAdapter, PromptEncoder, TokenLayout
 from octabox.engine.worker.prompts.encoder_output import HIDDEN, stack_outputs, track_access
 from octabox.engine.worker.prompts.parsed import ParsedPrompt
-from octabox.engine.worker.prompts.text_encoders import TextEncoder
-from octabox.engine.worker.prompts.tokenizer import (
-    QuietTokenizer,
-    TokenizedText,
-    TokenizerHooks,
-    convert_prompt,
-    count_tokens,
-)
+from octabox.engine.worker.prompts.text_encoders import QuietTokenizer, TextEncoder, convert_prompt, count_tokens
+from octabox.engine.worker.prompts.tokenizer import TokenizedText, TokenizerHooks
 from octabox.engine.worker.prompts.weighted_encoding import EncodeJob, find_final_norm
 from octabox.errors import InvalidParameterError
 
@@ -204,22 +198,6 @@ def count_chunks(pipe: Any, encoder: TextEncoder, tokenizers: Mapping[str, Any],
         TokenLayout(encoder.max_length, chunked=True),
     )
     return counter.count_chunks(prompt)
-
-
-def cached_forward(encoder: TextEncoder, cache: CallCache) -> Callable[..., Any]:
-    """Return a forward pass of an encoder that returns cached outputs."""
-    original = encoder.module.forward
-
-    @wraps(original)
-    def forward(*args: Any, **options: Any) -> Any:
-        key = cache.key(encoder, args, options)
-        output = cache.find(key)
-        if output is None:
-            output = original(*args, **options)
-            cache.put(key, output)
-        return output
-
-    return forward
 
 
 def _weighted_parameters(texts: Sequence[TokenizedText]) -> list[str]:

@@ -15,11 +15,16 @@ import torch
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.engine.replacement import replaced
-from octabox.engine.worker.prompts.embed_cache import CallCache, PromptEmbedCache
-from octabox.engine.worker.prompts.encoder_hooks import EncoderHooks, cached_forward
+from octabox.engine.worker.prompts.embed_cache import CallCache, PromptEmbedCache, cached_forward
+from octabox.engine.worker.prompts.encoder_hooks import EncoderHooks
 from octabox.engine.worker.prompts.parsed import ParsedPrompt, parse_plain
-from octabox.engine.worker.prompts.text_encoders import TextEncoder, find_text_encoders, find_tokenizers
-from octabox.engine.worker.prompts.tokenizer import convert_prompt, count_tokens
+from octabox.engine.worker.prompts.text_encoders import (
+    TextEncoder,
+    convert_prompt,
+    count_tokens,
+    find_text_encoders,
+    find_tokenizers,
+)
 from octabox.engine.worker.prompts.weighted_encoding import find_final_norm
 from octabox.errors import InvalidParameterError
 

@@ -1,4 +1,4 @@
-"""Find the text encoders of a pipeline, and how each takes its tokens."""
+"""Find the text encoders of a pipeline and how each takes its tokens, and count the tokens of a text."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ KINDS: dict[str, Kind] = {
 
 #: Prefixes of the component names of encoders and tokenizers.
 ENCODER, TOKENIZER = "text_encoder", "tokenizer"
+
+#: The attribute of the class of a tokenizer with hooks that names the class without them.
+ORIGINAL_CLASS = "octabox_hooks"
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,39 @@ def find_text_encoders(pipe: Any) -> list[TextEncoder]:
             max_length = min(int(part.config.max_position_embeddings), int(tokenizers[tokenizer].model_max_length))
         found.append(TextEncoder(name, part, tokenizer, kind if tokenizer else "", max_length))
     return found
+
+
+class QuietTokenizer:
+    """A tokenizer without hooks and warnings, for Compel.
+
+    Args:
+        tokenizer: The tokenizer.
+        has_bos: Whether the pipeline's tokens have a begin token.
+    """
+
+    def __init__(self, tokenizer: Any, *, has_bos: bool) -> None:
+        self._tokenizer, self._call = tokenizer, original_class(tokenizer).__call__
+        self.bos_token_id = tokenizer.bos_token_id if has_bos else None
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Return the tokens of texts."""
+        return self._call(self._tokenizer, *args, verbose=False, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+
+def original_class(tokenizer: Any) -> Any:
+    """Return the class of a tokenizer without hooks."""
+    return getattr(type(tokenizer), ORIGINAL_CLASS, type(tokenizer))
+
+
+def count_tokens(tokenizer: Any, text: str) -> int:
+    """Return the number of tokens of a text, special tokens included."""
+    return len(QuietTokenizer(tokenizer, has_bos=True)(text)["input_ids"])
+
+
+def convert_prompt(pipe: Any, tokenizer: Any, text: str) -> str:
+    """Return a text with textual inversions of several vectors expanded, as pipelines do before they tokenize."""
+    convert = getattr(pipe, "maybe_convert_prompt", None)
+    return str(convert(text, tokenizer)) if convert else text

@@ -12,7 +12,13 @@ import torch
 
 from octabox.engine.worker.prompts.encoder import EncoderAdapter, PromptEncoder, TokenLayout
 from octabox.engine.worker.prompts.parsed import ParsedPrompt
-from octabox.engine.worker.prompts.text_encoders import TextEncoder
+from octabox.engine.worker.prompts.text_encoders import (
+    ORIGINAL_CLASS,
+    QuietTokenizer,
+    TextEncoder,
+    convert_prompt,
+    original_class,
+)
 
 #: Number of tokenizer calls that are kept: an encoder runs soon after its tokenizer.
 MAX_CALLS = 16
@@ -43,42 +49,6 @@ class TokenizerCall:
     tokenizer: str
     ids: torch.Tensor
     texts: tuple[TokenizedText, ...]
-
-
-class QuietTokenizer:
-    """A tokenizer without hooks and warnings, for Compel.
-
-    Args:
-        tokenizer: The tokenizer.
-        has_bos: Whether the pipeline's tokens have a begin token.
-    """
-
-    def __init__(self, tokenizer: Any, *, has_bos: bool) -> None:
-        self._tokenizer, self._call = tokenizer, _original_class(tokenizer).__call__
-        self.bos_token_id = tokenizer.bos_token_id if has_bos else None
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Return the tokens of texts."""
-        return self._call(self._tokenizer, *args, verbose=False, **options)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
-
-
-def _original_class(tokenizer: Any) -> Any:
-    """Return the class of a tokenizer without hooks."""
-    return getattr(type(tokenizer), "octabox_hooks", type(tokenizer))
-
-
-def count_tokens(tokenizer: Any, text: str) -> int:
-    """Return the number of tokens of a text, special tokens included."""
-    return len(QuietTokenizer(tokenizer, has_bos=True)(text)["input_ids"])
-
-
-def convert_prompt(pipe: Any, tokenizer: Any, text: str) -> str:
-    """Return a text with textual inversions of several vectors expanded, as pipelines do before they tokenize."""
-    convert = getattr(pipe, "maybe_convert_prompt", None)
-    return str(convert(text, tokenizer)) if convert else text
 
 
 class TokenizerHooks:
@@ -115,14 +85,14 @@ class TokenizerHooks:
             yield
         finally:
             for _, tokenizer in hooked.values():
-                tokenizer.__class__ = _original_class(tokenizer)
+                tokenizer.__class__ = original_class(tokenizer)
 
     def _hooked_class(self, name: str, original: Any) -> Any:
         def call(tokenizer: Any, text: Any = None, *args: Any, **options: Any) -> Any:
             result = original.__call__(tokenizer, text, *args, **options)
             return self._on_call(name, tokenizer, text, result, options)
 
-        attributes = {"__call__": call, "__module__": original.__module__, "octabox_hooks": original}
+        attributes = {"__call__": call, "__module__": original.__module__, ORIGINAL_CLASS: original}
         return type(original.__name__, (original,), attributes)
 
     def find_texts(self, encoder: TextEncoder, ids: object) -> tuple[TokenizedText, ...] | None:

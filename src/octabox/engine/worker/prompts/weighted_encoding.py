@@ -11,8 +11,8 @@ import torch
 from octabox.engine.worker.prompts.encoder import EncoderAdapter, PromptEncoder
 from octabox.engine.worker.prompts.encoder_output import replace_layers, split_layers
 from octabox.engine.worker.prompts.parsed import parse_plain
-from octabox.engine.worker.prompts.text_encoders import TextEncoder
-from octabox.engine.worker.prompts.tokenizer import QuietTokenizer, TokenizedText, token_layout, tokenizer_for
+from octabox.engine.worker.prompts.text_encoders import QuietTokenizer, TextEncoder
+from octabox.engine.worker.prompts.tokenizer import TokenizedText, token_layout, tokenizer_for
 
 #: The name of the final norm in CLIP models.
 FINAL_NORM = "final_layer_norm"

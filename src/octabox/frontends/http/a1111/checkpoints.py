@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from octabox.errors import ModelNotFoundError
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.models import first_model_for
 from octabox.types import ModelInfo
 
@@ -41,7 +41,7 @@ def title(info: ModelInfo) -> str:
     return f"{info.name} [{identity(info)[:HASH_DIGITS]}]"
 
 
-def list_checkpoints(models: ModelService) -> list[ModelInfo]:
+def list_checkpoints(models: Models) -> list[ModelInfo]:
     """Return the models that make images, and those whose class is not known before their download."""
     pipelines = models.catalog.pipelines
     found = []
@@ -66,7 +66,7 @@ def checkpoint_to_json(info: ModelInfo) -> dict[str, Any]:
     }
 
 
-def find_checkpoint(models: ModelService, name: str | None, field: str = "sd_model_checkpoint") -> str:
+def find_checkpoint(models: Models, name: str | None, field: str = "sd_model_checkpoint") -> str:
     """Return the name of a model by its title, its name, its hash or its file; the first that makes images without one.
 
     Args:
@@ -94,7 +94,7 @@ def find_checkpoint(models: ModelService, name: str | None, field: str = "sd_mod
     raise missing
 
 
-def find_other(models: ModelService, name: str | None, field: str) -> str | None:
+def find_other(models: Models, name: str | None, field: str) -> str | None:
     """Return the name of another model; None if the field names none or that of the request."""
     return find_checkpoint(models, name, field) if is_other(name) else None
 

@@ -12,7 +12,7 @@ from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.errors import OctaboxError
 from octabox.hub.folder import CHECKPOINT_SUFFIXES
 from octabox.service.planning import AUTOENCODER
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.served_model import ServedModel
 
 #: Values of fields for the modules of the model itself.
@@ -64,7 +64,7 @@ def modules_of(served: ServedModel) -> tuple[Module, ...]:
     return tuple(found)
 
 
-def list_modules(models: ModelService, *, vae: bool = False) -> list[dict[str, Any]]:
+def list_modules(models: Models, *, vae: bool = False) -> list[dict[str, Any]]:
     """Return the modules of all models, each once; with ``vae`` those that decode latents."""
     found = {each.name: each for _, modules in _configured(models) for each in modules if each.is_vae or not vae}
     return [{"model_name": each.name, "filename": each.source} for each in found.values()]
@@ -80,7 +80,7 @@ def requested_modules(values: Iterable[Any]) -> list[str]:
     return [str(each) for each in values if str(each).strip().casefold() not in OWN]
 
 
-def model_with(models: ModelService, model: str, names: Iterable[str]) -> tuple[str, list[str]]:
+def model_with(models: Models, model: str, names: Iterable[str]) -> tuple[str, list[str]]:
     """Return the model of the same source whose configuration has these modules, and the names that it does not have.
 
     That is the model itself if it has them, else the one with the fewest others; without one that has all, the model itself.
@@ -97,7 +97,7 @@ def model_with(models: ModelService, model: str, names: Iterable[str]) -> tuple[
     return model, [name for key, name in requested.items() if key not in own]
 
 
-def missing_warning(models: ModelService, model: str, name: str, field: str) -> str:
+def missing_warning(models: Models, model: str, name: str, field: str) -> str:
     """Return the warning about a module that no configuration of a model has."""
     source = models.get(model).source
     same = {
@@ -107,7 +107,7 @@ def missing_warning(models: ModelService, model: str, name: str, field: str) -> 
     return f"'{field}' {name[:60]!r} has no effect: no configuration of '{model}' has it. {choices}"
 
 
-def _configured(models: ModelService) -> Iterator[tuple[str, tuple[Module, ...]]]:
+def _configured(models: Models) -> Iterator[tuple[str, tuple[Module, ...]]]:
     """Yield the names of all models with their modules, without those that cannot be resolved, which their use reports."""
     for info in models.list():
         if info.alias_of:

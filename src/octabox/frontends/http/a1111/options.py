@@ -14,7 +14,7 @@ from octabox.frontends.http.a1111.fields import Count, Number, drop_null
 from octabox.frontends.http.a1111.modules import missing_warning, model_with, requested_modules
 from octabox.frontends.http.bodies import check_fields
 from octabox.media.formats import ALIASES, formats_of
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.types import OutputFormat
 
 #: The option for the model, and the one with its hash, which clients send back.
@@ -105,7 +105,7 @@ def sent_options(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def kept_options(models: ModelService, callers: Callers, caller: Caller) -> tuple[dict[str, Any], list[str]]:
+def kept_options(models: Models, callers: Callers, caller: Caller) -> tuple[dict[str, Any], list[str]]:
     """Return the options that a caller has set, and warnings about those that have no effect any more.
 
     A model that has been removed or renamed since it was set is as one that was not set, so that the caller can set another.
@@ -120,7 +120,7 @@ def kept_options(models: ModelService, callers: Callers, caller: Caller) -> tupl
     return options, []
 
 
-def current_options(models: ModelService, set_options: Mapping[str, Any]) -> dict[str, Any]:
+def current_options(models: Models, set_options: Mapping[str, Any]) -> dict[str, Any]:
     """Return all options of a caller, with the title and the hash of its model.
 
     Args:
@@ -132,7 +132,7 @@ def current_options(models: ModelService, set_options: Mapping[str, Any]) -> dic
     return {**options, CHECKPOINT: title(info), CHECKPOINT_HASH: identity(info)}
 
 
-def change_options(models: ModelService, callers: Callers, caller: Caller, sent: Mapping[str, Any]) -> list[str]:
+def change_options(models: Models, callers: Callers, caller: Caller, sent: Mapping[str, Any]) -> list[str]:
     """Set options of a caller, and return the warnings for those that have no effect.
 
     Options that have their value already are ignored, since clients send all of them back.
@@ -153,7 +153,7 @@ def change_options(models: ModelService, callers: Callers, caller: Caller, sent:
     return [*warnings, *option_warnings(changes), *_module_warnings(models, {**kept, **changes}, changes)]
 
 
-def _module_warnings(models: ModelService, options: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+def _module_warnings(models: Models, options: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
     """Return a warning for each module that is set, and that no configuration of the model has."""
     names = Options.model_validate(changes).modules
     if not names:

@@ -23,6 +23,7 @@ from octabox.errors import (
 from octabox.frontends.http.a1111.callers import add_cookie
 from octabox.frontends.http.errors import error_headers, http_error, status_code
 from octabox.frontends.http.middleware import SafeJson
+from octabox.security.private_folders import hide_folders
 
 logger = logging.getLogger("octabox.http")
 
@@ -88,14 +89,14 @@ def error_body(kind: str, text: str, code: str, **details: Any) -> dict[str, Any
 
 def error_response(error: OctaboxError) -> Response:
     """Return the response for an error: its text, and the parameter and the valid values."""
-    text = str(error)
+    text = hide_folders(str(error))
     if isinstance(error, SchedulerNotFoundError):
         text = f"{NO_SAMPLER}. {text}"
     status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), http_error(error).status)
     headers = error_headers(error)
     if isinstance(error, AuthenticationError):
         headers["www-authenticate"] = "Basic"
-    details = {"param": error.parameter, "hint": error.hint, "choices": list(error.choices)}
+    details = {"param": error.parameter, "hint": hide_folders(error.hint or ""), "choices": list(error.choices)}
     code = http_error(error).code
     body = error_body(type(error).__name__, text, code, **{name: each for name, each in details.items() if each})
     return SafeJson(body, status, headers)

@@ -6,7 +6,7 @@ from typing import Any
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, nearest
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import IMAGE_TO_IMAGE, STRENGTH, source_parameter
 from octabox.service.workflows.resize import FILTERS, LANCZOS
 
@@ -27,7 +27,7 @@ LATENT_MODES = {
 IMAGE_MODES = {name.capitalize(): name for name in FILTERS}
 
 
-def enlarging_models(models: ModelService) -> dict[str, PipelineEntry]:
+def enlarging_models(models: Models) -> dict[str, PipelineEntry]:
     """Return the models that enlarge images, by name: those that transform an image, and do not paint over it."""
     found = {}
     for info in models.list():
@@ -39,7 +39,7 @@ def enlarging_models(models: ModelService) -> dict[str, PipelineEntry]:
     return found
 
 
-def list_upscalers(models: ModelService) -> list[dict[str, Any]]:
+def list_upscalers(models: Models) -> list[dict[str, Any]]:
     """Return all upscalers for images."""
     rows: list[tuple[str, str | None]] = [(NONE, None), *((name, None) for name in IMAGE_MODES)]
     sources = {info.name: info.source for info in models.list()}
@@ -50,7 +50,7 @@ def list_upscalers(models: ModelService) -> list[dict[str, Any]]:
     ]
 
 
-def find_upscaler(models: ModelService, name: str, field: str, *, latent: bool = False) -> str | None:
+def find_upscaler(models: Models, name: str, field: str, *, latent: bool = False) -> str | None:
     """Return an upscaler by the name of a workflow; None for the one that does nothing.
 
     Args:

@@ -57,9 +57,10 @@ def routes(ctx: AppContext) -> APIRouter:
     async def infer(request: Request, model: str | None, task: str | None) -> Response:
         payload = await read_payload(request)
         accept = request.headers.get("accept")
-        parsed = await asyncio.to_thread(to_request, ctx.models, payload, model, task, accept)
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        parsed = await asyncio.to_thread(to_request, models, payload, model, task, accept)
         with parsed.rename_error_params():
-            generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed.request))
+            generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed.request, models))
         return await to_response(generation, parsed)
 
     @router.post("/models/{name:path}/pipeline/{task}", openapi_extra=_body_description())
@@ -80,13 +81,13 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.get("/models/{name:path}/health")
     async def health(name: str) -> Response:
         """Report that a model is served."""
-        await asyncio.to_thread(ctx.models.get, name)
+        await asyncio.to_thread(lambda: ctx.models.snapshot().get(name))
         return SafeJson({"status": "ok"})
 
     @router.get("/models/{name:path}/info")
     async def info(name: str) -> Response:
         """Return a model and its primary task."""
-        found = await asyncio.to_thread(ctx.models.get, name)
+        found = await asyncio.to_thread(lambda: ctx.models.snapshot().get(name))
         return SafeJson({"model_id": found.name, "model_pipeline_tag": next(iter(found.tasks), None)})
 
     return router

@@ -14,7 +14,7 @@ from octabox.frontends.naming.parameters import call_parameters
 from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.media.formats import FORMATS, check_output_format
 from octabox.service.planning import parse_seed
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
 from octabox.types import Generation, GenerationRequest, Kind, OutputFormat, Source
@@ -64,7 +64,7 @@ def accepted_output(header: str | None) -> tuple[Kind | None, str | None]:
 
 
 def to_request(
-    models: ModelService, payload: Payload, model: str | None, task: str | None, accept: str | None
+    models: Models, payload: Payload, model: str | None, task: str | None, accept: str | None
 ) -> ParsedRequest:
     """Return the generation request for a body.
 
@@ -114,9 +114,7 @@ def _default_task(payload: Payload, kind: Kind | None) -> str | None:
     return f"{source}-to-{kind}" if kind else None
 
 
-def _match_pipeline(
-    models: ModelService, payload: Payload, model: str, task: str | None, kind: Kind | None
-) -> PipelineMatch:
+def _match_pipeline(models: Models, payload: Payload, model: str, task: str | None, kind: Kind | None) -> PipelineMatch:
     """Return the pipeline that takes the inputs and makes the output.
 
     Raises:
@@ -159,7 +157,7 @@ def _prompts(payload: Payload, match: PipelineMatch) -> tuple[dict[str, Any], di
     return {"prompt": texts[0] if len(texts) == 1 else texts} if takes_prompt else {}, {}
 
 
-def _task(models: ModelService, match: PipelineMatch, params: Mapping[str, Any]) -> str | None:
+def _task(models: Models, match: PipelineMatch, params: Mapping[str, Any]) -> str | None:
     """Return the task of the pipeline; None if there are other files, such as a mask, which select the pipeline."""
     bindings = bindings_for(models.resolve(match.model), models.catalog)
     files = {each.name for entry in bindings.entries for each in entry.media()}

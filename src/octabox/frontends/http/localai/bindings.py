@@ -8,7 +8,7 @@ from octabox.frontends.http.localai.schema import UpscaleForm, VideoRequest
 from octabox.frontends.http.localai.translate import ParsedRequest, to_video
 from octabox.frontends.http.multipart import REFERENCE
 from octabox.frontends.naming.video import reference_type
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
 from octabox.service.workflows.upscale import check_enlarges
 from octabox.types import Kind, Source
@@ -17,7 +17,7 @@ from octabox.types import Kind, Source
 START = "start_image"
 
 
-def parse_video(models: ModelService, body: VideoRequest) -> ParsedRequest:
+def parse_video(models: Models, body: VideoRequest) -> ParsedRequest:
     """Return the generation request for a video's body.
 
     Raises:
@@ -58,7 +58,7 @@ def _reference(body: VideoRequest, references: dict[str, str]) -> tuple[str, Kin
     return ("audio", "audio") if body.audio else None
 
 
-def find_upscaler(models: ModelService, form: UpscaleForm) -> PipelineEntry | None:
+def find_upscaler(models: Models, form: UpscaleForm) -> PipelineEntry | None:
     """Return the pipeline that upscales an image, if it is known before the model is downloaded.
 
     Raises:

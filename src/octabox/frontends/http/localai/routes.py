@@ -18,6 +18,7 @@ from octabox.frontends.http.localai.translate import INPAINTING, ParsedRequest, 
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import read_fields
 from octabox.frontends.http.responses import base_url, default_response_format
+from octabox.service.protocols import Models
 from octabox.service.selection.models import find_pipeline
 from octabox.service.workflows.upscale import check_scale, upscale_image
 from octabox.types import Generation
@@ -35,10 +36,10 @@ def image_routes(ctx: AppContext) -> APIRouter:
         """Inpaint an image where its mask is white."""
         fields, inputs = await read_fields(request, ctx.settings.max_upload_bytes, InpaintingForm)
         form = check_fields(InpaintingForm, fields)
-        entry = None
+        models, entry = await asyncio.to_thread(ctx.models.snapshot), None
         if form.model:
-            entry = await asyncio.to_thread(find_pipeline, ctx.models, form.model, form.task or INPAINTING)
-        return await _respond(ctx, request, to_inpainting(form, inputs, entry))
+            entry = await asyncio.to_thread(find_pipeline, models, form.model, form.task or INPAINTING)
+        return await _respond(ctx, request, models, to_inpainting(form, inputs, entry))
 
     @router.post("/upscale", openapi_extra=body_description(UpscaleForm.model_json_schema, "multipart/form-data"))
     async def upscale(request: Request) -> Response:
@@ -48,12 +49,13 @@ def image_routes(ctx: AppContext) -> APIRouter:
         check_scale(form.scale)
         if any(isinstance(source, str) for source in inputs.get("image", ())):
             raise InvalidParameterError("'image' must be a file.", hint="Send it as a file.", parameter="image")
-        parsed = to_upscaling(form, inputs, await asyncio.to_thread(find_upscaler, ctx.models, form))
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        parsed = to_upscaling(form, inputs, await asyncio.to_thread(find_upscaler, models, form))
         with parsed.rename_error_params():
             limit = ctx.settings.max_image_pixels
-            work = upscale_image(ctx.generation, parsed.request, form.scale, ctx.decoder, limit)
+            work = upscale_image(ctx.generation, parsed.request, form.scale, ctx.decoder, limit, models)
             generation = await cancel_on_disconnect(request.receive, work)
-        return await _build_response(ctx, request, parsed, generation)
+        return await _build_response(ctx, request, models, parsed, generation)
 
     return router
 
@@ -66,20 +68,23 @@ def video_routes(ctx: AppContext) -> APIRouter:
     async def video(request: Request) -> Response:
         """Generate a video, and respond when it is finished."""
         body = check_fields(VideoRequest, await read_json(request, EXAMPLE))
-        return await _respond(ctx, request, await asyncio.to_thread(parse_video, ctx.models, body))
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        return await _respond(ctx, request, models, await asyncio.to_thread(parse_video, models, body))
 
     return router
 
 
-async def _respond(ctx: AppContext, request: Request, parsed: ParsedRequest) -> Response:
+async def _respond(ctx: AppContext, request: Request, models: Models, parsed: ParsedRequest) -> Response:
     """Run a request and return the response."""
     with parsed.rename_error_params():
-        generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed.request))
-    return await _build_response(ctx, request, parsed, generation)
+        generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed.request, models))
+    return await _build_response(ctx, request, models, parsed, generation)
 
 
-async def _build_response(ctx: AppContext, request: Request, parsed: ParsedRequest, generation: Generation) -> Response:
+async def _build_response(
+    ctx: AppContext, request: Request, models: Models, parsed: ParsedRequest, generation: Generation
+) -> Response:
     """Return the response for a generation."""
-    response_format = parsed.response_format or await default_response_format(ctx, parsed.request.model)
+    response_format = parsed.response_format or default_response_format(ctx, models, parsed.request.model)
     base, warnings = base_url(ctx, request), parsed.warnings_of(generation)
     return SafeJson(await to_response(generation, response_format, ctx.results, base, warnings))

@@ -23,7 +23,9 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.get("")
     async def adapters(model: str | None = None, kind: Literal["lora", "embedding"] | None = None) -> Response:
         """List the LoRAs and embeddings; with a model, whether each is compatible, and why not."""
-        folder = None if model is None else Path((await asyncio.to_thread(ctx.models.get, model)).source)
+        folder = (
+            None if model is None else Path((await asyncio.to_thread(lambda: ctx.models.snapshot().get(model))).source)
+        )
         registry = ctx.models.adapters
         found = await asyncio.to_thread(lambda: [*registry.loras(), *registry.embeddings()])
         rows = [await asyncio.to_thread(adapter_to_json, each, folder) for each in found if kind in {None, each.kind}]

@@ -76,7 +76,7 @@ def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
                     "schedules": list_schedules(),
                 }
             )
-        known = await asyncio.to_thread(ctx.models.schedulers, model)
+        known = await asyncio.to_thread(lambda: ctx.models.snapshot().schedulers(model))
         data = [{**summarize_scheduler(entry), **known.compatibility(entry.name)} for entry in entries]
         return SafeJson({"object": "list", **known.to_json(), "data": data, "schedules": list_schedules()})
 
@@ -89,12 +89,13 @@ def _add_schedulers(router: APIRouter, ctx: AppContext) -> None:
         except SchedulerNotFoundError as error:
             # As a parameter of a request this is an error with status 400, but here the name is part of the URL.
             return SafeJson(errors.error_body(error), 404)
-        served = None if model is None else await asyncio.to_thread(ctx.models.resolve, model)
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        served = None if model is None else await asyncio.to_thread(models.resolve, model)
         found["schema"] = await asyncio.to_thread(settings_schema, name, catalog, served)
         if model is None:
             return SafeJson(found)
-        known = await asyncio.to_thread(ctx.models.schedulers, model)
-        incompatibility = await asyncio.to_thread(ctx.models.scheduler_incompatibility, model, SchedulerChoice(name))
+        known = await asyncio.to_thread(models.schedulers, model)
+        incompatibility = await asyncio.to_thread(models.scheduler_incompatibility, model, SchedulerChoice(name))
         return SafeJson({**found, **known.to_json(), **known.compatibility(found["name"], incompatibility)})
 
 

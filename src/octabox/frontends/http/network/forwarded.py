@@ -54,12 +54,14 @@ class ForwardedHeaders:
 
     def _trusts(self, address: str) -> bool:
         """Return whether an address is one of a proxy."""
+        if self._any or not self._networks:
+            return self._any
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
-            return self._any
+            return False
         mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-        return self._any or any(mapped in network for network in self._networks)
+        return any(mapped in network for network in self._networks)
 
     def _forwarded(self, scope: Scope) -> Scope:
         """Return the scope of a request as the client has sent it to the first proxy."""

@@ -56,7 +56,7 @@ def routes(ctx: AppContext) -> APIRouter:
     async def find(name: str) -> ModelInfo:
         """Return a model that is configured or in memory."""
         try:
-            return await asyncio.to_thread(ctx.models.get, name)
+            return await asyncio.to_thread(lambda: ctx.models.snapshot().get(name))
         except ModelNotFoundError:
             found = _status_of(ctx, name)
             if found is None:
@@ -68,7 +68,7 @@ def routes(ctx: AppContext) -> APIRouter:
         """List all models, with the status of those in memory."""
         current = ctx.models.status()
         statuses = {name: status for status in current for name in (*status.names, status.model)}
-        infos = {info.name: info for info in await asyncio.to_thread(ctx.models.list)}
+        infos = {info.name: info for info in await asyncio.to_thread(lambda: ctx.models.snapshot().list())}
         infos |= {status.model: unconfigured(status) for status in current if status.model not in infos}
         data = [describe(info, statuses.get(info.alias_of or name)) for name, info in infos.items()]
         return SafeJson({"object": "list", "data": data, "problems": await _list_problems(ctx)})
@@ -76,12 +76,12 @@ def routes(ctx: AppContext) -> APIRouter:
     @router.get("/{name:path}/schema")
     async def schema(name: str, task: str | None = None) -> Response:
         """Return the JSON Schema of a model's requests."""
-        return SafeJson(await asyncio.to_thread(ctx.models.schema, name, task))
+        return SafeJson(await asyncio.to_thread(lambda: ctx.models.snapshot().schema(name, task)))
 
     @router.post("/{name:path}/load", openapi_extra=_describe_body())
     async def load(name: str, request: Request) -> Response:
         """Load a model into memory; the body may have `keep_alive` and `pin`."""
-        info = await asyncio.to_thread(ctx.models.get, name)
+        info = await asyncio.to_thread(lambda: ctx.models.snapshot().get(name))
         fields = await read_json(request, '{"keep_alive": "10m"}') if await request.body() else {}
         body = check_fields(LoadBody, fields)
         return SafeJson(describe(info, await ctx.models.load(name, body.keep_alive, body.pin)))
@@ -108,7 +108,7 @@ def _add_estimates(router: APIRouter, ctx: AppContext) -> None:
     @router.get("/{name:path}/memory")
     async def memory(name: str) -> Response:
         """Return the bytes that the weights of a model need, and whether they fit into the memory; it is not loaded for it."""
-        model = await asyncio.to_thread(ctx.models.resolve, name)
+        model = await asyncio.to_thread(lambda: ctx.models.snapshot().resolve(name))
         machine = await asyncio.to_thread(machine_memory)
         return SafeJson(
             await asyncio.to_thread(estimate_memory, model, machine, ctx.settings.device, ctx.settings.dtype)
@@ -124,7 +124,7 @@ def _add_tokens(router: APIRouter, ctx: AppContext) -> None:
     async def tokens(name: str, request: Request) -> Response:
         """Count the tokens of a prompt by each tokenizer of a model, which is not loaded for it."""
         body = check_fields(TokensBody, await read_json(request, '{"prompt": "a red circle"}'))
-        model = await asyncio.to_thread(ctx.models.resolve, name)
+        model = await asyncio.to_thread(lambda: ctx.models.snapshot().resolve(name))
         syntax = body.prompt_syntax or model.config.prompt_syntax or ctx.settings.prompt_syntax
         counts = await asyncio.to_thread(count_model_tokens, model.config, body.prompt, syntax)
         return SafeJson({"object": "list", "data": [asdict(each) for each in counts]})

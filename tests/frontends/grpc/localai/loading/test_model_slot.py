@@ -22,7 +22,7 @@ from octabox.frontends.grpc.localai.loading.model_slot import ModelSlot
 from octabox.hub.pulls.links import ModelFolders
 from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.hub.pulls import Pulls
-from octabox.service.models import ModelService
+from octabox.service.models.service import ServerModels
 
 LIMIT = 20
 
@@ -129,7 +129,7 @@ class Backend:
     """
 
     slot: ModelSlot
-    models: ModelService
+    models: ServerModels
     pulls: Pulls
     workers: FakeWorkers
 
@@ -152,7 +152,7 @@ async def backend(local_hub: LocalHub, tmp_path: Path) -> AsyncIterator[Backend]
     pulls = Pulls(ModelFolders(tmp_path / "models", tmp_path / "loras", tmp_path / "embeddings"))
     engine = engine_of(workers)
     registry = ModelRegistry(tmp_path / "models")
-    models = ModelService(registry, engine, allow_hub=True, downloads=ModelDownloads(pulls, engine))
+    models = ServerModels(registry, engine, allow_hub=True, downloads=ModelDownloads(pulls, engine))
     yield Backend(ModelSlot(models), models, pulls, workers)
     await pulls.close()
     await engine.close()

@@ -16,6 +16,7 @@ from fakes import FakeGenerations, Server
 from octabox.frontends.http.a1111.generation.results import Output
 from octabox.media.images import encode
 from octabox.media.metadata.infotext import split_infotext
+from octabox.service.protocols import Models
 from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
 
 PREFIX = "/sdapi/v1"
@@ -29,10 +30,10 @@ class Held(FakeGenerations):
         self.held = held
         self.previewed = {index: asyncio.Event() for index in held}
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Yield the events of a request."""
         if (index := len(self.requests)) not in self.held:
-            async for event in super().stream(request):
+            async for event in super().stream(request, models):
                 yield event
             return
         self.requests.append(request)

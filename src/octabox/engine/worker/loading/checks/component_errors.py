@@ -1,4 +1,4 @@
-"""Name the component in the errors of the libraries, most of which name neither it nor its folder."""
+"""Name the component in the errors of the libraries, most of which name neither it nor its folder, and limit its size."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from diffusers.pipelines import pipeline_utils
 from octabox.config.model import ModelConfig
 from octabox.engine.replacement import replaced
 from octabox.engine.worker.failures import to_load_error
+from octabox.engine.worker.loading.checks.parameter_limit import limit_parameters
 
 
 @contextmanager
@@ -27,7 +28,8 @@ def named_component(config: ModelConfig, component: str, place: str | Path) -> I
         OctaboxError: It cannot be loaded.
     """
     try:
-        yield
+        with limit_parameters(config.name, component, Path(place)):
+            yield
     except Exception as error:
         raise to_load_error(error, config, f"{component} in {place}") from error
 

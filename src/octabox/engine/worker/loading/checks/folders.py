@@ -15,9 +15,10 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.sources.requests import is_remote
 from octabox.engine.worker.placement.dtype import choose_variant
-from octabox.errors import IncompatibleWeightsError, LoadError
+from octabox.errors import IncompatibleWeightsError, LoadError, RemoteCodeError
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.component_files import FileFault, IndexedComponent, find_file_faults, find_missing_folders
+from octabox.hub.component_widths import find_channel_faults
 from octabox.hub.folder import folder_index, index_components, index_file, is_hub_id
 from octabox.hub.limits import check_model_files
 
@@ -68,6 +69,7 @@ def check_model_folder(config: ModelConfig, entry: PipelineEntry, pipeline_class
     optional = {part.name for part in parts} - entry.required_components
     raise_faults(config, list(find_missing_folders(folder, parts, optional)), LoadError)
     _check_required(config, entry, {*index, *configured}, folder)
+    raise_faults(config, list(find_channel_faults(folder, [part.name for part in parts])))
     places = [(part, folder / part.name) for part in parts]
     check_places(config, places, choose_variant(config.variant, config.model, dtype))
 
@@ -198,7 +200,7 @@ def raise_faults(
     """Raise one error for all faults of a model, if there are any.
 
     Raises:
-        LoadError: There are faults; of the given class.
+        LoadError: There are faults; of the given class, or a `RemoteCodeError` if one would run code.
     """
     if not faults:
         return
@@ -208,4 +210,5 @@ def raise_faults(
     hint = (
         f"{faults[0].hint[:1].upper()}{faults[0].hint[1:].rstrip('.?')}{'?' if faults[0].hint.endswith('?') else '.'}"
     )
+    kind = RemoteCodeError if any(fault.runs_code for fault in faults) else kind
     raise kind(message, hint=hint, model=config.name)

@@ -20,7 +20,7 @@ from octabox.frontends.http.a1111.modules import component_sources, modules_of
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png, read_size
 from octabox.media.limits import check_output_size
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.types import Source
 
 #: Values of a unit's model for the only one of the checkpoint.
@@ -36,7 +36,7 @@ NEARLY_BLACK, NEARLY_WHITE = 5, 250
 GUESS_MODE = "guess_mode"
 
 
-def control_models(models: ModelService) -> dict[str, tuple[str, ...]]:
+def control_models(models: Models) -> dict[str, tuple[str, ...]]:
     """Return the ControlNets of each model that has some, in the order of its images."""
     found = {}
     for info in models.list():
@@ -109,7 +109,7 @@ class Control:
         return tuple(files), params, warnings
 
 
-def find_control(models: ModelService, model: str, units: Sequence[Unit], warnings: tuple[str, ...]) -> Control:
+def find_control(models: Models, model: str, units: Sequence[Unit], warnings: tuple[str, ...]) -> Control:
     """Return the ControlNets of units: those of the model, or of another one with the same source that has them.
 
     Raises:

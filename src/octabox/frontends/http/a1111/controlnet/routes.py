@@ -90,7 +90,7 @@ def routes(ctx: AppContext) -> APIRouter:
 
 def _model_names(ctx: AppContext) -> list[str]:
     """Return the names of all ControlNets."""
-    return sorted({name for names in control_models(ctx.models).values() for name in names})
+    return sorted({name for names in control_models(ctx.models.snapshot()).values() for name in names})
 
 
 def _sliders(name: str) -> list[dict[str, Any]]:

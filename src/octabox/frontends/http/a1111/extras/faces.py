@@ -9,7 +9,7 @@ from PIL import Image
 from octabox.frontends.http.a1111.extras.schema import ExtrasBody
 from octabox.frontends.http.a1111.extras.upscale import run_model
 from octabox.frontends.http.context import AppContext
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import STRENGTH
 from octabox.service.workflows.faces import face_models
 
@@ -20,7 +20,7 @@ FIELDS = ("gfpgan_visibility", "codeformer_visibility")
 WEIGHT = "codeformer_weight"
 
 
-def find_restorer(models: ModelService, name: str | None) -> tuple[str | None, bool]:
+def find_restorer(models: Models, name: str | None) -> tuple[str | None, bool]:
     """Return the model that restores faces whose name includes that of the web UI, else the first one, and whether it does.
 
     Args:
@@ -33,11 +33,14 @@ def find_restorer(models: ModelService, name: str | None) -> tuple[str | None, b
     return found or next(iter(known), None), found is not None
 
 
-async def restore_faces(ctx: AppContext, body: ExtrasBody, image: Image.Image, warnings: list[str]) -> Image.Image:
+async def restore_faces(
+    ctx: AppContext, models: Models, body: ExtrasBody, image: Image.Image, warnings: list[str]
+) -> Image.Image:
     """Return an image with restored faces, by the models of its fields one after the other.
 
     Args:
         ctx: Collaborators of the routes.
+        models: The models of the server, as the request sees them.
         body: The fields.
         image: The image.
         warnings: Receives the warnings.
@@ -49,7 +52,7 @@ async def restore_faces(ctx: AppContext, body: ExtrasBody, image: Image.Image, w
         if not (visibility := getattr(body, field)):
             continue
         requested = field.partition("_")[0]
-        name, is_same = await asyncio.to_thread(find_restorer, ctx.models, requested)
+        name, is_same = await asyncio.to_thread(find_restorer, models, requested)
         if name is None:
             warnings.append(f"'{field}' has no effect: there is no model that restores faces.")
             continue
@@ -57,5 +60,5 @@ async def restore_faces(ctx: AppContext, body: ExtrasBody, image: Image.Image, w
             warnings.append(f"'{field}': '{name}' restores faces, since there is no model '{requested}'.")
         if body.codeformer_weight and WEIGHT.partition("_")[0] == requested:
             warnings.append(f"'{WEIGHT}' has no effect: '{name}' has no such weight, which is one of CodeFormer alone.")
-        image = await run_model(ctx, name, image, warnings, {STRENGTH: visibility})
+        image = await run_model(ctx, models, name, image, warnings, {STRENGTH: visibility})
     return image

@@ -34,6 +34,7 @@ from octabox.media.images import READABLE_FORMATS, encode_png
 from octabox.media.metadata.chunks import TEXT_CHUNK, read_infotext
 from octabox.media.metadata.infotext import split_infotext
 from octabox.media.metadata.passes import parse_sides
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.selection.pipelines import choose_pipeline
 from octabox.types import GenerationRequest
@@ -83,8 +84,9 @@ def routes(ctx: AppContext) -> APIRouter:
         """Describe an image by a model that makes text of images."""
         body = check_fields(InterrogateBody, await read_json(request))
         _require(body.image)
-        parsed = await asyncio.to_thread(_caption_request, ctx, body)
-        generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed))
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        parsed = await asyncio.to_thread(_caption_request, models, body)
+        generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed, models))
         text = next(
             (each.content.decode("utf-8", "replace") for each in generation.artifacts if each.kind == "text"), None
         )
@@ -109,9 +111,9 @@ def _noted(warnings: list[str]) -> dict[str, list[str]]:
 async def _processed(ctx: AppContext, body: ExtrasBody, text: str, field: str, warnings: list[str]) -> str:
     """Return an image in base64 with restored faces, enlarged, or the other way round."""
     _require(text)
-    image = await read_image(ctx, text, field)
+    image, models = await read_image(ctx, text, field), await asyncio.to_thread(ctx.models.snapshot)
     for step in (enlarge, restore_faces) if body.upscale_first else (restore_faces, enlarge):
-        image = await step(ctx, body, image, warnings)
+        image = await step(ctx, models, body, image, warnings)
     return base64.b64encode(await asyncio.to_thread(encode_png, image)).decode("ascii")
 
 
@@ -145,14 +147,14 @@ def parameters_of(infotext: str) -> dict[str, str]:
     return found
 
 
-def _caption_request(ctx: AppContext, body: InterrogateBody) -> GenerationRequest:
+def _caption_request(models: Models, body: InterrogateBody) -> GenerationRequest:
     """Return the request for a caption.
 
     Raises:
         RequestError: There is no model that makes text of images.
     """
     if body.model.strip().casefold() in FIRST:
-        found = [each.name for each in ctx.models.list() if not each.alias_of and CAPTION in each.tasks]
+        found = [each.name for each in models.list() if not each.alias_of and CAPTION in each.tasks]
         if not found:
             raise RequestError(
                 "There is no model that describes images.",
@@ -162,7 +164,7 @@ def _caption_request(ctx: AppContext, body: InterrogateBody) -> GenerationReques
         name = found[0]
     else:
         name = body.model
-    served, catalog = ctx.models.resolve(name), ctx.models.catalog
+    served, catalog = models.resolve(name), models.catalog
     serving = bindings_for(served, catalog).serving(CAPTION)
     if not serving.entries:
         choose_pipeline(catalog, served, CAPTION, ())

@@ -18,16 +18,20 @@ from octabox.media.images import encode_png
 from octabox.media.limits import check_output_size
 from octabox.media.regions import Size
 from octabox.service.outputs import first_output
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import source_parameter
 from octabox.service.workflows.resize import FILTERS
 from octabox.types import GenerationRequest, OutputFormat
 
 
-async def enlarge(ctx: AppContext, body: ExtrasBody, image: Image.Image, warnings: list[str]) -> Image.Image:
+async def enlarge(
+    ctx: AppContext, models: Models, body: ExtrasBody, image: Image.Image, warnings: list[str]
+) -> Image.Image:
     """Return an enlarged image; unchanged without an upscaler.
 
     Args:
         ctx: Collaborators of the routes.
+        models: The models of the server, as the request sees them.
         body: The fields.
         image: The image.
         warnings: Receives the warnings.
@@ -38,15 +42,15 @@ async def enlarge(ctx: AppContext, body: ExtrasBody, image: Image.Image, warning
     size, field = _size(body, image.size)
     fit = body.resize_mode == 0 or body.upscaling_crop
     names = [
-        await asyncio.to_thread(find_upscaler, ctx.models, getattr(body, field), field)
+        await asyncio.to_thread(find_upscaler, models, getattr(body, field), field)
         for field in ("upscaler_1", "upscaler_2")
     ]
     if names[0] is None:
         return image
-    first = await enlarge_to(ctx, names[0], image, size, warnings, field, fit=fit)
+    first = await enlarge_to(ctx, models, names[0], image, size, warnings, field, fit=fit)
     if names[1] is None or not body.extras_upscaler_2_visibility:
         return first
-    second = await enlarge_to(ctx, names[1], image, size, warnings, field, fit=fit)
+    second = await enlarge_to(ctx, models, names[1], image, size, warnings, field, fit=fit)
     if second.size != first.size:
         second = second.resize(first.size, Image.Resampling.LANCZOS)
     return await asyncio.to_thread(Image.blend, first, second, body.extras_upscaler_2_visibility)
@@ -61,12 +65,21 @@ def _size(body: ExtrasBody, size: Size) -> tuple[Size, str]:
 
 
 async def enlarge_to(
-    ctx: AppContext, name: str, image: Image.Image, size: Size, warnings: list[str], field: str, *, fit: bool = True
+    ctx: AppContext,
+    models: Models,
+    name: str,
+    image: Image.Image,
+    size: Size,
+    warnings: list[str],
+    field: str,
+    *,
+    fit: bool = True,
 ) -> Image.Image:
     """Return an image enlarged by one upscaler, in its shape, to cover the size, and cropped to it.
 
     Args:
         ctx: Collaborators of the routes.
+        models: The models of the server, as the request sees them.
         name: A filter, or a model that enlarges images.
         image: The image.
         size: The size.
@@ -80,7 +93,7 @@ async def enlarge_to(
     scale = max(size[0] / image.width, size[1] / image.height)
     width, height = size if fit else (max(round(side * scale), 1) for side in image.size)
     check_output_size((width, height), ctx.settings.max_image_pixels, field)
-    made = image if name in FILTERS else await run_model(ctx, name, image, warnings)
+    made = image if name in FILTERS else await run_model(ctx, models, name, image, warnings)
     filter_ = FILTERS.get(name, Image.Resampling.LANCZOS)
     if fit:
         # It crops first: the whole of a long image in this scale could be far larger than the size.
@@ -90,6 +103,7 @@ async def enlarge_to(
 
 async def run_model(
     ctx: AppContext,
+    models: Models,
     name: str,
     image: Image.Image,
     warnings: list[str],
@@ -99,6 +113,7 @@ async def run_model(
 
     Args:
         ctx: Collaborators of the routes.
+        models: The models of the server, as the request sees them.
         name: The model, which is chosen by what it does to an image.
         image: The image.
         warnings: Receives the warnings.
@@ -107,13 +122,13 @@ async def run_model(
     Raises:
         GenerationError: The model has made no image.
     """
-    served = await asyncio.to_thread(ctx.models.resolve, name)
+    served = await asyncio.to_thread(models.resolve, name)
     source = source_parameter(served.pipeline)
     assert source is not None  # noqa: S101 (models without one are not listed)
     inputs = {source.name: (await asyncio.to_thread(encode_png, image),)}
     prompt = {"prompt": ""} if served.pipeline.parameter("prompt") else {}
     request = GenerationRequest(name, params={**prompt, **params}, inputs=inputs, output=OutputFormat("png"))
-    generation = await ctx.generation.generate(request)
+    generation = await ctx.generation.generate(request, models)
     made, left_out = first_output(generation.artifacts, "image")
     warnings += [*generation.warnings, *left_out]
     if made is None:

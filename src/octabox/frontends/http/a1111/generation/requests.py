@@ -22,7 +22,7 @@ from octabox.frontends.http.a1111.generation.passes.hires import (
 )
 from octabox.frontends.http.a1111.generation.passes.painting import SIDES, prepared
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody, TextToImageBody
-from octabox.frontends.http.a1111.generation.targets import image_target, mask_target, text_target
+from octabox.frontends.http.a1111.generation.targets import Target, image_target, mask_target, text_target
 from octabox.frontends.http.a1111.generation.translate import check_count, mask_blur, to_request
 from octabox.frontends.http.a1111.images import read_image
 from octabox.frontends.http.a1111.modules import missing_warning, model_with
@@ -31,6 +31,7 @@ from octabox.frontends.http.a1111.responses import NO_IMAGE, ImageNotFoundError
 from octabox.frontends.http.bodies import check_fields
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png
+from octabox.service.protocols import Models
 from octabox.types import Source
 
 
@@ -39,6 +40,7 @@ class Batches:
     """All batches of a request.
 
     Args:
+        models: The models of the server by which it was built, and by which it is run.
         parsed: The request.
         images: The source images, of which each makes one output of a batch; empty for one that makes all.
         count: Number of outputs.
@@ -50,6 +52,7 @@ class Batches:
         masks: The mask of each of them; empty if there is none.
     """
 
+    models: Models
     parsed: ParsedRequest
     images: tuple[bytes, ...] = ()
     count: int = 1
@@ -90,58 +93,63 @@ class RequestBuilder:
     def __init__(self, ctx: AppContext, callers: Callers) -> None:
         self._ctx, self._callers = ctx, callers
 
-    async def text_to_image(self, body: TextToImageBody, caller: Caller) -> Batches:
+    async def text_to_image(self, models: Models, body: TextToImageBody, caller: Caller) -> Batches:
         """Return the batches of ``txt2img``.
 
         Raises:
             OctaboxError: The request is invalid.
         """
         if body.enable_hr and body.firstpass_image:
-            following, warnings = await continued(self._ctx, body)
-            batches = await self._painted(following, caller, Pass.SECOND)
+            following, warnings = await continued(self._ctx, models, body)
+            batches = await self._painted(models, following, caller, Pass.SECOND)
             return replace(batches, parsed=with_warnings(batches.parsed, *warnings))
-        options, model, notes = await asyncio.to_thread(self._options, body, caller)
-        control, model = await self._control(body, model)
-        target = await asyncio.to_thread(text_target, self._ctx.models, model, controlled=bool(control.units))
-        parsed = await asyncio.to_thread(to_request, self._ctx.models, body, options, target)
+        options, model, notes = await asyncio.to_thread(self._options, models, body, caller)
+        control, model = await self._control(models, body, model)
+
+        def translated() -> tuple[Target, ParsedRequest]:
+            target = text_target(models, model, controlled=bool(control.units))
+            return target, with_refiner(to_request(models, body, options, target), refiner_part(models, body))
+
+        target, parsed = await asyncio.to_thread(translated)
         size = {name: getattr(body, name) for name in SIDES if body.has(name)}
         if body.enable_hr and (body.firstphase_width or body.firstphase_height):
             size = {name: getattr(body, f"firstphase_{name}") or getattr(body, name) for name in SIDES}
         parsed = with_params(parsed, optional_params=size)
-        parsed = with_refiner(parsed, await asyncio.to_thread(refiner_part, self._ctx.models, body))
         if body.enable_hr:
-            second = await asyncio.to_thread(hires_pass, self._ctx, target, body, parsed.sampling)
+            second = await asyncio.to_thread(hires_pass, self._ctx, models, target, body, parsed.sampling)
             parsed = with_second_pass(parsed, second)
             if control.has_passes:
-                parsed, control = await asyncio.to_thread(with_control_passes, self._ctx.models, parsed, control)
+                parsed, control = await asyncio.to_thread(with_control_passes, models, parsed, control)
         parsed, _ = await self._with_control(with_warnings(parsed, *notes), control, size)
         count = check_count(body, 1, self._ctx.settings.max_outputs)
         strength = body.denoising_strength if body.enable_hr else None
-        return Batches(parsed, (), count, options, strength, batches=body.n_iter)
+        return Batches(models, parsed, (), count, options, strength, batches=body.n_iter)
 
-    async def image_to_image(self, body: ImageToImageBody, caller: Caller) -> Batches:
+    async def image_to_image(self, models: Models, body: ImageToImageBody, caller: Caller) -> Batches:
         """Return the batches of ``img2img``.
 
         Raises:
             OctaboxError: The request is invalid.
         """
-        return await self._painted(body, caller)
+        return await self._painted(models, body, caller)
 
-    async def _painted(self, body: ImageToImageBody, caller: Caller, which: Pass | None = None) -> Batches:
+    async def _painted(
+        self, models: Models, body: ImageToImageBody, caller: Caller, which: Pass | None = None
+    ) -> Batches:
         """Return the batches that paint over images, as a request of its own or as one of two passes."""
         sources = [text for text in body.init_images if text]
         if not sources:
             raise ImageNotFoundError(f"{NO_IMAGE}.", hint="Send it as base64.", parameter="init_images")
         count = check_count(body, len(sources), self._ctx.settings.max_outputs)
-        options, model, notes = await asyncio.to_thread(self._options, body, caller)
-        control, model = await self._control(body, model)
+        options, model, notes = await asyncio.to_thread(self._options, models, body, caller)
+        control, model = await self._control(models, body, model)
         control = control.in_pass(which) if which else control
         find = mask_target if body.mask else image_target
-        target = await asyncio.to_thread(find, self._ctx.models, model, controlled=bool(control.units))
-        parsed = await asyncio.to_thread(to_request, self._ctx.models, body, options, target)
+        target = await asyncio.to_thread(find, models, model, controlled=bool(control.units))
+        parsed = await asyncio.to_thread(to_request, models, body, options, target)
         images = [await read_image(self._ctx, text, "init_images") for text in sources]
         parsed, images, masks = await prepared(self._ctx, body, with_warnings(parsed, *notes), images)
-        parsed = with_refiner(parsed, await asyncio.to_thread(refiner_part, self._ctx.models, body))
+        parsed = with_refiner(parsed, await asyncio.to_thread(refiner_part, models, body))
         files = tuple([await asyncio.to_thread(encode_png, each) for each in images])
         if len(files) == 1:
             parsed = with_inputs(parsed, {target.image: files})
@@ -152,11 +160,11 @@ class RequestBuilder:
         blur = mask_blur(body) if body.mask else None
         strength = body.denoising_strength
         several, masks = (files, masks) if len(files) > 1 else ((), ())
-        return Batches(parsed, several, count, options, strength, blur, body.n_iter, controls, masks)
+        return Batches(models, parsed, several, count, options, strength, blur, body.n_iter, controls, masks)
 
-    def _options(self, body: GenerationBody, caller: Caller) -> tuple[Options, str, tuple[str, ...]]:
+    def _options(self, models: Models, body: GenerationBody, caller: Caller) -> tuple[Options, str, tuple[str, ...]]:
         """Return the options of a request, its model, and warnings about the modules of it that there are not."""
-        models, overridden = self._ctx.models, sent_options(body.override_settings)
+        overridden = sent_options(body.override_settings)
         kept, warnings = kept_options(models, self._callers, caller)
         options = check_fields(Options, {**kept, **overridden}, "override_settings.")
         model = find_checkpoint(models, getattr(options, CHECKPOINT))
@@ -165,12 +173,12 @@ class RequestBuilder:
         warnings = [] if CHECKPOINT in overridden else warnings
         return options, model, (*warnings, *(missing_warning(models, model, name, names[name]) for name in missing))
 
-    async def _control(self, body: GenerationBody, model: str) -> tuple[Control, str]:
+    async def _control(self, models: Models, body: GenerationBody, model: str) -> tuple[Control, str]:
         """Return the ControlNets of a request, and the model that has them."""
         units, warnings = parse_units(body.alwayson_scripts)
         if not units:
             return Control(warnings=warnings), model
-        control = await asyncio.to_thread(find_control, self._ctx.models, model, units, warnings)
+        control = await asyncio.to_thread(find_control, models, model, units, warnings)
         return control, control.model
 
     async def _with_control(

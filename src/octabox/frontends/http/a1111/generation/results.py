@@ -126,8 +126,8 @@ async def to_response(
 
 
 def _response(ctx: AppContext, body: GenerationBody, batches: Batches, output: Output, task: Task) -> dict[str, Any]:
-    models = ctx.models
-    parsed, known = batches.parsed, models.catalog.schedulers
+    models, parsed = batches.models, batches.parsed
+    known = models.catalog.schedulers
     images = _with_preview(batches, output, known)
     artifacts = [each for _, each in images]
     info = models.get(parsed.target.model)

@@ -32,6 +32,7 @@ from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.naming.renaming import rename_error_params
 from octabox.prompts.comments import inner_comments, remove_comments
 from octabox.service.events import result_of
+from octabox.service.protocols import Models
 from octabox.types import Generation, GenerationRequest
 
 #: Field of older clients for the units of ControlNet.
@@ -46,7 +47,7 @@ MAX_PREVIEWS = 20
 Body = TypeVar("Body", bound=GenerationBody)
 
 #: Builds the batches of a request.
-Build: TypeAlias = Callable[[Body, Caller], Awaitable[Batches]]
+Build: TypeAlias = Callable[[Models, Body, Caller], Awaitable[Batches]]
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,10 @@ class Generator:
         body, notes = self._without_comments(body, caller)
         build = partial(_with_notes, build, notes)
         with self.tasks.started(body.force_task_id, caller, job, body.n_iter) as task:
+            models = await asyncio.to_thread(self.ctx.models.snapshot)
             if body.script_name:
-                return await self._plot(body, task, build)
-            batches = await build(body, caller)
+                return await self._plot(models, body, task, build)
+            batches = await build(models, body, caller)
             task.batches = batches.runs
             output = await self._run(body, batches, task)
             return await to_response(self.ctx, body, batches, output, task)
@@ -99,13 +101,13 @@ class Generator:
         ]
         return body.model_copy(update=changed), notes
 
-    async def _plot(self, body: Body, task: Task, build: Build[Body]) -> dict[str, Any]:
+    async def _plot(self, models: Models, body: Body, task: Task, build: Build[Body]) -> dict[str, Any]:
         """Return the body of the response to a request for a plot."""
         plot = parse_plot(body)
         body = with_fixed_seed(body, plot)
         cells = [cell_body(body, plot, values, index) for index, values in enumerate(plot.cells())]
         # All are checked before one runs.
-        built = [await build(cell, task.caller) for cell in cells]
+        built = [await build(models, cell, task.caller) for cell in cells]
         task.batches = sum(batches.runs for batches in built)
         done = 0
         bodies: list[dict[str, Any] | None] = []
@@ -130,7 +132,7 @@ class Generator:
         previews = self._previews(batches, body, task.caller)
         requests = [replace(batches.request(index), partial_images=previews) for index in range(batches.runs)]
         with rename_error_params(batches.parsed.client_names):
-            works = [partial(self._generate, task, *each) for each in enumerate(requests, start)]
+            works = [partial(self._generate, batches.models, task, *each) for each in enumerate(requests, start)]
             results = await task.run(start, works)
         generations = {index: each for index, each in enumerate(results) if each is not None}
         preview = task.preview if task.interrupted else None
@@ -139,12 +141,12 @@ class Generator:
         return Output(generations, replace(preview, batch=preview.batch - start))
 
     async def _generate(
-        self, task: Task, index: int, request: GenerationRequest, on_progress: OnProgress
+        self, models: Models, task: Task, index: int, request: GenerationRequest, on_progress: OnProgress
     ) -> Generation:
         """Run a batch; where those before it fill the queue of the model, it waits for them."""
         while True:
             try:
-                return await result_of(self.ctx.generation.stream(request), on_progress)
+                return await result_of(self.ctx.generation.stream(request, models), on_progress)
             except QueueFullError as error:
                 if task.is_current(index):
                     raise
@@ -191,9 +193,9 @@ def routes(ctx: AppContext, callers: Callers, tasks: Tasks) -> APIRouter:
     return router
 
 
-async def _with_notes(build: Build[Body], notes: Sequence[str], body: Body, caller: Caller) -> Batches:
+async def _with_notes(build: Build[Body], notes: Sequence[str], models: Models, body: Body, caller: Caller) -> Batches:
     """Return the batches of a body, with other warnings in addition."""
-    batches = await build(body, caller)
+    batches = await build(models, body, caller)
     return replace(batches, parsed=with_warnings(batches.parsed, *notes))
 
 

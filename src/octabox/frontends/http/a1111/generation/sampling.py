@@ -12,7 +12,7 @@ from octabox.frontends.http.a1111.generation.targets import Target
 from octabox.frontends.http.a1111.samplers import choice_of, flow_twin, is_default, label_of, without_prefix
 from octabox.schedulers.compatibility import COMPONENT, check_settings, schedule_timesteps
 from octabox.schedulers.names import resolve_scheduler, split_schedule
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.types import SchedulerChoice
 
 #: Fields that steps of samplers take, and their neutral values, which many clients always send.
@@ -43,7 +43,7 @@ class Sampling:
     warnings: tuple[str, ...] = ()
 
 
-def select_sampling(models: ModelService, target: Target, body: GenerationBody) -> Sampling:
+def select_sampling(models: Models, target: Target, body: GenerationBody) -> Sampling:
     """Return the sampler of a request. What the model cannot have is a warning; an unknown name is an error.
 
     Raises:
@@ -57,9 +57,7 @@ def select_sampling(models: ModelService, target: Target, body: GenerationBody) 
     return _with_step_values(models, target, sampling, requested) if requested else sampling
 
 
-def _with_step_values(
-    models: ModelService, target: Target, sampling: Sampling, requested: Mapping[str, Any]
-) -> Sampling:
+def _with_step_values(models: Models, target: Target, sampling: Sampling, requested: Mapping[str, Any]) -> Sampling:
     """Return a sampler with the values that its steps take, and a warning for each other one."""
     choice, known = sampling.choice or _default_choice(models, target), models.catalog.schedulers
     entry = known[resolve_scheduler(choice.name, {}, known).kind] if choice else None
@@ -74,7 +72,7 @@ def _with_step_values(
     return replace(sampling, choice=choice if taken else sampling.choice, warnings=(*sampling.warnings, *warnings))
 
 
-def _default_choice(models: ModelService, target: Target) -> SchedulerChoice | None:
+def _default_choice(models: Models, target: Target) -> SchedulerChoice | None:
     """Return the sampler of a model with its settings; None if it is not known before the model is loaded."""
     try:
         found = models.schedulers(target.model)
@@ -83,7 +81,7 @@ def _default_choice(models: ModelService, target: Target) -> SchedulerChoice | N
     return SchedulerChoice(found.recommended, dict(found.settings)) if found.recommended else None
 
 
-def sampling_of(models: ModelService, target: Target, name: str | None, schedule: str | None) -> Sampling:
+def sampling_of(models: Models, target: Target, name: str | None, schedule: str | None) -> Sampling:
     """Return a sampler by its name and its schedule; it raises the errors of `select_sampling`."""
     known = models.catalog.schedulers
     if not is_default(name) and name is not None:
@@ -100,7 +98,7 @@ def sampling_of(models: ModelService, target: Target, name: str | None, schedule
     return _compatible(models, target, name, schedule, label_of(default, known))
 
 
-def _compatible(models: ModelService, target: Target, name: str, schedule: str | None, default: str) -> Sampling:
+def _compatible(models: Models, target: Target, name: str, schedule: str | None, default: str) -> Sampling:
     """Return a sampler with its schedule, as far as they fit a model: else its form for flows, or that of the model.
 
     Args:
@@ -130,13 +128,13 @@ def _compatible(models: ModelService, target: Target, name: str, schedule: str |
     return Sampling(SchedulerChoice(bare), label_of(bare, known), warnings)
 
 
-def _incompatibility(models: ModelService, target: Target, choice: SchedulerChoice) -> str | None:
+def _incompatibility(models: Models, target: Target, choice: SchedulerChoice) -> str | None:
     """Return why a sampler cannot work with the pipeline of a request, as a sentence; None if it can."""
     found = models.scheduler_incompatibility(target.model, choice, target.entry)
     return None if found is None else f"{found.reason.removesuffix('.')}."
 
 
-def _default(models: ModelService, target: Target) -> str:
+def _default(models: Models, target: Target) -> str:
     """Return the class of the model's sampler; empty if it is not known before the model is loaded."""
     try:
         return models.schedulers(target.model).recommended
@@ -144,7 +142,7 @@ def _default(models: ModelService, target: Target) -> str:
         return ""  # The load of the model reports it.
 
 
-def _schedule_problem(models: ModelService, target: Target, choice: SchedulerChoice) -> str | None:
+def _schedule_problem(models: Models, target: Target, choice: SchedulerChoice) -> str | None:
     """Return why a sampler does not have a schedule; None if it has."""
     known = models.catalog.schedulers
     resolved = resolve_scheduler(choice.name, choice.settings, known)

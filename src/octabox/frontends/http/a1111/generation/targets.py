@@ -11,7 +11,7 @@ from octabox.catalog.pipelines import Catalog
 from octabox.errors import RequestError, TaskNotFoundError
 from octabox.media.metadata.passes import GUIDANCES
 from octabox.service.bounds import STEPS
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import (
     IMAGE_TO_IMAGE,
     STRENGTH,
@@ -83,7 +83,7 @@ class Target:
         return all(self.entry.parameter(name) is not None for name in names)
 
 
-def text_target(models: ModelService, model: str, *, controlled: bool = False) -> Target:
+def text_target(models: Models, model: str, *, controlled: bool = False) -> Target:
     """Return the pipeline that makes images from a prompt; that of the model's class, if its images have no prompt.
 
     Args:
@@ -104,7 +104,7 @@ def text_target(models: ModelService, model: str, *, controlled: bool = False) -
     return Target(served, entry, task, control=control)
 
 
-def image_target(models: ModelService, model: str, *, controlled: bool = False) -> Target:
+def image_target(models: Models, model: str, *, controlled: bool = False) -> Target:
     """Return the pipeline that paints over an image; one with a strength, if there is one.
 
     Raises:
@@ -122,7 +122,7 @@ def image_target(models: ModelService, model: str, *, controlled: bool = False) 
     return Target(served, entry, task, image=name, control=control)
 
 
-def mask_target(models: ModelService, model: str, *, controlled: bool = False) -> Target:
+def mask_target(models: Models, model: str, *, controlled: bool = False) -> Target:
     """Return the pipeline that inpaints.
 
     Raises:

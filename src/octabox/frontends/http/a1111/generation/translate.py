@@ -22,7 +22,7 @@ from octabox.frontends.http.bodies import check_fields
 from octabox.noise import InitialNoise, Variation
 from octabox.service.conditions.lora import without_tags
 from octabox.service.planning import MAX_RANDOM_SEED
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import STRENGTH, number_parameter
 from octabox.types import GenerationRequest
 
@@ -39,7 +39,7 @@ class LayerFields(LenientModel):
     clip_skip: Count | None = Field(None, le=MAX_LAYER, description="As `CLIP_stop_at_last_layers`.")
 
 
-def to_request(models: ModelService, body: GenerationBody, options: Options, target: Target) -> ParsedRequest:
+def to_request(models: Models, body: GenerationBody, options: Options, target: Target) -> ParsedRequest:
     """Return the generation request for a body, without its images.
 
     Args:
@@ -112,7 +112,7 @@ def _noise_field(noise: InitialNoise | None) -> str:
     return "seed_resize_from_w" if noise and noise.width else "initial_noise_multiplier"
 
 
-def _faces(models: ModelService, body: GenerationBody, options: Options) -> tuple[dict[str, Any], list[str]]:
+def _faces(models: Models, body: GenerationBody, options: Options) -> tuple[dict[str, Any], list[str]]:
     """Return the workflow that restores faces, if the request has it, and a warning if no model of the name does."""
     if not body.restore_faces:
         return {}, []

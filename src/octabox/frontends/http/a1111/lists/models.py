@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -28,20 +29,28 @@ def routes(ctx: AppContext, callers: Callers) -> APIRouter:
     @router.get("/options")
     async def options(request: Request) -> Response:
         """Return the options of the caller."""
-        kept, warnings = await asyncio.to_thread(kept_options, ctx.models, callers, caller_of(request))
-        return SafeJson(await asyncio.to_thread(current_options, ctx.models, kept), headers=_headers(warnings))
+
+        def read() -> tuple[dict[str, Any], list[str]]:
+            models = ctx.models.snapshot()
+            kept, warnings = kept_options(models, callers, caller_of(request))
+            return current_options(models, kept), warnings
+
+        found, warnings = await asyncio.to_thread(read)
+        return SafeJson(found, headers=_headers(warnings))
 
     @router.post("/options")
     async def set_options(request: Request) -> Response:
         """Set options of the caller; those of others do not change."""
         sent = await read_json(request, f'{{"{CHECKPOINT}": "demo"}}')
-        warnings = await asyncio.to_thread(change_options, ctx.models, callers, caller_of(request), sent)
+        warnings = await asyncio.to_thread(
+            lambda: change_options(ctx.models.snapshot(), callers, caller_of(request), sent)
+        )
         return SafeJson(None, headers=_headers(warnings))
 
     @router.get("/sd-models")
     async def sd_models() -> Response:
         """List the models that make images."""
-        found = await asyncio.to_thread(list_checkpoints, ctx.models)
+        found = await asyncio.to_thread(lambda: list_checkpoints(ctx.models.snapshot()))
         return SafeJson([await asyncio.to_thread(checkpoint_to_json, info) for info in found])
 
     @router.post("/unload-checkpoint")
@@ -76,8 +85,9 @@ def _in_use(ctx: AppContext, name: str) -> bool:
 
 def _selected(ctx: AppContext, callers: Callers, request: Request) -> tuple[str, list[str]]:
     """Return the model of a caller's options, and warnings about it."""
-    kept, warnings = kept_options(ctx.models, callers, caller_of(request))
-    return find_checkpoint(ctx.models, kept.get(CHECKPOINT)), warnings
+    models = ctx.models.snapshot()
+    kept, warnings = kept_options(models, callers, caller_of(request))
+    return find_checkpoint(models, kept.get(CHECKPOINT)), warnings
 
 
 def _headers(warnings: list[str]) -> dict[str, str]:

@@ -43,10 +43,14 @@ def routes(ctx: AppContext) -> APIRouter:
 
     add_list("samplers", lambda: list_samplers(ctx.models.catalog), "List the samplers.")
     add_list("schedulers", list_schedules, "List the schedules.")
-    add_list("upscalers", lambda: list_upscalers(ctx.models), "List the filters and models that enlarge images.")
+    add_list(
+        "upscalers", lambda: list_upscalers(ctx.models.snapshot()), "List the filters and models that enlarge images."
+    )
     add_list("face-restorers", lambda: _face_restorers(ctx), "List the models that restore faces.")
-    add_list("sd-vae", lambda: list_modules(ctx.models, vae=True), "List the VAEs of configurations.")
-    add_list("sd-modules", lambda: list_modules(ctx.models), "List the VAEs and text encoders of configurations.")
+    add_list("sd-vae", lambda: list_modules(ctx.models.snapshot(), vae=True), "List the VAEs of configurations.")
+    add_list(
+        "sd-modules", lambda: list_modules(ctx.models.snapshot()), "List the VAEs and text encoders of configurations."
+    )
     add_list("latent-upscale-modes", lambda: [{"name": name} for name in LATENT_MODES], "List the filters for latents.")
     add_list("loras", lambda: [_lora_to_json(each) for each in ctx.models.adapters.loras()], "List the LoRAs.")
     add_list("embeddings", lambda: _embeddings(ctx.models.adapters.embeddings()), "List the embeddings.")
@@ -113,4 +117,4 @@ def _arguments(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _face_restorers(ctx: AppContext) -> list[dict[str, Any]]:
     """Return the models that restore faces."""
-    return [{"name": name, "cmd_dir": None} for name in face_models(ctx.models.list(), ctx.models.catalog)]
+    return [{"name": name, "cmd_dir": None} for name in face_models(ctx.models.snapshot().list(), ctx.models.catalog)]

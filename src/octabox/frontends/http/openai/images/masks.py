@@ -10,6 +10,7 @@ from octabox.errors import MediaError, TaskNotFoundError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.multipart import MASK
 from octabox.media.fetcher import decode_text
+from octabox.service.protocols import Models
 from octabox.service.selection.models import first_model_for
 from octabox.types import Source
 
@@ -29,12 +30,13 @@ OWN_MASK = (
 
 
 async def find_mask(
-    ctx: AppContext, model: str | None, inputs: dict[str, tuple[Source, ...]]
+    ctx: AppContext, models: Models, model: str | None, inputs: dict[str, tuple[Source, ...]]
 ) -> dict[str, tuple[Source, ...]]:
     """Return the mask of an edit without one: its image, if a part of that is transparent, as in OpenAI's API.
 
     Args:
         ctx: Collaborators of the routes.
+        models: The models of this server, as the request sees them.
         model: Name of the model, if the client names one; a model that does not inpaint edits the whole image.
         inputs: Media by call parameter.
     """
@@ -43,8 +45,8 @@ async def find_mask(
         return {}
     try:
         if model is None:
-            model = await asyncio.to_thread(first_model_for, ctx.models, "image", INPAINTING)
-        await asyncio.to_thread(ctx.models.pipeline, model, INPAINTING)
+            model = await asyncio.to_thread(first_model_for, models, "image", INPAINTING)
+        await asyncio.to_thread(models.pipeline, model, INPAINTING)
         data = image if isinstance(image, bytes) else await asyncio.to_thread(decode_text, image, "image")
         transparency = await ctx.decoder.decode("transparency", data, parameter="image")
     except (MediaError, TaskNotFoundError):

@@ -25,6 +25,7 @@ from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_
 from octabox.frontends.http.responses import base_url, default_response_format
 from octabox.frontends.http.sse import EventStream, StartedEvents
 from octabox.frontends.naming.aliases import inline_schema
+from octabox.service.protocols import Models
 from octabox.service.selection.models import find_pipeline, first_model_for
 from octabox.types import Source
 
@@ -43,29 +44,29 @@ def routes(ctx: AppContext) -> APIRouter:
     async def generations(request: Request) -> Response:
         """Generate images from a prompt, and from images if the model takes them."""
         body = parse_fields(await read_json(request))
-        model = await _model_name(ctx, body, "text-to-image" if needs_prompt(body) else "image-to-image")
-        entry = await asyncio.to_thread(find_pipeline, ctx.models, model, body.task)
+        task = "text-to-image" if needs_prompt(body) else "image-to-image"
+        models, model, entry = await asyncio.to_thread(lambda: _find(ctx.models.snapshot(), body, task, body.task))
         if needs_prompt(body) and _takes_prompt(entry):
             require_prompt(body)
         parsed = to_request(body, model, entry=entry)
-        return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_generation")
+        return await _respond(ctx, request, models, parsed, stream=body.stream, prefix="image_generation")
 
     @router.post("/edits", openapi_extra=form_or_json)
     async def edits(request: Request) -> Response:
         """Edit an image by a prompt, the whole image or the part where a mask is transparent or white."""
         body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)
         _require_image(inputs)
-        own_mask = await find_mask(ctx, body.model, inputs) if body.task in (None, INPAINTING) else {}
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        own_mask = await find_mask(ctx, models, body.model, inputs) if body.task in (None, INPAINTING) else {}
         inputs |= own_mask
         task = INPAINTING if MASK in inputs else "image-to-image"
-        model = await _model_name(ctx, body, task)
-        entry = await asyncio.to_thread(find_pipeline, ctx.models, model, body.task or task)
+        _, model, entry = await asyncio.to_thread(_find, models, body, task, body.task or task)
         if _takes_prompt(entry):
             require_prompt(body)
         parsed = to_request(body, model, inputs, task, entry)
         if own_mask:
             parsed = replace(parsed, warnings=(*parsed.warnings, OWN_MASK))
-        return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
+        return await _respond(ctx, request, models, parsed, stream=body.stream, prefix="image_edit")
 
     @router.post("/variations", openapi_extra=form_or_json)
     async def variations(request: Request) -> Response:
@@ -73,11 +74,11 @@ def routes(ctx: AppContext) -> APIRouter:
         body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)
         _require_image(inputs)
         task = "image-to-image"
-        model = await _model_name(ctx, body, task)
-        entry = await asyncio.to_thread(find_pipeline, ctx.models, model, body.task or task)
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        _, model, entry = await asyncio.to_thread(_find, models, body, task, body.task or task)
         body = body.model_copy(update={"prompt": body.prompt or ("" if _takes_prompt(entry) else None)})
         parsed = to_request(body, model, inputs, task, entry)
-        return await _respond(ctx, request, parsed, stream=body.stream, prefix="image_edit")
+        return await _respond(ctx, request, models, parsed, stream=body.stream, prefix="image_edit")
 
     return router
 
@@ -89,11 +90,19 @@ def _require_image(inputs: dict[str, tuple[Source, ...]]) -> None:
         raise MissingParameterError("'image' is missing.", hint=hint, parameter="image")
 
 
-async def _model_name(ctx: AppContext, body: ImageRequest, task: str) -> str:
-    """Return the name of the requested model; default: the first model that makes images, by this task if one does."""
-    if body.model:
-        return body.model
-    return await asyncio.to_thread(first_model_for, ctx.models, "image", body.task or task)
+def _find(
+    models: Models, body: ImageRequest, task: str, served: str | None
+) -> tuple[Models, str, PipelineEntry | None]:
+    """Return the models, the name of the requested one, and its pipeline; None if it has none, which the call reports.
+
+    Args:
+        models: The models of this server, as the request sees them.
+        body: The request; if it names no model, the first model that makes images is used.
+        task: The task by which that is chosen.
+        served: The task that the pipeline serves; None for that of the model's class.
+    """
+    name = body.model or first_model_for(models, "image", body.task or task)
+    return models, name, find_pipeline(models, name, served)
 
 
 def _takes_prompt(entry: PipelineEntry | None) -> bool:
@@ -101,19 +110,23 @@ def _takes_prompt(entry: PipelineEntry | None) -> bool:
     return entry is not None and entry.parameter("prompt") is not None
 
 
-async def _respond(ctx: AppContext, request: Request, parsed: ParsedRequest, *, stream: bool, prefix: str) -> Response:
+async def _respond(
+    ctx: AppContext, request: Request, models: Models, parsed: ParsedRequest, *, stream: bool, prefix: str
+) -> Response:
     """Run a request and return the response."""
     with parsed.rename_error_params():
         if stream:
-            return await _respond_with_events(ctx, request, parsed, prefix)
-        generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed.request))
-    response_format = parsed.response_format or await default_response_format(ctx, parsed.request.model)
+            return await _respond_with_events(ctx, request, models, parsed, prefix)
+        generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed.request, models))
+    response_format = parsed.response_format or default_response_format(ctx, models, parsed.request.model)
     return SafeJson(await to_response(generation, parsed, response_format, ctx.results, base_url(ctx, request)))
 
 
-async def _respond_with_events(ctx: AppContext, request: Request, parsed: ParsedRequest, prefix: str) -> Response:
+async def _respond_with_events(
+    ctx: AppContext, request: Request, models: Models, parsed: ParsedRequest, prefix: str
+) -> Response:
     """Return a stream of events; an early error is raised."""
-    events = StartedEvents(ctx.generation.stream(parsed.request))
+    events = StartedEvents(ctx.generation.stream(parsed.request, models))
     try:
         await cancel_on_disconnect(request.receive, events.start())
     except BaseException:

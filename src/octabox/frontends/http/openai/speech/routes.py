@@ -29,10 +29,12 @@ def routes(ctx: AppContext) -> APIRouter:
     async def speech(request: Request) -> Response:
         """Generate audio from a prompt, and return the file."""
         body = check_fields(SpeechRequest, await read_json(request, EXAMPLE))
-        match = await asyncio.to_thread(match_pipeline, ctx.models, body)
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        match = await asyncio.to_thread(match_pipeline, models, body)
         generation_request, warnings = to_request(body, match)
         with rename_error_params(CLIENT_NAMES):
-            generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(generation_request))
+            work = ctx.generation.generate(generation_request, models)
+            generation = await cancel_on_disconnect(request.receive, work)
         audio, left_out = first_output(generation.artifacts, "audio")
         if audio is None:
             raise GenerationError("The model generated no audio.", model=generation.model)

@@ -10,7 +10,7 @@ from octabox.frontends.naming.renaming import rename_error_params
 from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.planning import parse_seed
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
 from octabox.types import GenerationRequest, OutputFormat
 
@@ -24,7 +24,7 @@ DEFAULT_VOICE = "alloy"
 CLIENT_NAMES = {"prompt": "input", "output_format": "response_format"}
 
 
-def match_pipeline(models: ModelService, body: SpeechRequest) -> PipelineMatch:
+def match_pipeline(models: Models, body: SpeechRequest) -> PipelineMatch:
     """Return the pipeline that generates the audio.
 
     Raises:

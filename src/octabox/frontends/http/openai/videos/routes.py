@@ -102,7 +102,7 @@ async def _read(ctx: AppContext, request: Request) -> tuple[VideoRequest, dict[s
 async def _start(ctx: AppContext, request: Request) -> tuple[Acceptance, VideoNote]:
     """Accept the video that a request asks for."""
     body, media = await _read(ctx, request)
-    match, inputs = await asyncio.to_thread(match_pipeline, ctx.models, body, media)
+    match, inputs = await asyncio.to_thread(lambda: match_pipeline(ctx.models.snapshot(), body, media))
     generation_request, note = to_request(body, match, inputs)
     submission = Submission(generation_request, "video", note=asdict(note))
     accepted = await accept_jobs(ctx, request, [submission], note.client_names)

@@ -18,7 +18,7 @@ from octabox.media.formats import check_output_format
 from octabox.schedulers.names import parse_scheduler_choice
 from octabox.service.jobs import Job
 from octabox.service.planning import parse_seed
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.selection.inputs import FRAMES
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
 from octabox.types import GenerationRequest, OutputFormat, Source
@@ -49,7 +49,7 @@ def parse_note(job: Job) -> VideoNote:
     return VideoNote(**{**note, "warnings": tuple(note["warnings"])})
 
 
-def match_pipeline(models: ModelService, body: VideoRequest, media: Inputs) -> tuple[PipelineMatch, Inputs]:
+def match_pipeline(models: Models, body: VideoRequest, media: Inputs) -> tuple[PipelineMatch, Inputs]:
     """Return the pipeline for a video, and the media by its parameters.
 
     Raises:

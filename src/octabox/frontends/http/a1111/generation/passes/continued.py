@@ -22,7 +22,7 @@ from octabox.frontends.http.bodies import check_fields
 from octabox.frontends.http.context import AppContext
 from octabox.media.images import encode_png
 from octabox.media.regions import Size
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.workflows.resize import LANCZOS, LATENT_FILTERS
 
 #: The sides of the result are multiples of this, which nearly all pipelines require.
@@ -33,7 +33,7 @@ FIELDS = {"hr_cfg": "cfg_scale", "hr_distilled_cfg": "distilled_cfg_scale"}
 SAMPLING = {"hr_sampler_name": "sampler_name", "hr_scheduler": "scheduler"}
 
 
-async def continued(ctx: AppContext, body: TextToImageBody) -> tuple[ImageToImageBody, tuple[str, ...]]:
+async def continued(ctx: AppContext, models: Models, body: TextToImageBody) -> tuple[ImageToImageBody, tuple[str, ...]]:
     """Return the request that paints over the enlarged image, with the fields of the second pass, and warnings.
 
     Raises:
@@ -41,7 +41,7 @@ async def continued(ctx: AppContext, body: TextToImageBody) -> tuple[ImageToImag
     """
     image = await read_image(ctx, body.firstpass_image or "", "firstpass_image")
     warnings: list[str] = []
-    enlarged = await _enlarged(ctx, body, image, warnings)
+    enlarged = await _enlarged(ctx, models, body, image, warnings)
     fields = {name: getattr(body, name) for name in GenerationBody.model_fields if body.has(name)}
     steps = body.hr_second_pass_steps or body.steps
     if body.hr_second_pass_steps or body.has("steps"):
@@ -60,12 +60,12 @@ async def continued(ctx: AppContext, body: TextToImageBody) -> tuple[ImageToImag
         "width": enlarged.width,
         "height": enlarged.height,
         "init_images": [base64.b64encode(content).decode("ascii")],
-        "override_settings": {**body.override_settings, **await asyncio.to_thread(_settings, ctx.models, body)},
+        "override_settings": {**body.override_settings, **await asyncio.to_thread(_settings, models, body)},
     }
     return check_fields(ImageToImageBody, {**fields, **changes, **body.unknown}), tuple(warnings)
 
 
-def _settings(models: ModelService, body: TextToImageBody) -> Mapping[str, Any]:
+def _settings(models: Models, body: TextToImageBody) -> Mapping[str, Any]:
     """Return the options of the second pass: its model and its modules."""
     model = find_other(models, body.hr_checkpoint_name, "hr_checkpoint_name")
     settings: dict[str, Any] = {CHECKPOINT: model} if model else {}
@@ -73,9 +73,10 @@ def _settings(models: ModelService, body: TextToImageBody) -> Mapping[str, Any]:
     return {**settings, MODULES: names} if names else settings
 
 
-async def _enlarged(ctx: AppContext, body: TextToImageBody, image: Image.Image, warnings: list[str]) -> Image.Image:
+async def _enlarged(
+    ctx: AppContext, models: Models, body: TextToImageBody, image: Image.Image, warnings: list[str]
+) -> Image.Image:
     """Return the enlarged image; one of another shape is cropped."""
-    models = ctx.models
     name = body.hr_upscaler or DEFAULT_UPSCALER
     found = await asyncio.to_thread(find_upscaler, models, name, "hr_upscaler", latent=True) or LANCZOS
     if found in LATENT_FILTERS:
@@ -83,7 +84,7 @@ async def _enlarged(ctx: AppContext, body: TextToImageBody, image: Image.Image, 
             warnings.append(f"'hr_upscaler' {name!r} enlarges the pixels of 'firstpass_image', which has no latents.")
         found = LATENT_FILTERS[found].name.lower()
     field = "hr_resize_x" if body.hr_resize_x or body.hr_resize_y else "hr_scale"
-    return await enlarge_to(ctx, found, image, _size(body, image.size), warnings, field)
+    return await enlarge_to(ctx, models, found, image, _size(body, image.size), warnings, field)
 
 
 def _size(body: TextToImageBody, size: Size) -> Size:

@@ -7,10 +7,10 @@ from octabox.frontends.http.a1111.controlnet.control import Control
 from octabox.frontends.http.a1111.controlnet.units import Pass
 from octabox.frontends.http.a1111.generation.parsed import ParsedRequest, with_part, with_warnings
 from octabox.frontends.http.a1111.generation.targets import image_target
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 
 
-def with_control_passes(models: ModelService, parsed: ParsedRequest, control: Control) -> tuple[ParsedRequest, Control]:
+def with_control_passes(models: Models, parsed: ParsedRequest, control: Control) -> tuple[ParsedRequest, Control]:
     """Return a request whose second pass has its own weights of the control, and the ControlNets of the first.
 
     Args:

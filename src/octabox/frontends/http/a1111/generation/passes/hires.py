@@ -19,7 +19,7 @@ from octabox.frontends.http.a1111.upscalers import find_upscaler
 from octabox.frontends.http.context import AppContext
 from octabox.prompts.styles import Style, apply_style, load_styles, select_styles
 from octabox.service.conditions.lora import without_tags
-from octabox.service.protocols import ModelService
+from octabox.service.protocols import Models
 from octabox.service.workflows.resize import LANCZOS, LATENT_FILTERS
 from octabox.types import SchedulerChoice
 
@@ -43,11 +43,14 @@ class SecondPass:
     warnings: tuple[str, ...] = ()
 
 
-def hires_pass(ctx: AppContext, target: Target, body: TextToImageBody, sampling: Sampling) -> SecondPass:
+def hires_pass(
+    ctx: AppContext, models: Models, target: Target, body: TextToImageBody, sampling: Sampling
+) -> SecondPass:
     """Return the second pass of a request.
 
     Args:
         ctx: Collaborators of the routes.
+        models: The models of the server, as the request sees them.
         target: The pipeline of the first pass.
         body: The body.
         sampling: The sampler of the first pass.
@@ -55,7 +58,6 @@ def hires_pass(ctx: AppContext, target: Target, body: TextToImageBody, sampling:
     Raises:
         OctaboxError: There is no such model, upscaler or sampler.
     """
-    models = ctx.models
     model, module_warnings = _model(models, target, body)
     second = second_target(models, model, target)
     steps = body.hr_second_pass_steps or requested_steps(body, target)
@@ -82,7 +84,7 @@ def hires_pass(ctx: AppContext, target: Target, body: TextToImageBody, sampling:
     )
 
 
-def _model(models: ModelService, target: Target, body: TextToImageBody) -> tuple[str | None, tuple[str, ...]]:
+def _model(models: Models, target: Target, body: TextToImageBody) -> tuple[str | None, tuple[str, ...]]:
     """Return the model of the second pass, if it is another one, and warnings about its modules."""
     model = find_other(models, body.hr_checkpoint_name, "hr_checkpoint_name")
     names = requested_modules(body.hr_additional_modules)
@@ -93,7 +95,7 @@ def _model(models: ModelService, target: Target, body: TextToImageBody) -> tuple
     return (model if found == target.model else found), warnings
 
 
-def second_target(models: ModelService, model: str | None, first: Target) -> Target:
+def second_target(models: Models, model: str | None, first: Target) -> Target:
     """Return the pipeline of the second pass; that of the first, if the model paints over no image."""
     try:
         return image_target(models, model or first.model)
@@ -116,7 +118,7 @@ def _styles(ctx: AppContext, body: GenerationBody) -> list[Style]:
     return select_styles(names, load_styles(ctx.settings.styles)) if names else []
 
 
-def refiner_part(models: ModelService, body: GenerationBody) -> dict[str, Any] | None:
+def refiner_part(models: Models, body: GenerationBody) -> dict[str, Any] | None:
     """Return the refiner of a request in a workflow; None if it has none.
 
     Raises:
@@ -146,7 +148,7 @@ def _size(body: TextToImageBody) -> dict[str, Any]:
 
 
 def _scheduler(
-    models: ModelService, target: Target, body: TextToImageBody, first: str | None
+    models: Models, target: Target, body: TextToImageBody, first: str | None
 ) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """Return the sampler of the second pass, if it differs, and warnings about it.
 

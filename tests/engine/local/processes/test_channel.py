@@ -1,4 +1,4 @@
-"""Messages to a worker as bytes."""
+"""Messages to a worker as bytes; the pipe itself is tested with processes, in `test_worker_process.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fake_worker import call
-from octabox.engine.local.processes.packing import pack, pack_message
+from octabox.engine.local.processes.channel import pack, pack_message
 from octabox.engine.messages import RunCall
 from octabox.engine.protocol import Run
 from octabox.errors import InvalidParameterError

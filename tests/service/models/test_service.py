@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from pathlib import Path
 
 import pytest
 
 from fake_worker import LIMIT, FakeProcesses, FakeWorkers, engine_of
+from makers import pipelines
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.discovery import ModelRegistry
 from octabox.config.model import ModelConfig
@@ -16,9 +18,9 @@ from octabox.engine.local.devices import DevicePool
 from octabox.engine.protocol import Engine
 from octabox.hub.pulls.links import ModelFolders
 from octabox.server import build
-from octabox.service.cascades.models import CascadeModelService
 from octabox.service.hub.downloads import ModelDownloads
 from octabox.service.hub.pulls import Pulls
+from octabox.service.models.service import ServerModels
 
 #: Seconds until the survey of the devices is given up.
 SURVEY = 0.1
@@ -41,7 +43,6 @@ async def test_a_server_is_ready_while_devices_are_looked_for(
         await found.wait()
         return ["cuda:0"]
 
-    assert isinstance(parts.models, CascadeModelService)
     parts.models.check_devices_by(find)
     load_catalog.cache_clear()
     preparation = asyncio.create_task(parts.models.prepare())
@@ -65,7 +66,6 @@ async def test_devices_that_are_not_found_in_time_are_unknown(
     parts, answers = build(Settings.load({"models": one_model}, environ={})), asyncio.Event()
     pool, loop = DevicePool(FakeProcesses(spawns=True), SURVEY), asyncio.get_running_loop()
     pool.ask = lambda *_: asyncio.run_coroutine_threadsafe(answers.wait(), loop).result()  # type: ignore[method-assign,assignment]
-    assert isinstance(parts.models, CascadeModelService)
     parts.models.check_devices_by(pool.names)
     await asyncio.wait_for(parts.models.prepare(), LIMIT)
     answers.set()
@@ -74,6 +74,17 @@ async def test_devices_that_are_not_found_in_time_are_unknown(
     assert "The accelerators cannot be listed in 0.1 seconds" in logged
     assert "cuda:7" not in logged
     await parts.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a models folder with a model that makes images, and one that makes them larger."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, kind in (("small", "IFPipeline"), ("larger", "IFSuperResolutionPipeline")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pipelines()[kind].make().save_pretrained(str(folder / name))
+    return folder
 
 
 class SlowDownloads(ModelDownloads):
@@ -96,7 +107,7 @@ async def test_a_cascade_that_is_removed_twice_leaves_memory(folder: Path, stage
     workers = FakeWorkers()
     engine = engine_of(workers)
     downloads = SlowDownloads(Pulls(ModelFolders(folder, folder / "loras", folder / "embeddings")), engine)
-    models = CascadeModelService(ModelRegistry(folder), engine, downloads=downloads)
+    models = ServerModels(ModelRegistry(folder), engine, downloads=downloads)
     models.add(
         ModelConfig.model_validate({"name": "added", "stages": [stage, {"model": "larger", "dtype": "float32"}]})
     )

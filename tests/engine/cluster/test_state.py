@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from octabox.engine.cluster.demand import WINDOW, LearnedDemand
+from octabox.engine.cluster.state import WINDOW, LearnedDemand
 
 
 def test_the_rate_is_that_of_the_requests() -> None:
