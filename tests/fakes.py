@@ -113,7 +113,9 @@ class FakeGenerations:
                 for step in range(request.partial_images):
                     yield Progress("running", step + 1, 3, preview=self._artifact(request, first))
                 count = request.num_outputs * self.copies
-                artifacts = tuple(self._artifact(request, first + index) for index in range(count))
+                # The seed of the variation increases in place of that of the request.
+                seeds = [first + (0 if request.variation else index) for index in range(count)]
+                artifacts = tuple(self._artifact(request, seed) for seed in seeds)
                 task = request.task or "text-to-image"
                 results.append(
                     Generation(request.id, request.model, "FakePipeline", task, artifacts, self.warnings, {"run": 0.1})

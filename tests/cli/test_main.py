@@ -7,11 +7,12 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from octabox import errors
+from octabox import demo, errors
 from octabox.cli.errors import EXIT_CODES, exit_code
 from octabox.cli.main import cli
 
@@ -98,3 +99,59 @@ def test_a_full_disk_behind_standard_output_is_a_sentence(words: tuple[str, ...]
     assert "Error: Standard output could not be written: No space left on device." in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+#: Runs the help of each verb, and of the program, with a standard stream that is closed; prints what is no success.
+EACH_VERB = """
+import io, sys
+from octabox.cli import main
+out, failed = sys.stderr, []
+for verb in ["", *main.cli.list_commands(None)]:
+    sys.argv = ["octabox", *filter(None, [verb]), "--help"]
+    sys.stdin = sys.stdout = sys.stderr = None
+    try:
+        main.main()
+    except SystemExit as end:
+        if end.code:
+            failed.append(verb)
+    except BaseException as error:
+        failed.append(f"{verb}: {error!r}")
+    sys.stdout.close()
+print(failed, file=out)
+"""
+
+
+def test_each_verb_runs_without_standard_streams() -> None:
+    """As a service does that closes them."""
+    done = subprocess.run([sys.executable, "-c", EACH_VERB], capture_output=True, text=True, check=True)
+
+    assert "[]\n" == done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["list", "run nobody x", "dance"])
+def test_a_stream_that_is_closed_is_as_none(closed: str, words: str, tmp_path: Path) -> None:
+    """The exit code and what the other streams have are the same, and no traceback is anywhere."""
+    command = f"'{sys.executable}' -m octabox {words}"
+    usual, bare = (
+        subprocess.run(["sh", "-c", each], capture_output=True, text=True, check=False, cwd=tmp_path)
+        for each in (command, f"{command} {closed}")
+    )
+
+    assert usual.returncode == bare.returncode
+    assert ("" if closed[-4:] == "2>&-" else usual.stderr) == bare.stderr
+    assert ("" if ">&-" in closed.replace("2>&-", "") else usual.stdout) == bare.stdout
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8"])
+def test_a_name_that_the_terminal_cannot_show(encoding: str, tmp_path: Path) -> None:
+    """It is escaped, in tables, in JSON and in errors."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "a.yaml").write_text(f"name: \u6a21\nmodel: {demo.FOLDER}\n", encoding="utf-8")
+    environ = {**os.environ, "PYTHONIOENCODING": encoding}
+    for words in (["list"], ["list", "--json"], ["show", "\u6a21"]):
+        command = [sys.executable, "-m", "octabox", *words, "--models", "models"]
+        done = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path, env=environ)
+
+        assert (0, b"") == (done.returncode, done.stderr)
+        assert ("\u6a21" if encoding == "utf-8" else "\\u6a21") in done.stdout.decode(encoding)

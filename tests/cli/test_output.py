@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,15 @@ def test_one_status_line_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert [("starting", 1), ("preparing", 1)] == texts
     assert [] == output._shown
+
+
+def test_two_programs_in_one_folder_keep_all_results() -> None:
+    """One that finds a name free when another one does writes its own file; none is overwritten."""
+    destinations = [Destination("out/"), Destination("out/")]
+    for each in destinations:
+        each.check()
+    with ThreadPoolExecutor(4) as pool:
+        generations = [made("image/png") for _ in range(60)]
+        found = list(pool.map(lambda pair: destinations[pair[0] % 2].write(pair[1])[0], enumerate(generations)))
+
+    assert 60 == len(set(found)) == len(list(Path("out").iterdir()))

@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from octabox.security.filesystem import apply_umask, existing_path, find_fault, read_file, walk_files, write_file
+from octabox.security.filesystem import (
+    apply_umask,
+    existing_path,
+    find_fault,
+    read_file,
+    walk_files,
+    write_file,
+    write_new_file,
+)
 
 FAULTS = {
     "fifo.txt": "It is a FIFO, not a file.",
@@ -71,6 +80,44 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
         write_file(tmp_path / "taken", b"")
 
     assert [tmp_path / "taken"] == list(tmp_path.iterdir())
+
+
+def test_a_new_file_takes_the_first_free_path(tmp_path: Path, umask: int) -> None:
+    """A link is in the way as well, wherever it leads; nothing else is left in the folder."""
+    paths = [tmp_path / name for name in ("taken", "link", "free", "more")]
+    paths[0].write_bytes(b"theirs")
+    paths[1].symlink_to(tmp_path / "nowhere")
+
+    assert paths[2] == write_new_file(paths, b"mine")
+    assert (b"mine", 0o666 & ~umask) == (paths[2].read_bytes(), mode(paths[2]))
+    assert paths[3] == write_new_file(paths, b"mine")
+    assert b"theirs" == paths[0].read_bytes()
+    assert set(paths) == set(tmp_path.iterdir())
+    with pytest.raises(FileExistsError):
+        write_new_file(paths, b"")
+
+
+def test_a_new_file_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even its name."""
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_new_file([tmp_path / "new"], b"")
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_writers_of_one_path_have_one_file_each(tmp_path: Path) -> None:
+    """None of them overwrites that of another, however they meet."""
+    names = [tmp_path / f"{number}" for number in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        contents = [str(number).encode() for number in range(100)]
+        written = list(pool.map(lambda content: write_new_file(names, content), contents))
+
+    assert contents == [path.read_bytes() for path in written]
 
 
 def test_files_of_a_library_get_the_permissions_of_the_umask(tmp_path: Path, umask: int) -> None:

@@ -69,8 +69,7 @@ async def _run(
     from octabox.cli.settings_options import load_settings
     from octabox.server import build
 
-    sizes, modes, device = parse_batches(batches), _check_modes(modes), ""
-    results: list[ModeResult] = []
+    sizes, modes = parse_batches(batches), _check_modes(modes)
     parts = build(load_settings({"models": models, "log_level": "error", "allow_hub": True}), model=model)
     check_single(parts.models.snapshot().config(parts.name), "measured")
     await download_model(parts)
@@ -83,12 +82,19 @@ async def _run(
         benchmark = Benchmark(parts.engine, call, parts.models.catalog.pipeline(call.runs_as), report)
         await parts.engine.start([call.model])
         try:
-            async for result in benchmark.run(modes, sizes):
-                results.append(result)
-                device = next((each.device for each in parts.engine.status() if each.device), device) or ""
+            try:
+                await benchmark.run(modes, sizes)
+            finally:
+                # Also what has been measured before Ctrl-C or an error, and before the engine closes, which takes time.
+                status.stop()
+                if results := [each for each in benchmark.results if each.batches]:
+                    _report(_describe(call, benchmark.device, sizes, results), results, out, as_json=as_json)
         finally:
             await parts.close()
-    described = _describe(call, device, sizes, results)
+
+
+def _report(described: dict[str, Any], results: Sequence[ModeResult], out: Path | None, *, as_json: bool) -> None:
+    """Print the measurements, and write the chart."""
     if as_json:
         click.echo(json.dumps(described, indent=2))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -88,11 +89,26 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors of Octabox are shown without a traceback, each class with its exit code."""
+    _prepare_streams()
     interruption.install()
     # https://no-color.org; click knows terminals and pipes only. Errors are shown when the context of the command is gone.
     color = False if os.environ.get("NO_COLOR") else None
     with click.Context(cli, info_name="octabox", color=color):
         _run(color=color)
+
+
+def _prepare_streams() -> None:
+    """Let each standard stream be written and read: one that is closed is empty, and takes what nobody reads.
+
+    What the encoding of the terminal cannot have, such as the name of a model, is escaped.
+    """
+    # In this order each gets the descriptor of the one that is closed, which no other file must have.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="replace"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(*, color: bool | None) -> NoReturn:

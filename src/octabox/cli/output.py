@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from octabox.errors import ForbiddenPathError, GenerationError, InvalidParameterError
 from octabox.media.formats import format_of_suffix, suffix_of
-from octabox.security.filesystem import write_file
+from octabox.security.filesystem import write_file, write_new_file
 from octabox.types import Artifact, Generation, OutputFormat
 
 if TYPE_CHECKING:
@@ -104,20 +105,23 @@ class Destination:
         for artifact in generation.artifacts:
             self._counts[artifact.media_type] += 1
             numbered = several or types[artifact.media_type] > 1
-            path = self._path_for(generation, artifact, self._counts[artifact.media_type] if numbered else None)
-            _write_atomically(path, artifact.content)
-            paths.append(path)
+            paths.append(self._write(generation, artifact, self._counts[artifact.media_type] if numbered else None))
         return paths
 
-    def _path_for(self, generation: Generation, artifact: Artifact, number: int | None) -> Path:
-        """Return the path of an artifact; one of another format has the same name with its own suffix."""
+    def _write(self, generation: Generation, artifact: Artifact, number: int | None) -> Path:
+        """Write an artifact and return its path; one of another format has the same name with its own suffix."""
         suffix = suffix_of(artifact.media_type)
         if self._path is None or self._folder:
             seed = "" if artifact.seed is None else f"-{artifact.seed}"
-            return _unused_path(self._path or Path(), f"{generation.model.replace('/', '-')}{seed}", suffix)
+            folder, stem = self._path or Path(), f"{generation.model.replace('/', '-')}{seed}"
+            with _hinting_space(folder / f"{stem}{suffix}"):
+                return write_new_file(_numbered_paths(folder, stem, suffix), artifact.content)
         requested = format_of_suffix(self._path.suffix)
         path = self._path if requested == format_of_suffix(suffix) else self._path.with_suffix(suffix)
-        return path if number is None else path.with_stem(f"{path.stem}-{number}")
+        path = path if number is None else path.with_stem(f"{path.stem}-{number}")
+        with _hinting_space(path):
+            write_file(path, artifact.content)
+        return path
 
 
 def describe_result(generation: Generation, paths: list[Path]) -> dict[str, Any]:
@@ -192,21 +196,19 @@ def _is_writable(folder: Path) -> bool:
         return False
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
+@contextlib.contextmanager
+def _hinting_space(path: Path) -> Iterator[None]:
+    """Report an error of a file that is written within the context."""
     try:
-        write_file(path, content)
+        yield
     except OSError as error:
         raise GenerationError(f"'{path}' could not be written: {error.strerror}.", hint="Is the disk full?") from error
 
 
-def _unused_path(folder: Path, stem: str, suffix: str) -> Path:
-    """Return a path in a folder that does not exist yet."""
-    path, number = folder / f"{stem}{suffix}", 1
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}{suffix}"
-    return path
+def _numbered_paths(folder: Path, stem: str, suffix: str) -> Iterator[Path]:
+    """Yield the paths of a name in a folder: without a number, and with each one from 2."""
+    yield folder / f"{stem}{suffix}"
+    yield from (folder / f"{stem}-{number}{suffix}" for number in itertools.count(2))
 
 
 @contextlib.contextmanager

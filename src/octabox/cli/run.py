@@ -83,7 +83,7 @@ def _read_prompts(options: dict[str, Any], view: View) -> None:
         server = None
         if options["local"] or options["verbose"] or not settings.run_server or settings.keep_alive == 0:
             server = stack.enter_context(PrivateServer(options["models"]))
-        line = PromptLine(options, lambda **each: asyncio.run(_run(view, server=server, **each)))
+        line = PromptLine(options, lambda **each: asyncio.run(_run(view, server=server, **each)), command.params)
         read_lines(line)
 
 

@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -122,6 +122,28 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_new_file(paths: Iterable[Path], content: bytes) -> Path:
+    """Write a file at the first of some paths that does not exist, and return that path.
+
+    Of several writers of one path, one gets it.
+
+    Raises:
+        OSError: It cannot be written; nothing of it stays.
+    """
+    for path in paths:
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        try:
+            write_file(path, content)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 def apply_umask(folder: Path) -> None:

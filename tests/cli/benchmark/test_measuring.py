@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
 import pytest
@@ -11,31 +11,43 @@ from octabox.catalog.pipelines import load_catalog
 from octabox.cli.benchmark.measuring import MODES, Benchmark, Measurement, ModeResult, parse_batches
 from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Run
-from octabox.errors import OctaboxError, OutOfMemoryError
-from octabox.types import Event, Generation, ModelStatus, Progress
+from octabox.errors import CapacityError, InvalidParameterError, OutOfMemoryError
+from octabox.types import Artifact, Event, Generation, ModelStatus, Progress
 
 PIPELINE = "StableDiffusionPipeline"
 
 
 class FakeEngine:
-    """An engine whose calls take a second for each mode, and run out of memory above a batch size."""
+    """An engine whose calls take two seconds, and run out of memory above a batch size, or in some memory modes."""
 
-    def __init__(self, device: str, limit: int = 100) -> None:
-        self.device, self.limit = device, limit
+    def __init__(self, device: str, limit: int = 100, too_large: Collection[str] = ()) -> None:
+        self.device, self.limit, self.too_large = device, limit, too_large
         self.calls: list[tuple[str, int]] = []
-        self.unloaded = 0
+        self.is_loaded, self.unloaded = False, 0
 
     async def generate(self, call: Call) -> AsyncGenerator[Event, None]:
         """Run a call."""
-        batch = call.runs[0].params["num_images_per_prompt"]
+        params = call.runs[0].params
+        prompts = params["prompt"] if isinstance(params.get("prompt"), list) else [None]
+        batch = params.get("num_images_per_prompt") or params.get("batch_size") or len(prompts)
         self.calls.append((call.model.memory, batch))
+        if call.model.memory in self.too_large:
+            raise CapacityError(f"The model does not fit on {self.device}.")
+        self.is_loaded = True
         if batch > self.limit:
             raise OutOfMemoryError("Memory ran out.")
         yield Progress("running", step=5, steps=5)
-        yield Generation(call.id, "x", PIPELINE, "t", (), timings={"run": 2.0})
+        yield Generation(call.id, "x", PIPELINE, "t", self.make(batch), timings={"run": 2.0})
+
+    def make(self, batch: int) -> tuple[Artifact, ...]:
+        """Return the outputs of a call: an image and a map of it for each result."""
+        names = ("", "depth") * batch
+        return tuple(Artifact("image", "image/png", b"", name=name) for name in names)
 
     def status(self) -> list[ModelStatus]:
-        """Return what the model holds."""
+        """Return what the model holds; nothing before it is loaded."""
+        if not self.is_loaded:
+            return []
         places = {"host": 3} | ({} if self.device == "cpu" else {self.device: 9})
         return [
             ModelStatus(
@@ -45,17 +57,23 @@ class FakeEngine:
 
     async def unload(self, name: str) -> bool:
         """Unload it."""
+        self.is_loaded = False
         self.unloaded += 1
         return name == "x"
 
 
-async def measured(engine: Any, modes: tuple[str, ...], batches: tuple[int, ...]) -> list[ModeResult]:
+def benchmark(engine: Any, pipeline: str = PIPELINE, params: Mapping[str, Any] | None = None) -> Benchmark:
+    """Return a benchmark of a call."""
+    run = Run({"prompt": "a"} if params is None else params)
+    call = Call("c", ModelConfig(name="x", model="x"), pipeline, pipeline, "t", (run,))
+    return Benchmark(engine, call, load_catalog().pipeline(pipeline), lambda _mode, _batch: None)
+
+
+async def measured(engine: Any, modes: tuple[str, ...], batches: tuple[int, ...], *args: Any) -> list[ModeResult]:
     """Return the results of a benchmark."""
-    call = Call("c", ModelConfig(name="x", model="x"), PIPELINE, PIPELINE, "t", (Run({"prompt": "a"}),))
-    ignore: Callable[[str, int], None] = lambda _mode, _batch: None  # noqa: E731
-    return [
-        each async for each in Benchmark(engine, call, load_catalog().pipeline(PIPELINE), ignore).run(modes, batches)
-    ]
+    found = benchmark(engine, *args)
+    await found.run(modes, batches)
+    return found.results
 
 
 async def test_each_mode_is_measured_on_an_accelerator() -> None:
@@ -87,9 +105,88 @@ async def test_a_batch_that_fails_is_part_of_the_result() -> None:
     )
 
 
+async def test_a_model_that_does_not_fit_is_measured_in_the_other_modes() -> None:
+    """Where no call has run, it is not known that the weights stay on the host."""
+    results = await measured(FakeEngine("cuda:0", too_large=("full", "encoder_offload")), (), (1, 2))
+
+    assert [*MODES] == [each.mode for each in results]
+    assert [[True, True], [True, True], [False, False], [False, False]] == [
+        [each.seconds is None for each in result.batches] for result in results
+    ]
+    assert {"The model does not fit on cuda:0."} == {each.error for each in results[0].batches}
+
+
+async def test_a_processor_without_room_has_one_mode() -> None:
+    """A call that fails where the model is loaded shows that there is no accelerator."""
+    assert ["full"] == [each.mode for each in await measured(FakeEngine("cpu", limit=0), (), (1, 2))]
+
+
+async def test_the_device_of_a_model_that_is_unloaded_is_known() -> None:
+    """Each mode ends by unloading it."""
+    found = benchmark(FakeEngine("cuda:0"))
+    await found.run((), (1,))
+    assert "cuda:0" == found.device
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "params", "made"),
+    [
+        # No parameter for the number of results, and no prompt.
+        ("ImageUpscalingPipeline", {"image": object()}, [1]),
+        ("RePaintPipeline", {"image": object()}, [1]),
+        ("DDPMPipeline", {}, [1, 4]),
+        # A prompt, which a pipeline may have several of.
+        ("LDMTextToImagePipeline", {"prompt": "a"}, [1, 4]),
+        ("StableDiffusionLatentUpscalePipeline", {"prompt": "a"}, [1, 4]),
+    ],
+)
+async def test_a_pipeline_without_batches_is_measured_singly(
+    pipeline: str, params: dict[str, Any], made: list[int]
+) -> None:
+    """One result is not counted as several; the reason is that of the measurement."""
+    engine = FakeEngine("cpu")
+    (result,) = await measured(engine, (), (1, 4), pipeline, params)
+
+    assert made == [batch for _, batch in engine.calls[1:]]
+    single, several = result.batches
+    assert 2.5 == single.iterations_per_second
+    if len(made) > 1:
+        assert 10.0 == several.iterations_per_second
+    else:
+        assert (None, None) == (several.seconds, several.iterations_per_second)
+        assert f"{pipeline} makes one result in each call" in several.error
+
+
+async def test_results_that_are_not_made_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline that ignores the size of the batch has no speed of it; the outputs of one result count once."""
+    make = FakeEngine.make
+    monkeypatch.setattr(FakeEngine, "make", lambda self, _batch: make(self, 1))
+    (result,) = await measured(FakeEngine("cpu"), (), (1, 2))
+
+    assert [2.5, None] == [each.iterations_per_second for each in result.batches]
+    assert f"{PIPELINE} has made 1 of 2 results in one call." == result.batches[1].error
+
+
+async def test_what_is_measured_before_an_interruption_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the mode that is measured, too."""
+    make = FakeEngine.make
+
+    def interrupted(self: FakeEngine, batch: int) -> tuple[Artifact, ...]:
+        if batch > 1:
+            raise KeyboardInterrupt
+        return make(self, batch)
+
+    monkeypatch.setattr(FakeEngine, "make", interrupted)
+    found = benchmark(FakeEngine("cuda:0"))
+    with pytest.raises(KeyboardInterrupt):
+        await found.run((), (1, 2, 4))
+
+    assert [("full", (Measurement(1, 2.0, 2.5),))] == [(each.mode, each.batches) for each in found.results]
+
+
 @pytest.mark.parametrize("text", ["", "1,,2", "0", "a", "1;2", "-1"])
 def test_batch_sizes_are_numbers(text: str) -> None:
     """The error states how to write them; a size that is repeated counts once."""
-    with pytest.raises(OctaboxError, match="whole numbers from 1"):
+    with pytest.raises(InvalidParameterError, match="whole numbers from 1"):
         parse_batches(text)
     assert (1, 4) == parse_batches("1, 4,1")

@@ -61,7 +61,7 @@ def test_a_file_may_have_any_name(tmp_path: Path) -> None:
 
 def test_a_line_that_is_not_utf8_is_refused() -> None:
     """Before a setting is kept that no prompt could be run with."""
-    line = PromptLine({"params": (), "model": "demo"}, lambda **_: pytest.fail("It runs."))
+    line = PromptLine({"params": (), "model": "demo"}, lambda **_: pytest.fail("It runs."), ())
     for text in (f"a {GREEN}", f"/set negative {GREEN}", f"/lora {GREEN}"):
         with pytest.raises(InvalidParameterError, match="is not text in UTF-8"):
             line.handle(text)

@@ -170,3 +170,11 @@ def test_what_is_wrong_is_named_before_anything_runs(
     assert isinstance(error, OctaboxError)
     assert parameter == error.parameter
     assert [] == list(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("name", WORKFLOW_STEPS)
+@pytest.mark.parametrize("text", ["scale=2,scale=3", "a=1, b=2, a =1"])
+def test_a_value_is_set_once(name: str, text: str) -> None:
+    """Two values of one setting are an error, as those of a call parameter."""
+    with pytest.raises(InvalidParameterError, match=f"'{name}' has two values of '(scale|a)'"):
+        given(**{name: text})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from octabox.errors import CapacityError, GenerationError, LoadError, OctaboxError
-from octabox.service.planning import OUTPUTS_PER_PROMPT
+from octabox.errors import CapacityError, GenerationError, InvalidParameterError, LoadError
+from octabox.service.bounds import OUTPUTS
 from octabox.types import Generation, ModelStatus, Progress
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ class Measurement:
 
     Args:
         batch: Number of results of the call.
-        seconds: Seconds of the call, prompts and decoding included; None if it has failed.
+        seconds: Seconds of the call, prompts and decoding included; None if it was not measured.
         iterations_per_second: Denoising steps of all results for each second.
-        error: Why it has failed.
+        error: Why it was not measured.
     """
 
     batch: int
@@ -69,9 +70,11 @@ class Benchmark:
     def __init__(self, engine: Engine, call: Call, entry: PipelineEntry, report: Callable[[str, int], None]) -> None:
         self._engine, self._call, self._entry, self._report = engine, call, entry, report
         self._memory: dict[str, int] = {}
+        self.device = ""
+        self.results: list[ModeResult] = []
 
-    async def run(self, modes: Sequence[str], batches: Sequence[int]) -> AsyncIterator[ModeResult]:
-        """Measure each memory mode, and yield its results; on the CPU the first mode only, as ``full``.
+    async def run(self, modes: Sequence[str], batches: Sequence[int]) -> None:
+        """Measure each memory mode, and add to `results` as it is measured; on the CPU the first mode only, as ``full``.
 
         Args:
             modes: The modes; empty for all.
@@ -80,41 +83,62 @@ class Benchmark:
         for mode in modes or MODES:
             call = replace(self._call, model=self._call.model.model_copy(update={"memory": mode, "keep_alive": None}))
             self._memory = {}
-            measured = tuple([each async for each in self._measure(call, mode, batches)])
-            on_host = all(place == "host" for place in self._memory)
-            yield ModeResult("full" if on_host and not modes else mode, measured, dict(self._memory))
+            result = ModeResult(mode)
+            self.results.append(result)
+            async for each in self._measure(call, mode, batches):
+                result = replace(result, batches=(*result.batches, each), memory=dict(self._memory))
+                self.results[-1] = result
             await self._engine.unload(call.model.name)
-            if on_host and not modes:
+            # The device is not known where the model could not be loaded: the next mode may need less of one.
+            if self.device.startswith("cpu") and not modes:
+                self.results[-1] = replace(result, mode="full")
                 return
 
     async def _measure(self, call: Call, mode: str, batches: Sequence[int]) -> AsyncIterator[Measurement]:
         """Yield one measurement for each batch size, after a call that is not measured."""
-        for index, batch in enumerate(batches):
+        is_warm = False
+        for batch in batches:
             self._report(mode, batch)
             try:
-                if index == 0:
-                    await self._time(self._with_batch(call, batch))
-                seconds, steps = await self._time(self._with_batch(call, batch))
+                sized = self._with_batch(call, batch)
+                if not is_warm:
+                    await self._time(sized, batch)
+                    is_warm = True
+                seconds, steps = await self._time(sized, batch)
             except (CapacityError, GenerationError, LoadError) as error:
+                self._note_status(self._engine.status())
                 yield Measurement(batch, error=error.message)
                 continue
             yield Measurement(batch, seconds, steps * batch / seconds if seconds else None)
 
     def _with_batch(self, call: Call, batch: int) -> Call:
-        """Return a call with one run of several results: by its parameter for their number, else by several prompts."""
+        """Return a call with one run of several results: by its parameter for their number, else by several prompts.
+
+        Raises:
+            GenerationError: The pipeline has neither.
+        """
         (run,) = call.runs
         params = dict(run.params)
-        name = next((each.name for each in self._entry.parameters if OUTPUTS_PER_PROMPT.fullmatch(each.name)), None)
+        name = next((each.name for each in self._entry.parameters if OUTPUTS.fullmatch(each.name)), None)
         if name is not None:
             params[name] = batch
         elif batch > 1:
-            params |= {key: [params[key]] * batch for key in ("prompt",) if isinstance(params.get(key), str)}
-        return replace(call, id=uuid.uuid4().hex, runs=(replace(run, params=params),))
+            if not isinstance(prompt := params.get("prompt"), str):
+                raise GenerationError(
+                    f"{self._entry.name} makes one result in each call: it has neither a prompt nor a parameter for the number "
+                    "of results."
+                )
+            params["prompt"] = [prompt] * batch
+        return replace(call, runs=(replace(run, params=params),))
 
-    async def _time(self, call: Call) -> tuple[float, int]:
-        """Run a call; return its seconds in the worker and its number of steps."""
+    async def _time(self, call: Call, batch: int) -> tuple[float, int]:
+        """Run a call; return its seconds in the worker and its number of steps.
+
+        Raises:
+            GenerationError: It has made fewer results than were asked for.
+        """
         steps, generation = 1, None
-        async with contextlib.aclosing(self._engine.generate(call)) as events:
+        async with contextlib.aclosing(self._engine.generate(replace(call, id=uuid.uuid4().hex))) as events:
             async for event in events:
                 if isinstance(event, Progress):
                     steps = max(steps, event.steps)
@@ -122,12 +146,17 @@ class Benchmark:
                     generation = event
         if generation is None:
             raise GenerationError("The engine ended a request without a result.")
-        self._note_memory(self._engine.status())
+        self._note_status(self._engine.status())
+        # A result may have several outputs, such as a depth map and an image of it.
+        made = max(Counter((each.kind, each.name) for each in generation.artifacts).values(), default=0)
+        if made < batch:
+            raise GenerationError(f"{self._entry.name} has made {made} of {batch} results in one call.")
         return generation.timings.get("run", 0.0), steps
 
-    def _note_memory(self, statuses: Sequence[ModelStatus]) -> None:
-        """Keep the largest memory of the model."""
+    def _note_status(self, statuses: Sequence[ModelStatus]) -> None:
+        """Keep the device, and the largest memory of the model."""
         for status in statuses:
+            self.device = status.device or self.device
             for place, size in {**status.memory, **status.peak}.items():
                 self._memory[place] = max(size, self._memory.get(place, 0))
 
@@ -136,9 +165,10 @@ def parse_batches(text: str) -> tuple[int, ...]:
     """Return the batch sizes of a list such as ``1,2,4``.
 
     Raises:
-        OctaboxError: It is not such a list.
+        InvalidParameterError: It is not such a list.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise OctaboxError(f"The batch sizes must be whole numbers from 1, not '{text}'.", hint="Write --batches 1,2,4")
+        message = f"The batch sizes must be whole numbers from 1, not '{text}'."
+        raise InvalidParameterError(message, hint="Write --batches 1,2,4", parameter="batches")
     return tuple(dict.fromkeys(map(int, parts)))

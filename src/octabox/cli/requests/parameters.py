@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,9 @@ def read_inputs(texts: Iterable[tuple[str, str]]) -> dict[str, tuple[bytes | str
     inputs: dict[str, tuple[bytes | str, ...]] = {}
     for name, source in texts:
         try:
-            content = source if source.startswith(("http://", "https://")) else Path(source).read_bytes()
+            # A shell leaves the ~ of image=~/x.png; pathlib raises on users that do not exist.
+            path = Path(os.path.expanduser(source))  # noqa: PTH111
+            content = source if source.startswith(("http://", "https://")) else path.read_bytes()
         except OSError as error:
             raise MediaError(f"'{source}' cannot be read: {error.strerror}.", parameter=name) from error
         inputs[name] = (*inputs.get(name, ()), content)

@@ -100,7 +100,12 @@ def _parse_step(name: str, text: str) -> Any:
             hint=f"Write {example}.",
             parameter=f"workflow.{name}",
         )
-    return {key.strip(): _parse_value(value.strip()) for key, _, value in pairs}
+    names = [key.strip() for key, _, _ in pairs]
+    if repeated := next((key for key in names if names.count(key) > 1), None):
+        raise InvalidParameterError(
+            f"'{name}' has two values of '{repeated}'.", hint="Write one of them.", parameter=f"workflow.{name}"
+        )
+    return {key: _parse_value(value.strip()) for key, (_, _, value) in zip(names, pairs, strict=True)}
 
 
 def _parse_value(text: str) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,25 +16,25 @@ import click
 from octabox.cli.errors import show_error
 from octabox.cli.requests.parameters import FILE_OPTIONS, SHORT_OPTIONS, read_inputs
 from octabox.cli.requests.run_options import check_texts
+from octabox.cli.requests.workflows import LISTS, STEPS, pop_workflow
 from octabox.errors import InvalidParameterError, OctaboxError, UnknownParameterError
-from octabox.frontends.naming.parameters import ALIASES, REQUEST_ALIASES
+from octabox.frontends.naming.parameters import ALIASES
+from octabox.security.filesystem import existing_path
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
-#: Options of the command line that `/set` sets too; all other names are call parameters.
-OPTIONS: dict[str, Callable[[str], Any]] = {
-    "num_outputs": int,
-    "scheduler": str,
-    "task": str,
-    "fps": float,
-    "profile": str,
-    "prompt_syntax": str,
-    "out": str,
-}
+#: Options of the command line that are set when the program starts: call parameters and inputs have commands.
+FIXED = frozenset({"prompt_file", "source", "params", "inputs", "models"})
+
+#: What an option with a number must be, by the name of its type.
+NUMBERS = {"integer": "a whole number", "float": "a number"}
 
 #: Inputs that have an option.
 FILE_INPUTS = frozenset(name for name, _ in FILE_OPTIONS.values())
+
+#: Options that set call parameters and inputs.
+PARAMETER_OPTIONS = frozenset({*SHORT_OPTIONS, *FILE_OPTIONS})
 
 #: A name, and a value after a space or an equals sign.
 _SETTING = re.compile(r"\s*([^\s=]+)(?:\s*=|\s|$)(.*)", re.DOTALL)
@@ -48,14 +49,17 @@ class PromptLine:
     Args:
         options: Options of the command line.
         run: Runs options with the prompts.
+        known: The options that there are.
     """
 
-    def __init__(self, options: dict[str, Any], run: RunCommand) -> None:
+    def __init__(self, options: dict[str, Any], run: RunCommand, known: Iterable[click.Parameter]) -> None:
         short = [f"{name}={options[name]}" for name in SHORT_OPTIONS if options.get(name) is not None]
         self.options = {**options, **dict.fromkeys(SHORT_OPTIONS), "params": (*options["params"], *short)}
         self.options.setdefault("inputs", ())
         self.options["model"] = options["model"] or "demo"
         self._run = run
+        own = [each for each in known if isinstance(each, click.Option) and each.name not in PARAMETER_OPTIONS]
+        self._known = {name: each for each in own for name in _names(each)}
 
     def handle(self, line: str) -> bool:
         """Run a line, and return whether the program goes on.
@@ -94,21 +98,17 @@ class PromptLine:
     def do_model(self, text: str) -> None:
         """Use another model: a name, a folder, a file or a Hub id."""
         if text:
-            self.options["model"] = text
+            self.options["model"] = _parse_path(text)
         click.echo(f"model: {self.options['model']}")
 
     def do_set(self, text: str) -> None:
         """Set a parameter for the prompts that follow: /set steps 4; without a value, remove it; alone, show all."""
         name, value = _parse_setting(text)
-        name = REQUEST_ALIASES.get(name, name)
         if name in {*FILE_OPTIONS, *FILE_INPUTS}:
             self.do_input(f"{name} {value}")
             return
-        if name in OPTIONS:
-            try:
-                self.options[name] = OPTIONS[name](value) if value else (1 if name == "num_outputs" else None)
-            except ValueError:
-                raise InvalidParameterError(f"'{name}' must be a number, not '{value}'.", parameter=name) from None
+        if option := self._known.get(name.replace("-", "_")):
+            self.options[str(option.name)] = _parse_option(option, value)
         elif name:
             same = ALIASES.get(name, name)
             names = ((text.partition("=")[0], text) for text in self.options["params"])
@@ -122,7 +122,7 @@ class PromptLine:
         name, file = _parse_setting(text)
         name = FILE_OPTIONS[name][0] if name in FILE_OPTIONS else name
         if name:
-            inputs = [(name, file)] if file else []
+            inputs = [(name, _parse_path(file))] if file else []
             read_inputs(inputs)  # It may be missing.
             kept = [each for each in self.options["inputs"] if each.partition("=")[0] != name]
             self.options["inputs"] = (*kept, *(f"{name}={file}" for name, file in inputs))
@@ -131,21 +131,13 @@ class PromptLine:
 
     def do_lora(self, text: str) -> None:
         """Add a LoRA: /lora NAME[:WEIGHT]; alone, remove all."""
-        try:
-            added = shlex.split(text)
-        except ValueError as error:
-            message = f"'{text}' cannot be split into words: {str(error).lower()}."
-            hint = "Write a quotation mark that belongs to a name within others, or after a backslash."
-            raise InvalidParameterError(message, hint=hint, parameter="loras") from None
+        added = _split_words("loras", text)
         self.options["loras"] = (*self.options["loras"], *added) if added else ()
         click.echo(f"LoRAs: {', '.join(self.options['loras']) or 'none'}")
 
     def do_seed(self, text: str) -> None:
         """Set the seed; alone, a random one for each result."""
-        try:
-            self.options["seed"] = int(text) if text else None
-        except ValueError:
-            raise InvalidParameterError(f"'seed' must be a whole number, not '{text}'.", parameter="seed") from None
+        self.options["seed"] = _parse_option(self._known["seed"], text)
         click.echo(f"seed: {text or 'random'}")
 
     def do_run(self, _: str) -> None:
@@ -155,9 +147,76 @@ class PromptLine:
     def _settings(self) -> Iterator[str]:
         """Yield each setting that is not the default."""
         yield from (text.replace("=", ": ", 1) for text in (*self.options["params"], *self.options["inputs"]))
-        for name in OPTIONS:
-            if (value := self.options.get(name)) not in (None, 1):
-                yield f"{name}: {value}"
+        for option in dict.fromkeys(self._known.values()):
+            value = self.options.get(str(option.name))
+            if not option.is_flag and option.name not in FIXED and value not in (None, (), 1):
+                yield f"{option.name}: {', '.join(value) if isinstance(value, tuple) else value}"
+
+
+def _names(option: click.Option) -> set[str]:
+    """Return the names of an option of the command line in `/set`."""
+    return {str(option.name), *(each.lstrip("-").replace("-", "_") for each in option.opts)}
+
+
+def _parse_option(option: click.Option, text: str) -> Any:
+    """Return the value of an option of the command line; the default for an empty text.
+
+    Raises:
+        InvalidParameterError: It is not valid, or the option cannot be set here.
+    """
+    name = str(option.name)
+    if option.is_flag or name in FIXED:
+        message = f"'{name}' cannot be set in the prompt line."
+        raise InvalidParameterError(message, hint=f"Start it with {option.opts[-1]}.", parameter=name)
+    if option.multiple:
+        return _split_words(name, text)
+    if not text:
+        return option.default if isinstance(option.default, int) else None
+    try:
+        value = option.type.convert(text, option, None)
+    except click.BadParameter as error:
+        message = f"'{name}' must be {NUMBERS.get(option.type.name, 'valid')}, not '{text}'."
+        raise InvalidParameterError(message, parameter=name) from error
+    if name == "seed":
+        _check_seed(value)
+    if name in {*STEPS, *LISTS}:
+        pop_workflow(dict.fromkeys((*STEPS, *LISTS)) | {name: value})
+    return _parse_path(value) if name == "out" else value
+
+
+def _check_seed(seed: int) -> None:
+    """Check that a request can have a seed; -1 is one at random.
+
+    Raises:
+        InvalidParameterError: It cannot.
+    """
+    from octabox.config.model import MAX_SEED
+
+    if not -1 <= seed <= MAX_SEED:
+        raise InvalidParameterError(f"'seed' must be from -1 to {MAX_SEED}, not {seed}.", parameter="seed")
+
+
+def _split_words(name: str, text: str) -> tuple[str, ...]:
+    """Return the words of a text.
+
+    Raises:
+        InvalidParameterError: A quotation mark has no end.
+    """
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        message = f"'{text}' cannot be split into words: {str(error).lower()}."
+        hint = "Write a quotation mark that belongs to a name within others, or after a backslash."
+        raise InvalidParameterError(message, hint=hint, parameter=name) from None
+
+
+def _parse_path(text: str) -> str:
+    """Return the path that a text names, without what a terminal adds to the name of a file that is dropped on it."""
+    if existing_path(text) is None:
+        with contextlib.suppress(ValueError):
+            words = shlex.split(text)
+            text = words[0] if len(words) == 1 else text
+    return os.path.expanduser(text)  # noqa: PTH111 (pathlib raises on users that do not exist)
 
 
 def _parse_setting(text: str) -> tuple[str, str]:

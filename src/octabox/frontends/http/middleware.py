@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import Any
 
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from octabox.errors import SecurityError
 from octabox.frontends.http.errors import error_body, http_error, internal_error_body
+from octabox.frontends.naming.json_values import encode_json
 from octabox.security.clients import current_client
 from octabox.security.hosts import HostPolicy
 from octabox.security.private_folders import use_folders
@@ -35,11 +35,11 @@ logger = logging.getLogger("octabox.http")
 
 
 class SafeJson(JSONResponse):
-    """JSON response in ASCII, which can also hold the unpaired surrogates of a request."""
+    """JSON response in ASCII, which can also hold the unpaired surrogates and the infinite numbers of a request."""
 
     def render(self, content: Any) -> bytes:
         """Return the bytes of the body."""
-        return json.dumps(content, separators=(",", ":"), default=str).encode("ascii")
+        return encode_json(content).encode("ascii")
 
 
 class TrackedResponse:

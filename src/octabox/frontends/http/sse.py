@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator
 from typing import Any, Generic, TypeVar
@@ -14,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from octabox.errors import GenerationCancelledError, GenerationError, OctaboxError
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.errors import error_body, internal_error_body
+from octabox.frontends.naming.json_values import encode_json
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ async def _send_text(send: Send, text: str) -> None:
 def encode_event(name: str, data: Any, event_id: int | None = None) -> str:
     """Return the text of an event with JSON data, and with an id if a client can continue from it."""
     first = "" if event_id is None else f"id: {event_id}\n"
-    return f"{first}event: {name}\ndata: {json.dumps(data, default=str)}\n\n"
+    return f"{first}event: {name}\ndata: {encode_json(data)}\n\n"
 
 
 class StartedEvents(Generic[T]):

@@ -55,6 +55,62 @@ def test_a_default_text_can_be_cleared(scripts: Path) -> None:
     assert [{"negative_prompt": ""}, {}, {"negative_prompt": "red"}] == run(scripts, code, schema)
 
 
+#: Fields whose choices are no texts, and such without a default.
+CHOICES = {
+    "properties": {
+        "level": {"enum": [1, 2], "default": 1, "x-octabox": {"control": "choice"}},
+        "rate": {
+            "anyOf": [{"enum": [0.5, 1.5]}, {"type": "null"}],
+            "default": None,
+            "x-octabox": {"control": "choice"},
+        },
+        "end": {"enum": [1, None], "default": 1, "x-octabox": {"control": "choice"}},
+        "mode": {"enum": ["soft", "hard"], "x-octabox": {"control": "choice"}},
+        "flag": {"type": "boolean", "x-octabox": {"control": "switch"}},
+        "tiled": {"type": "boolean", "default": True, "x-octabox": {"control": "switch"}},
+        "text": {"type": "string", "x-octabox": {"control": "text"}},
+    },
+    "required": ["mode", "flag", "text"],
+}
+
+
+def test_a_choice_has_the_type_of_the_choices(scripts: Path) -> None:
+    """A select has texts: a form, a grid and a workflow send numbers for them, and what is no choice as it is."""
+    code = """
+    import { formFields, initialValues, toParams } from './js/fields.js';
+    import { withValue } from './js/axes.js';
+    import { workflowBody } from './js/workflow.js';
+    const fields = formFields(value);
+    const sent = { level: "2", rate: "1.5", end: "null", mode: "hard", flag: "on", tiled: false, text: "x" };
+    const form = toParams(fields, { ...initialValues(fields), ...sent }).params;
+    const cell = (name, each) => withValue({ params: {} }, name, each, each, { fields }).params[name];
+    const cells = Object.fromEntries(Object.entries(sent).map(([name, each]) => [name, cell(name, each)]));
+    const other = toParams(fields, { ...initialValues(fields), level: "3", text: "x" }).params.level;
+    const part = (hires) => workflowBody([{ name: "hires", fields }], { hires }).body.hires;
+    console.log(JSON.stringify([form, cells, part(sent), other, part({ level: "1", mode: "soft" })]));"""
+    expected = {"level": 2, "rate": 1.5, "end": None, "mode": "hard", "flag": True, "tiled": False, "text": "x"}
+    form, cells, part, other, unchanged = run(scripts, code, CHOICES)
+
+    assert expected == form == cells
+    assert {name: each for name, each in expected.items() if each is not None} == part
+    assert ("3", {"mode": "soft"}) == (other, unchanged)
+
+
+def test_what_a_control_shows_is_sent(scripts: Path) -> None:
+    """A required choice has the first one, a required switch is off, and neither is kept for another model unless it is set."""
+    code = """
+    import { formFields, initialValues, keepsValue, toParams } from './js/fields.js';
+    const fields = formFields(value);
+    const values = initialValues(fields);
+    const kept = Object.keys(values).filter((name) => keepsValue(fields, fields, name, values[name]));
+    console.log(JSON.stringify([toParams(fields, values), kept, keepsValue(fields, fields, "mode", "hard")]));"""
+    sent, kept, is_kept = run(scripts, code, CHOICES)
+
+    assert {"mode": "soft", "flag": False} == sent["params"]
+    assert {"text": "required"} == sent["problems"]
+    assert ([], True) == (kept, is_kept)
+
+
 def test_files_of_a_job_are_taken_over(scripts: Path) -> None:
     """A job that this page has sent keeps its image; a file that is dropped brings none from elsewhere."""
     code = """

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from octabox.errors import ModelNotFoundError
 from octabox.frontends.http.a1111.callers import Caller, Callers
 from octabox.frontends.http.a1111.checkpoints import find_checkpoint, identity, is_other, title
 from octabox.frontends.http.a1111.fields import Count, Number, drop_null
@@ -104,6 +105,21 @@ def sent_options(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def kept_options(models: Models, callers: Callers, caller: Caller) -> tuple[dict[str, Any], list[str]]:
+    """Return the options that a caller has set, and warnings about those that have no effect any more.
+
+    A model that has been removed or renamed since it was set is as one that was not set, so that the caller can set another.
+    """
+    options = callers.options(caller)
+    try:
+        if options.get(CHECKPOINT):
+            find_checkpoint(models, options[CHECKPOINT])
+    except ModelNotFoundError as error:
+        name = options.pop(CHECKPOINT)
+        return options, [f"The option '{CHECKPOINT}' is '{name}', and has no effect: {error.message}"]
+    return options, []
+
+
 def current_options(models: Models, set_options: Mapping[str, Any]) -> dict[str, Any]:
     """Return all options of a caller, with the title and the hash of its model.
 
@@ -125,14 +141,16 @@ def change_options(models: Models, callers: Callers, caller: Caller, sent: Mappi
         ModelNotFoundError: There is no such model.
         RequestError: A value is invalid.
     """
-    known = current_options(models, callers.options(caller))
+    kept, warnings = kept_options(models, callers, caller)
+    known = current_options(models, kept)
     changes = {name: value for name, value in sent_options(sent).items() if known.get(name) != value}
     changes.pop(CHECKPOINT_HASH, None)
     check_fields(Options, changes)
     if CHECKPOINT in changes:
         changes[CHECKPOINT] = find_checkpoint(models, str(changes[CHECKPOINT]))
+        warnings = []
     callers.set_options(caller, {name: value for name, value in changes.items() if name in Options.model_fields})
-    return [*option_warnings(changes), *_module_warnings(models, callers.options(caller), changes)]
+    return [*warnings, *option_warnings(changes), *_module_warnings(models, {**kept, **changes}, changes)]
 
 
 def _module_warnings(models: Models, options: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:

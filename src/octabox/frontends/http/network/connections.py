@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from octabox.frontends.http.errors import build_error_body
+from octabox.frontends.naming.json_values import encode_json
 
 logger = logging.getLogger("octabox.http")
 
@@ -145,7 +145,7 @@ class LimitedProtocol(H11Protocol):
     def _refuse(self, status: HTTPStatus, message: str, code: str) -> None:
         """Respond to a connection without a request, and close it."""
         type_ = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
-        body = json.dumps(build_error_body(message, type_, code)).encode()
+        body = encode_json(build_error_body(message, type_, code)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         headers += [(b"retry-after", b"1"), (b"connection", b"close")]
         events = (

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from a1111_bodies import IMAGE, sent
-from fakes import Server
+from fakes import Server, sample_image
 from octabox.config.settings import Settings
 from octabox.errors import InvalidParameterError
 from octabox.frontends.http.a1111.generation.schema import ImageToImageBody, TextToImageBody
 from octabox.frontends.http.a1111.generation.unsupported import UNSUPPORTED
+from octabox.media.images import read_size
 from octabox.noise import MAX_SIDE, InitialNoise
 
 
@@ -511,3 +512,20 @@ async def test_a_grid(server: Server) -> None:
         assert info["infotexts"][0] == images[0].info["parameters"]
 
     assert [[(16, 32), *[(8, 16)] * 4], [(8, 16)] * 4, [(8, 16)]] == sizes
+
+
+@pytest.mark.parametrize("is_region", [False, True])
+@pytest.mark.parametrize("size", [{}, {"width": 24, "height": 24}])
+async def test_several_sources_have_one_mask(server: Server, size: dict[str, int], *, is_region: bool) -> None:
+    """It has the size of each of them, as each is sent."""
+    sources = [base64.b64encode(sample_image(size=each)).decode() for each in ((16, 16), (32, 16), (16, 16))]
+    mask = base64.b64encode(sample_image("white", (16, 16), "L")).decode()
+    await sent(server, "img2img", prompt="x", init_images=sources, mask=mask, inpaint_full_res=is_region, **size)
+    sides = [
+        [read_size(file) for file in (*each.inputs["image"], *each.inputs["mask_image"]) if isinstance(file, bytes)]
+        for each in server.generations.requests
+    ]
+
+    assert 3 == len(sides)
+    assert all(image == mask for image, mask in sides)
+    assert (not size or is_region) == (len({image for image, _ in sides}) == 2)

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fakes import Server
 from octabox.frontends.http.a1111.callers import Caller, Callers
 from octabox.frontends.http.a1111.progress.routes import routes
-from octabox.frontends.http.a1111.progress.tasks import OnProgress, Task, Tasks
+from octabox.frontends.http.a1111.progress.tasks import OnProgress, Preview, Task, Tasks
 from octabox.security.clients import current_client
 from octabox.types import Artifact, Progress
 
@@ -167,15 +167,15 @@ async def test_the_preview_of_a_batch() -> None:
     works.task.interrupt()
     await works.running
 
-    assert (preview, None) == (kept, waiting)
+    assert (Preview(preview, 0), None) == (kept, waiting)
     assert works.task.preview is not None
-    assert b"third" == works.task.preview.content
+    assert (2, b"third") == (works.task.preview.batch, works.task.preview.artifact.content)
 
 
 async def test_the_preview_of_a_part_before() -> None:
     """Batches that start later, such as those of the next cell of a plot, begin without it."""
     task = Task("x", Caller("a"), "txt2img", batches=2)
-    task.preview = Artifact("image", "image/png", b"before", 1)
+    task.preview = Preview(Artifact("image", "image/png", b"before", 1), 0)
     seen = []
 
     async def work(_: OnProgress) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from octabox.frontends.http.a1111.generation.sampling import Sampling
 from octabox.frontends.http.a1111.generation.targets import Target
+from octabox.schedulers.names import resolve_scheduler
 from octabox.types import GenerationRequest, Source
+
+#: Call parameters that are text.
+PROMPTS = ("prompt", "negative_prompt")
+
+#: The call parameter for the layers of the text encoder that are skipped.
+SKIPPED_LAYERS = "clip_skip"
 
 #: Fields of the web UI by the settings of a workflow, for errors.
 CLIENT_NAMES = {
@@ -71,10 +78,14 @@ class ParsedRequest:
             return replace(request, variation=replace(request.variation, seed=self.subseed + offset))
         return replace(request, seed=self.seed + offset)
 
-    def seeds(self, count: int) -> tuple[list[int], list[int]]:
-        """Return the seeds and the seeds of the variation noise of all images."""
-        varies = self.request.variation is not None
-        return [self.seed + (0 if varies else i) for i in range(count)], [self.subseed + i for i in range(count)]
+    def seeds(self, positions: Iterable[int]) -> tuple[list[int], list[int]]:
+        """Return the seeds and the seeds of the variation noise of images.
+
+        Args:
+            positions: Their indices among the images of all batches, whether those before them are finished or not.
+        """
+        found, varies = [*positions], self.request.variation is not None
+        return [self.seed + (0 if varies else each) for each in found], [self.subseed + each for each in found]
 
 
 def with_params(
@@ -103,3 +114,49 @@ def with_part(parsed: ParsedRequest, name: str, settings: Mapping[str, Any]) -> 
     """Return a request with a part of a workflow."""
     workflow = {**parsed.request.workflow, name: dict(settings)}
     return replace(parsed, request=replace(parsed.request, workflow=workflow))
+
+
+def describe_unfinished(
+    parsed: ParsedRequest, request: GenerationRequest, output: int, known: Collection[str]
+) -> dict[str, Any]:
+    """Return the metadata of an image that was interrupted, as far as they are known before its end.
+
+    Args:
+        parsed: The translated request.
+        request: The request of its batch.
+        output: Index of the image in its batch.
+        known: The available classes of samplers.
+    """
+    target, variation, noise = parsed.target, request.variation, request.noise
+    defaults = {each.name: each.default for each in target.entry.parameters if each.literal}
+    params = {**defaults, **target.served.config.defaults, **request.optional_params, **request.params}
+    described = {
+        name: each
+        for name, each in params.items()
+        if target.takes(name) and (isinstance(each, int | float) or (each and name in PROMPTS))
+    }
+    last, skipped = target.entry.last_layer, described.get(SKIPPED_LAYERS)
+    metadata = {
+        "model": target.model,
+        "pipeline": target.entry.name,
+        "task": request.task,
+        "params": described,
+        "scheduler": _describe_sampling(parsed.sampling, known),
+        "clip_layer": last + skipped if last and skipped is not None else None,
+        "prompt_syntax": request.prompt_syntax,
+        "variation": asdict(variation) | {"seed": variation.seed + output} if variation else None,
+        "noise": {name: each for name, each in asdict(noise).items() if each is not None} if noise else None,
+        "seamless": {"axes": request.seamless} if request.seamless else None,
+        "workflow": dict(request.workflow),
+    }
+    return {name: each for name, each in metadata.items() if each}
+
+
+def _describe_sampling(sampling: Sampling, known: Collection[str]) -> dict[str, Any]:
+    """Return a sampler in metadata; empty if it is not known before the model is loaded."""
+    if not sampling.label:
+        return {}
+    choice = sampling.choice
+    resolved = resolve_scheduler(choice.name, choice.settings, known) if choice else None
+    schedule = {"schedule": resolved.schedule.name} if resolved and resolved.schedule else {}
+    return {"name": sampling.label, "settings": dict(choice.settings) if choice else {}, **schedule}

@@ -26,7 +26,7 @@ from octabox.frontends.http.a1111.generation.targets import Target, image_target
 from octabox.frontends.http.a1111.generation.translate import check_count, mask_blur, to_request
 from octabox.frontends.http.a1111.images import read_image
 from octabox.frontends.http.a1111.modules import missing_warning, model_with
-from octabox.frontends.http.a1111.options import CHECKPOINT, Options, sent_options
+from octabox.frontends.http.a1111.options import CHECKPOINT, Options, kept_options, sent_options
 from octabox.frontends.http.a1111.responses import NO_IMAGE, ImageNotFoundError
 from octabox.frontends.http.bodies import check_fields
 from octabox.frontends.http.context import AppContext
@@ -49,6 +49,7 @@ class Batches:
         mask_blur: Radius of the mask's blur.
         batches: Number of batches.
         controls: The control images of each of several source images; empty if there are none.
+        masks: The mask of each of them; empty if there is none.
     """
 
     models: Models
@@ -60,6 +61,7 @@ class Batches:
     mask_blur: int | list[int] | None = None
     batches: int = 1
     controls: tuple[tuple[Source, ...], ...] = ()
+    masks: tuple[bytes, ...] = ()
 
     @property
     def runs(self) -> int:
@@ -75,6 +77,8 @@ class Batches:
         inputs: dict[str, tuple[Source, ...]] = {target.image: (self.images[place],)}
         if self.controls:
             inputs[target.control] = self.controls[place]
+        if self.masks:
+            inputs[target.mask] = (self.masks[place],)
         return replace(request, inputs={**request.inputs, **inputs})
 
 
@@ -144,7 +148,7 @@ class RequestBuilder:
         target = await asyncio.to_thread(find, models, model, controlled=bool(control.units))
         parsed = await asyncio.to_thread(to_request, models, body, options, target)
         images = [await read_image(self._ctx, text, "init_images") for text in sources]
-        parsed, images = await prepared(self._ctx, body, with_warnings(parsed, *notes), images)
+        parsed, images, masks = await prepared(self._ctx, body, with_warnings(parsed, *notes), images)
         parsed = with_refiner(parsed, await asyncio.to_thread(refiner_part, models, body))
         files = tuple([await asyncio.to_thread(encode_png, each) for each in images])
         if len(files) == 1:
@@ -155,18 +159,19 @@ class RequestBuilder:
         parsed, controls = await self._with_control(parsed, control, {}, files)
         blur = mask_blur(body) if body.mask else None
         strength = body.denoising_strength
-        several = files if len(files) > 1 else ()
-        return Batches(models, parsed, several, count, options, strength, blur, body.n_iter, controls)
+        several, masks = (files, masks) if len(files) > 1 else ((), ())
+        return Batches(models, parsed, several, count, options, strength, blur, body.n_iter, controls, masks)
 
     def _options(self, models: Models, body: GenerationBody, caller: Caller) -> tuple[Options, str, tuple[str, ...]]:
         """Return the options of a request, its model, and warnings about the modules of it that there are not."""
-        set_options = self._callers.options(caller)
         overridden = sent_options(body.override_settings)
-        options = check_fields(Options, {**set_options, **overridden}, "override_settings.")
+        kept, warnings = kept_options(models, self._callers, caller)
+        options = check_fields(Options, {**kept, **overridden}, "override_settings.")
         model = find_checkpoint(models, getattr(options, CHECKPOINT))
         names = options.modules
         model, missing = model_with(models, model, names) if names else (model, [])
-        return options, model, tuple(missing_warning(models, model, name, names[name]) for name in missing)
+        warnings = [] if CHECKPOINT in overridden else warnings
+        return options, model, (*warnings, *(missing_warning(models, model, name, names[name]) for name in missing))
 
     async def _control(self, models: Models, body: GenerationBody, model: str) -> tuple[Control, str]:
         """Return the ControlNets of a request, and the model that has them."""

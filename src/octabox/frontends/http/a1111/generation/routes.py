@@ -114,7 +114,7 @@ class Generator:
         for cell, batches in zip(cells, built, strict=True):
             output = await self._run(cell, batches, task, done)
             done += batches.runs
-            made = await to_response(self.ctx, cell, batches, output, task) if output.artifacts else None
+            made = await to_response(self.ctx, cell, batches, output, task) if output.is_present else None
             bodies.append(made)
             if task.interrupted:
                 break
@@ -134,8 +134,11 @@ class Generator:
         with rename_error_params(batches.parsed.client_names):
             works = [partial(self._generate, batches.models, task, *each) for each in enumerate(requests, start)]
             results = await task.run(start, works)
-        generations = [each for each in results if each is not None]
-        return Output(generations, task.preview if task.interrupted and None in results else None)
+        generations = {index: each for index, each in enumerate(results) if each is not None}
+        preview = task.preview if task.interrupted else None
+        if preview is None or preview.batch - start in generations:
+            return Output(generations)
+        return Output(generations, replace(preview, batch=preview.batch - start))
 
     async def _generate(
         self, models: Models, task: Task, index: int, request: GenerationRequest, on_progress: OnProgress

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 from octabox.media.formats import suffix_of
+from octabox.security.filesystem import write_new_file
 
 #: The number at the beginning of a name.
 NUMBER = re.compile(r"(\d+)-")
@@ -29,7 +30,10 @@ def save_images(folder: Path | None, job: str, files: Sequence[tuple[bytes, str,
         day.mkdir(parents=True, exist_ok=True)
         number = _next_number(day)
         for content, media_type, seed in files:
-            number = _write(day, number, f"{seed}{suffix_of(media_type)}", content) + 1
+            name = f"{seed}{suffix_of(media_type)}"
+            # Another request may take the number meanwhile.
+            path = write_new_file((day / f"{each:05}-{name}" for each in itertools.count(number)), content)
+            number = _number(path) + 1
     except OSError as error:
         return [
             f"'save_images' has no effect on all images: they cannot be stored on the server: {error.strerror or error}."
@@ -39,28 +43,10 @@ def save_images(folder: Path | None, job: str, files: Sequence[tuple[bytes, str,
 
 def _next_number(folder: Path) -> int:
     """Return the number after the largest one of the files in a folder; 0 is the first."""
-    numbers = (NUMBER.match(each.name) for each in folder.iterdir())
-    return max((int(each[1]) for each in numbers if each), default=-1) + 1
+    return max(map(_number, folder.iterdir()), default=-1) + 1
 
 
-def _write(folder: Path, number: int, name: str, content: bytes) -> int:
-    """Write a new file under a number, or the next one that another request has not taken, and return that number.
-
-    Raises:
-        OSError: It cannot be written; nothing of it stays.
-    """
-    while True:
-        path = folder / f"{number:05}-{name}"
-        try:
-            file = path.open("xb")
-        except FileExistsError:
-            number += 1
-            continue
-        try:
-            with file:
-                file.write(content)
-        except OSError:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            raise
-        return number
+def _number(path: Path) -> int:
+    """Return the number at the beginning of a file's name; -1 without one."""
+    found = NUMBER.match(path.name)
+    return int(found[1]) if found else -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -10,7 +11,7 @@ from fastapi.responses import Response
 from octabox.errors import CapacityError
 from octabox.frontends.http.a1111.callers import Callers, caller_of
 from octabox.frontends.http.a1111.checkpoints import checkpoint_to_json, find_checkpoint, list_checkpoints
-from octabox.frontends.http.a1111.options import CHECKPOINT, change_options, current_options
+from octabox.frontends.http.a1111.options import CHECKPOINT, change_options, current_options, kept_options
 from octabox.frontends.http.a1111.responses import A1111Route
 from octabox.frontends.http.bodies import read_json
 from octabox.frontends.http.context import AppContext
@@ -28,10 +29,14 @@ def routes(ctx: AppContext, callers: Callers) -> APIRouter:
     @router.get("/options")
     async def options(request: Request) -> Response:
         """Return the options of the caller."""
-        found = await asyncio.to_thread(
-            lambda: current_options(ctx.models.snapshot(), callers.options(caller_of(request)))
-        )
-        return SafeJson(found)
+
+        def read() -> tuple[dict[str, Any], list[str]]:
+            models = ctx.models.snapshot()
+            kept, warnings = kept_options(models, callers, caller_of(request))
+            return current_options(models, kept), warnings
+
+        found, warnings = await asyncio.to_thread(read)
+        return SafeJson(found, headers=_headers(warnings))
 
     @router.post("/options")
     async def set_options(request: Request) -> Response:
@@ -40,8 +45,7 @@ def routes(ctx: AppContext, callers: Callers) -> APIRouter:
         warnings = await asyncio.to_thread(
             lambda: change_options(ctx.models.snapshot(), callers, caller_of(request), sent)
         )
-        headers = {WARNINGS: header_text(" ".join(warnings))} if warnings else {}
-        return SafeJson(None, headers=headers)
+        return SafeJson(None, headers=_headers(warnings))
 
     @router.get("/sd-models")
     async def sd_models() -> Response:
@@ -52,7 +56,7 @@ def routes(ctx: AppContext, callers: Callers) -> APIRouter:
     @router.post("/unload-checkpoint")
     async def unload(request: Request) -> Response:
         """Unload the caller's model, unless it is in use."""
-        name = await asyncio.to_thread(_selected, ctx, callers, request)
+        name, warnings = await asyncio.to_thread(_selected, ctx, callers, request)
         for _ in range(UNLOAD_TRIES):
             if not _in_use(ctx, name):
                 break
@@ -60,13 +64,14 @@ def routes(ctx: AppContext, callers: Callers) -> APIRouter:
         else:
             raise CapacityError(f"The model '{name}' is in use.", hint="Try again later.", model=name)
         await ctx.models.unload(name)
-        return SafeJson({})
+        return SafeJson({}, headers=_headers(warnings))
 
     @router.post("/reload-checkpoint")
     async def reload(request: Request) -> Response:
         """Load the caller's model, if it is not in memory."""
-        await ctx.models.load(await asyncio.to_thread(_selected, ctx, callers, request))
-        return SafeJson({})
+        name, warnings = await asyncio.to_thread(_selected, ctx, callers, request)
+        await ctx.models.load(name)
+        return SafeJson({}, headers=_headers(warnings))
 
     return router
 
@@ -78,6 +83,13 @@ def _in_use(ctx: AppContext, name: str) -> bool:
     )
 
 
-def _selected(ctx: AppContext, callers: Callers, request: Request) -> str:
-    """Return the model of a caller's options."""
-    return find_checkpoint(ctx.models.snapshot(), callers.options(caller_of(request)).get(CHECKPOINT))
+def _selected(ctx: AppContext, callers: Callers, request: Request) -> tuple[str, list[str]]:
+    """Return the model of a caller's options, and warnings about it."""
+    models = ctx.models.snapshot()
+    kept, warnings = kept_options(models, callers, caller_of(request))
+    return find_checkpoint(models, kept.get(CHECKPOINT)), warnings
+
+
+def _headers(warnings: list[str]) -> dict[str, str]:
+    """Return the header of warnings, if there are any."""
+    return {WARNINGS: header_text(" ".join(warnings))} if warnings else {}

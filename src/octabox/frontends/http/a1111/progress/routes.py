@@ -42,7 +42,7 @@ def routes(callers: Callers, tasks: Tasks) -> APIRouter:
         if not skip_current_image:
             callers.note_poll(caller)
         shown = task.preview if task and task.is_of(caller) and not skip_current_image else None
-        image = await as_base64(shown) if shown else None
+        image = await as_base64(shown.artifact) if shown else None
         return SafeJson(progress_to_json(task, image))
 
     @router.post("/sdapi/v1/interrupt")
@@ -122,7 +122,7 @@ async def task_to_json(task: Task | None, body: TaskBody, caller: Caller, *, end
         "completed": ended and task is None,
         "progress": task.fraction if task and not is_queued else None,
         "eta": task.eta if task else None,
-        "live_preview": await as_data_uri(preview) if preview else None,
+        "live_preview": await as_data_uri(preview.artifact) if preview else None,
         "id_live_preview": task.previews if task and preview else body.id_live_preview,
         "textinfo": describe(task),
     }

@@ -28,6 +28,21 @@ T = TypeVar("T")
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 
+@dataclass(frozen=True)
+class Preview:
+    """An unfinished image.
+
+    Args:
+        artifact: The image.
+        batch: Index of its batch.
+        output: Index of the image in its batch.
+    """
+
+    artifact: Artifact
+    batch: int
+    output: int = 0
+
+
 @dataclass
 class Task:
     """A request that generates.
@@ -53,7 +68,7 @@ class Task:
     started: float = field(default_factory=time.time)
     batch: int = 0
     progress: Progress = field(default_factory=lambda: Progress("queued"))
-    preview: Artifact | None = None
+    preview: Preview | None = None
     previews: int = 0
     interrupted: bool = False
     skipped: bool = False
@@ -65,7 +80,8 @@ class Task:
         if index is not None and not self.is_current(index):
             return
         if progress.preview is not None:
-            self.preview, self.previews = progress.preview, self.previews + 1
+            batch = self.batch if index is None else index
+            self.preview, self.previews = Preview(progress.preview, batch, progress.output), self.previews + 1
         self.progress = progress
 
     def is_of(self, caller: Caller) -> bool:

@@ -26,7 +26,8 @@ export class OctaboxAdapters extends LitElement {
   }
 
   willUpdate(changed) {
-    if (changed.has("models") && !this.model && this.models.length) this.read(this.models[0].id);
+    if (!changed.has("models") || !this.models.length) return;
+    if (!this.models.some((each) => each.id === this.model)) this.read(this.models[0].id);
   }
 
   async read(model) {

@@ -1,6 +1,7 @@
 // The axes of a grid: their values, and where they go in a request.
 // @ts-check
 
+import { typedValue } from "./control-values.js";
 import { T } from "./texts.js";
 
 /** Most outputs of one grid. */
@@ -48,23 +49,10 @@ function absentWords(axis, { values }) {
   return !values || [values.prompt ?? ""].flat().some((each) => String(each).includes(first)) ? "" : first;
 }
 
-/** What a person may write for a switch that is on, and for one that is off. */
-const SWITCHED = new Map(Object.entries({ true: true, on: true, yes: true, 1: true, false: false, off: false, no: false, 0: false }));
-
-/**
- * Return a value of an axis as a field of the form sends it; what it does not have remains, so that the server says what is wrong with it.
- *
- * @param {import("./fields.js").Field | undefined} field
- * @param {any} value
- */
+/** Return a value of an axis as a field of the form sends it. @param {import("./fields.js").Field | undefined} field @param {any} value */
 function converted(field, value) {
-  switch (field?.control) {
-    case "switch": return SWITCHED.get(String(value).toLowerCase()) ?? value;
-    case "choice": return field.choices.find((each) => String(each) === String(value)) ?? value;
-    case "prompt":
-    case "text": return field.texts ? [String(value)] : String(value);
-    default: return value;
-  }
+  if (field?.control === "prompt" || field?.control === "text") return field.texts ? [String(value)] : String(value);
+  return typedValue(field, value);
 }
 
 /**

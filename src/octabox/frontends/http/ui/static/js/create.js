@@ -78,11 +78,13 @@ export class OctaboxCreate extends ModelForm {
     return html`<div class="row">
         <label>${T.create.model}<select name="model" @change=${(e) => this.choose(e.target.value)}>
           ${this.models.map((each) => html`<option value=${each.id} .selected=${each.id === this.model}>${each.id}</option>`)}
+          ${model ? nothing : html`<option value=${this.model} .selected=${true}>${this.model}</option>`}
         </select></label>
         <label>${T.create.task}<select name="task" @change=${(e) => this.choose(this.model, e.target.value)}>
           ${this.tasks.map((each) => html`<option value=${each} .selected=${each === this.task}>${T.tasks(each)}</option>`)}
         </select></label>
       </div>
+      ${model || !this.fields.length ? nothing : html`<p class="hint error" role="status">${T.create.gone(this.model)}</p>`}
       ${model?.description ? html`<p class="hint">${model.description}</p>` : nothing}
       ${model && !model.status && bytes ? html`<p class="hint ${fits === "no" ? "error" : ""}">${T.create.estimate(formatBytes(bytes), T.models.fits[fits])}</p>` : nothing}`;
   }

@@ -1,6 +1,8 @@
 // The fields of a form, from the JSON Schema of a model's call parameters. Nothing here needs a browser.
 // @ts-check
 
+import { typedValue } from "./control-values.js";
+
 /**
  * @typedef {object} Field
  * @property {string} name Name of the parameter.
@@ -126,7 +128,9 @@ export function initialValues(fields) {
 export function initialValue(field) {
   if (MEDIA.has(field.control)) return field.many ? [] : null;
   if (field.control === "json") return field.initial === null ? "" : JSON.stringify(field.initial);
-  return field.initial;
+  if (field.initial !== null || !field.required) return field.initial;
+  // These controls show a value from the beginning.
+  return field.control === "switch" ? false : field.control === "choice" ? field.choices[0] : null;
 }
 
 /**
@@ -203,7 +207,7 @@ function toParam(field, value) {
         throw new Error("json");
       }
     default:
-      return value;
+      return typedValue(field, value);
   }
 }
 
@@ -284,5 +288,5 @@ export function benchmarkParams(fields) {
 /** Return whether a value of the last form remains in the next: the person has set it, and the field is there. @param {Field[]} fields @param {Field[]} before */
 export function keepsValue(fields, before, name, value) {
   const [next, last] = [fields, before].map((all) => all.find((each) => each.name === name));
-  return !!next && !!last && next.control === last.control && !same(value, last.initial) && value !== "";
+  return !!next && !!last && next.control === last.control && !same(value, initialValue(last)) && value !== "";
 }

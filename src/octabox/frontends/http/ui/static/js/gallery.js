@@ -235,6 +235,7 @@ export class OctaboxGallery extends LitElement {
   /** Hide what is selected; it is deleted a little later, so that this can be undone. */
   onDelete(keys = [...this.chosen]) {
     this.deleteForGood();
+    this.message = "";
     const wanted = new Set(keys);
     this.deleted = this.items.filter((each) => wanted.has(each.key));
     history.hide(keys);

@@ -103,14 +103,20 @@ class History extends EventTarget {
     this.changed();
   }
 
-  /** Delete what is hidden. */
+  /** Delete what is hidden; what cannot be deleted is shown again. */
   async deleteHidden() {
     const keys = this.items.filter((each) => this.hidden.has(each.key)).map((each) => each.key);
-    if (!keys.length) return;
-    await this.send("delete", keys);
-    const gone = new Set(keys);
-    this.items = this.items.filter((each) => !gone.has(each.key));
-    this.hidden = new Set([...this.hidden].filter((each) => !gone.has(each)));
+    try {
+      while (keys.length) {
+        const part = keys.slice(0, MOST);
+        await this.send("delete", part);
+        const gone = new Set(keys.splice(0, part.length));
+        this.items = this.items.filter((each) => !gone.has(each.key));
+        this.hidden = new Set([...this.hidden].filter((each) => !gone.has(each)));
+      }
+    } finally {
+      if (keys.length) this.show(keys);
+    }
   }
 
   changed() {

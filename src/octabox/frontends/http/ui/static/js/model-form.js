@@ -109,10 +109,14 @@ export class ModelForm extends LitElement {
 
   /** @param {Map<string, any>} changed */
   willUpdate(changed) {
-    if (changed.has("models") && !this.model && this.models.length) {
+    if (!changed.has("models") || !this.models.length) return;
+    if (!this.model) {
       const wanted = new URLSearchParams(location.hash.split("?")[1] || "");
-      const found = this.models.find((each) => each.id === wanted.get("model")) || this.models.find((each) => each.status) || this.models[0];
-      this.choose(found.id, wanted.get("task") || "");
+      const found = this.models.find((each) => each.status) || this.models[0];
+      // One that there is not is chosen, too, which says so.
+      this.choose(wanted.get("model") || found.id, wanted.get("task") || "");
+    } else if (!this.fields.length && this.models.some((each) => each.id === this.model)) {
+      this.choose(this.model, this.task);
     }
   }
 

@@ -15,7 +15,7 @@ export const T = {
     syntax: "Prompt syntax", syntaxDefault: "the model's", copyAs: "Copy as", copied: "Copied.", notCopied: "This browser does not let the page copy.", styles: "Styles", style: "style", wildcard: "Wildcard", insert: "Insert", format: "Format", formatDefault: "the best lossless", input: "Input", noText: "(no text)",
     tokens: (/** @type {string} */ name, /** @type {number} */ count, /** @type {number | null} */ top) => `${name}: ${count}${top === null ? "" : ` of ${top}`} tokens`,
     result: "Result", empty: "The result appears here.", tryOne: "Try one of these:", swap: "Swap width and height",
-    loading: "Reading the model's parameters …",
+    loading: "Reading the model's parameters …", gone: (/** @type {string} */ name) => `${name} is not in the list of models any more.`,
     restored: (/** @type {string} */ what, /** @type {string[]} */ unused) => `Parameters restored from ${what}.${unused.length ? ` Not used: ${unused.join(", ")}.` : ""}`, notUsed: (/** @type {string[]} */ names) => `Not used: ${names.join(", ")}.`, also: (/** @type {string[]} */ names) => `Sent as well: ${names.join(", ")}.`, leaveOut: "Leave out", nothingToRestore: "This file holds no parameters.",
     oneEachLine: "One a line.", chooseAgain: "Set this again: the page does not have what was sent.", unfitAdapters: (/** @type {string[]} */ names) => `Left out, since it does not fit this model: ${names.join(", ")}.`,
     setSource: "Set the folder, file or Hub id of the model in place of its name.", notConfigured: (/** @type {string[]} */ names) => `A configuration does not have ${names.join(", ")}.`,

@@ -1,6 +1,7 @@
 // The parts of a workflow, from the schema of a request.
 // @ts-check
 
+import { typedValue } from "./control-values.js";
 import { label } from "./fields.js";
 import { requestSchema } from "./request-schema.js";
 
@@ -57,7 +58,7 @@ export function workflowBody(known, chosen) {
     if (!(part.name in chosen)) continue;
     body[part.name] = {};
     for (const field of part.fields) {
-      const value = chosen[part.name][field.name];
+      const value = typedValue(field, chosen[part.name][field.name]);
       if (value === undefined || value === null || value === "" || value === field.initial) continue;
       try {
         body[part.name][field.name] = ["number", "slider"].includes(field.control) ? numbers(value) : field.control === "json" && typeof value === "string" ? JSON.parse(value) : value;
