@@ -57,13 +57,7 @@ def routes(ctx: AppContext, callers: Callers) -> APIRouter:
     async def unload(request: Request) -> Response:
         """Unload the caller's model, unless it is in use."""
         name, warnings = await asyncio.to_thread(_selected, ctx, callers, request)
-        for _ in range(UNLOAD_TRIES):
-            if not _in_use(ctx, name):
-                break
-            await asyncio.sleep(UNLOAD_INTERVAL)
-        else:
-            raise CapacityError(f"The model '{name}' is in use.", hint="Try again later.", model=name)
-        await ctx.models.unload(name)
+        await _unload(ctx, name)
         return SafeJson({}, headers=_headers(warnings))
 
     @router.post("/reload-checkpoint")
@@ -74,6 +68,21 @@ def routes(ctx: AppContext, callers: Callers) -> APIRouter:
         return SafeJson({}, headers=_headers(warnings))
 
     return router
+
+
+async def _unload(ctx: AppContext, name: str) -> None:
+    """Unload a model once it is idle.
+
+    Raises:
+        CapacityError: It is in use for long.
+    """
+    for _ in range(UNLOAD_TRIES):
+        if not _in_use(ctx, name):
+            break
+        await asyncio.sleep(UNLOAD_INTERVAL)
+    else:
+        raise CapacityError(f"The model '{name}' is in use.", hint="Try again later.", model=name)
+    await ctx.models.unload(name)
 
 
 def _in_use(ctx: AppContext, name: str) -> bool:
