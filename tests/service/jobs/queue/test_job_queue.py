@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from octabox.engine.protocol import Call
 from octabox.errors import (
     CapacityError,
     GenerationCancelledError,
+    GenerationError,
     GenerationNotFoundError,
     InvalidParameterError,
     ModelNotFoundError,
@@ -645,6 +646,47 @@ async def test_a_key_at_two_requests_at_a_time(house: House, dropped: list[str])
 
     assert [False, True] == sorted(each.replayed for each in accepted)
     assert 1 == len(dropped)
+
+
+async def leave(request: Coroutine[Any, Any, object], condition: Callable[[], object]) -> None:
+    """Begin a request, and leave as a client does once a condition holds."""
+    task = asyncio.create_task(request)
+    await until(condition)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_job_runs_whose_client_leaves_while_it_is_stored(house: House) -> None:
+    """No later request is needed to start it, whether it is new or retried."""
+    await house.queue.open()
+    await leave(house.accept("a"), lambda: len(house.queue._live))
+    await until(lambda: house.runs.order == ["a"])
+    house.runs.error = GenerationError("Bad.")
+    await house.accept("b")
+    await house.ended("b")
+    house.runs.error = None
+    await leave(house.queue.retry("b"), lambda: "b" in house.queue._live)
+
+    await until(lambda: house.runs.order == ["a", "b", "b"])
+    assert ["completed"] * 2 == [job.status for job in await house.ended("a", "b")]
+
+
+async def test_a_client_that_leaves_while_a_job_is_cancelled(house: House) -> None:
+    """The job ends, and a later run of it that is taken back from the engine waits again."""
+    house.runs.automatic = False
+    await house.accept("run", "a")
+    await house.runs.started("run")
+    await until(lambda: "a" in house.queue._dispatcher._tasks)
+    await leave(house.queue.cancel("a"), lambda: "a" in house.queue._dispatcher._cancelled)
+    await until(lambda: "a" not in house.queue._live)
+    await house.queue.retry("a")
+    await house.queue.controls.pause()
+    assert "queued" == (await house.queue.find("a")).status
+    house.runs.automatic = True
+    house.runs.end_of("run").set()
+    await house.queue.controls.resume()
+
+    assert "completed" == (await house.ended("a"))[0].status
 
 
 async def test_what_cannot_be_stored_leaves_no_files(

@@ -79,6 +79,7 @@ class Acceptor:
         limits: Limits of the queue.
         clock: Returns the time in seconds since the epoch.
         name_of: Returns the name of a model, by that or an alias.
+        on_queued: Called once jobs wait.
     """
 
     def __init__(
@@ -90,10 +91,12 @@ class Acceptor:
         webhooks: Webhooks,
         limits: QueueLimits,
         clock: Callable[[], float],
-        name_of: Callable[[str], str] = str,
+        name_of: Callable[[str], str],
+        on_queued: Callable[[], None],
     ) -> None:
         self._generation, self._store, self._live, self._times = generation, store, live, times
         self._webhooks, self._limits, self._clock, self._name_of = webhooks, limits, clock, name_of
+        self._on_queued = on_queued
 
     async def accept(self, submissions: Sequence[Submission], key: str | None, *, batch: bool) -> Acceptance:
         """Check and store submissions; its arguments and errors are those of `JobQueue.accept`."""
@@ -170,6 +173,7 @@ class Acceptor:
                 self._live.remove(job)
         if not stored:
             raise JobStateError(f"Job '{job.id}' was retried by another request.", parameter="id")
+        self._on_queued()  # Here, since the client may have left.
         return job
 
     def _check_room(self, client: str, model: str, count: int) -> Callable[[int, int], None]:
@@ -198,7 +202,9 @@ class Acceptor:
                 self._live.add(job)
         finally:
             self._live.reserve_room(jobs[0].client, -len(jobs))
-        return Acceptance(tuple(self._live.current(*jobs)))
+        accepted = Acceptance(tuple(self._live.current(*jobs)))
+        self._on_queued()  # Here, since the client may have left.
+        return accepted
 
     async def _validated(self, submission: Submission, index: int | None) -> Submission:
         """Return a submission whose request is checked; errors name its index in its batch, if it has one."""

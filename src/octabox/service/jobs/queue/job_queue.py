@@ -64,7 +64,9 @@ class JobQueue:
         self._webhooks = webhooks = Webhooks(store, webhook_key, guard, clock)
         recorder = JobRecorder(store, self._live, self._times, webhooks, limits, clock, observer)
         self._dispatcher = Dispatcher(generation, self._live, store, recorder)
-        self._acceptor = Acceptor(generation, store, self._live, self._times, webhooks, limits, clock, name_of)
+        self._acceptor = Acceptor(
+            generation, store, self._live, self._times, webhooks, limits, clock, name_of, self._dispatcher.dispatch
+        )
         self.controls = QueueControls(self._live, store, self._dispatcher, name_of)
         holder = JobHolder(self._live, self._dispatcher, self.controls, webhooks, name_of, observer)
         self.lease = LeaseKeeper(store, holder, limits.ttl, clock)
@@ -107,14 +109,11 @@ class JobQueue:
         """
         check_key(key)
         await self.open()
-        accepted = await self._acceptor.accept(submissions, key, batch=batch)
-        self._dispatcher.dispatch()
-        return accepted
+        return await self._acceptor.accept(submissions, key, batch=batch)
 
     async def retry(self, job_id: str) -> StoredJob:
         """Let a job that has failed or was cancelled wait again, at the end of the queue; its errors are `Acceptor.retry`'s."""
         again = await self._acceptor.retry(await self.find(job_id))
-        self._dispatcher.dispatch()
         return self._live.current(again)[0]
 
     async def find(self, job_id: str, kind: Kind | None = None) -> StoredJob:
