@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -558,6 +558,72 @@ async def test_deleting(house: House) -> None:
 
     assert 2 == await prune(house.queue, JobQuery())
     assert [] == [*(house.folder / "jobs" / "files").iterdir()]
+
+
+#: Begins to delete the job 'a' of a queue.
+Removal = Callable[[House], Awaitable[object]]
+
+
+def expire(house: House) -> Awaitable[object]:
+    """Delete what has expired, a day after the ends of jobs."""
+    house.now += 24 * 3600
+    return house.queue.results.delete_expired()
+
+
+#: What deletes ended jobs, what happens to the job meanwhile, and what the removal returns.
+REMOVALS: list[tuple[Removal, str, object]] = [
+    (lambda house: house.queue.delete("a"), "retried", JobStateError),
+    (lambda house: house.queue.delete("a"), "accepted", StoredJob),
+    (lambda house: prune(house.queue, JobQuery()), "retried", 1),
+    (lambda house: prune(house.queue, JobQuery()), "ended again", 1),
+    (lambda house: prune(house.queue, JobQuery()), "accepted", 1),
+    (expire, "accepted", None),
+]
+
+
+@pytest.mark.parametrize(("remove", "meanwhile", "expected"), REMOVALS)
+async def test_a_removal_leaves_what_was_accepted_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch, remove: Removal, meanwhile: str, expected: object
+) -> None:
+    """A job that was seen when it had ended is not deleted once it waits again, nor a new one with its id."""
+    house.runs.error = GenerationError("Bad.")
+    await house.accept("a", "b")
+    await house.ended("a", "b")
+    house.runs.automatic = meanwhile == "ended again"
+    run, begun = house.queue.store._run, list[str]()
+
+    async def run_late(name: str, *args: Any) -> Any:
+        house.now += 1
+        await (house.accept("a", seed=8) if meanwhile == "accepted" else house.queue.retry("a"))
+        if meanwhile == "ended again":
+            await house.ended("a")
+        return await run(name, *args)
+
+    def wait(name: str, *args: Any) -> asyncio.Future[Any]:
+        if begun or not name.startswith("remove"):
+            return run(name, *args)
+        begun.append(name)
+        return asyncio.ensure_future(run_late(name, *args))
+
+    monkeypatch.setattr(house.queue.store, "_run", wait)
+    outcome = (await asyncio.gather(remove(house), return_exceptions=True))[0]
+    left = await house.queue.find("a")
+    house.runs.end_of("a").set()
+    await house.ended("a")
+
+    assert begun
+    assert outcome == expected or (isinstance(expected, type) and isinstance(outcome, expected))
+    assert (8 if meanwhile == "accepted" else 3) == left.request.seed
+
+
+async def test_a_prune_counts_what_it_deletes(house: House) -> None:
+    """Of two at once, each job is counted by one."""
+    await house.accept(*"abc")
+    await house.ended(*"abc")
+    counts = await asyncio.gather(*(prune(house.queue, JobQuery()) for _ in range(2)))
+
+    assert 3 == sum(counts)
+    assert 0 == await prune(house.queue, JobQuery())
 
 
 async def test_a_key_is_accepted_once(house: House) -> None:

@@ -160,14 +160,21 @@ class JobQueue:
         """Cancel a job, and delete it with its files.
 
         Raises:
-            JobStateError: Another server runs it, and has not ended it yet.
+            JobStateError: Another server runs it, and has not ended it yet; or it was retried meanwhile.
         """
         job = await self.cancel(job_id)
         if job.ended is None:
             message = f"Job '{job_id}' is being cancelled by the server that runs it."
             raise JobStateError(message, hint="Delete it again when it has ended.", parameter="id")
-        await self.store.remove([job_id])
+        if not await self.store.remove([job]) and (again := await self._again(job)):
+            message = f"Job '{job_id}' is {again.status} again, since another request has retried it."
+            raise JobStateError(message, hint="Delete it again to cancel it.", parameter="id")
         return job
+
+    async def _again(self, job: StoredJob) -> StoredJob | None:
+        """Return the current state of a job that had ended; None if it was deleted, whether its id is used again or not."""
+        found = self._live.get(job.id) or await self.store.find(job.id)
+        return found if found is not None and found.number == job.number else None
 
     def poll_after(self, job: StoredJob) -> float:
         """Return after how many seconds a client should ask for a job again."""
@@ -185,10 +192,8 @@ class JobQueue:
 
 
 async def prune(queue: JobQueue, query: JobQuery) -> int:
-    """Delete the ended jobs of a query, and return how many there were."""
-    ids = [job.id for job in await queue.list(query) if job.ended is not None]
-    await queue.store.remove(ids)
-    return len(ids)
+    """Delete the ended jobs of a query, but those that are retried meanwhile, and return how many there were."""
+    return await queue.store.remove([job for job in await queue.list(query) if job.ended is not None])
 
 
 async def _open_store(store: JobStore, live: LiveJobs, times: RunTimes, lease: LeaseKeeper) -> None:

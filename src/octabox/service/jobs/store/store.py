@@ -132,15 +132,25 @@ class JobStore(StoreMembership):
         counts: dict[str, int] = await self._run("count_by_status", client)
         return counts
 
-    async def remove(self, ids: Sequence[str]) -> None:
-        """Delete jobs and their files, some in each transaction, so that others are written between them."""
-        for start in range(0, len(ids), MAX_REMOVED):
-            await self.drop_files(await self._run("remove", ids[start : start + MAX_REMOVED]))
+    async def remove(self, jobs: Sequence[StoredJob]) -> int:
+        """Delete ended jobs and their files, some in each transaction, so that others are written between them.
+
+        Returns:
+            How many there were still: one that waits again, or has ended again, is left, as is a new one with the same id.
+        """
+        seen, count = [(job.number, job.ended) for job in jobs], 0
+        for start in range(0, len(seen), MAX_REMOVED):
+            removed, files = await self._run("remove", dict(seen[start : start + MAX_REMOVED]))
+            await self.drop_files(files)
+            count += removed
+        return count
 
     async def remove_expired(self, now: float) -> None:
         """Delete expired jobs and their files, likewise."""
-        while ids := await self._run("expired", now, MAX_REMOVED):
-            await self.remove(ids)
+        removed = MAX_REMOVED
+        while removed == MAX_REMOVED:
+            removed, files = await self._run("remove_expired", now, MAX_REMOVED)
+            await self.drop_files(files)
 
     async def last_place(self) -> int:
         """Return the highest place of all jobs."""

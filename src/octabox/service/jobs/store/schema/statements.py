@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import JobLostError, ResultExpiredError
 from octabox.service.jobs.record import JobQuery, Notices, StoredJob
 from octabox.service.jobs.store.schema.deliveries import add_notices, lock_batch
-from octabox.service.jobs.store.schema.idempotency import find_key, find_keyed, move_keys
+from octabox.service.jobs.store.schema.idempotency import find_key, find_keyed
+from octabox.service.jobs.store.schema.removal import remove_ids
 from octabox.service.jobs.store.schema.rows import file_names, to_job
 from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
 from octabox.service.jobs.store.schema.tables import jobs, properties, run_times
@@ -54,14 +55,14 @@ def accept(
         return [], request_hash, former, 0
     if check is not None:
         check(*_count_live(connection, client))
-    dropped = remove(connection, find_keyed(connection, client, key))
+    dropped = remove_ids(connection, find_keyed(connection, client, key))
     ids = [row["id"] for row in rows]
     for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids))).mappings().all():
         if row["ended"] is None or (visible not in {None, row["client"]} and row["expires"] > now):
             place = f"Request {ids.index(row['id'])} of the batch: " if rows[0]["batch"] else ""
             message, hint = f"{place}A request '{row['id']}' is waiting or running.", "Give another id, or none."
             raise InvalidParameterError(message, hint=hint, parameter="id")
-        dropped += remove(connection, [row["id"]])
+        dropped += remove_ids(connection, [row["id"]])
     connection.execute(insert(jobs), [{**row, "number": number + index} for index, row in enumerate(rows)])
     return dropped, "", [], number
 
@@ -204,20 +205,6 @@ def request_of(connection: Connection, job_id: str) -> tuple[str, list[FilePlace
     if row is None:
         raise JobLostError(f"Job '{job_id}' is not in the store any more.", hint="Send the request again.")
     return row.request, json.loads(row.media)
-
-
-def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
-    """Delete jobs, and return the names of their files; what identifies a repeated batch stays with the rest of it."""
-    move_keys(connection, ids)
-    rows = connection.execute(select(jobs.c.files, jobs.c.media).where(jobs.c.id.in_(ids))).mappings().all()
-    connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-    return [name for row in rows for name in file_names(row)]
-
-
-def expired(connection: Connection, now: float, limit: int) -> Sequence[str]:
-    """Return the ids of expired jobs, the first ones to expire at the front; `limit` at most."""
-    found = select(jobs.c.id).where(jobs.c.expires <= now).order_by(jobs.c.expires).limit(limit)
-    return connection.execute(found).scalars().all()
 
 
 def known_files(connection: Connection) -> set[str]:
