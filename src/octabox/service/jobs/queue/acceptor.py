@@ -19,6 +19,7 @@ from octabox.service.jobs.queue.acceptance import (
     new_jobs,
     owner_of,
     to_rows,
+    waiting_again,
 )
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
@@ -28,7 +29,6 @@ from octabox.service.jobs.store.membership import UncertainJobs
 from octabox.service.jobs.store.schema.serialization import without_content
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService
-from octabox.types import Progress
 
 #: Statuses of jobs that can run again.
 RETRIED = ("failed", "cancelled")
@@ -140,15 +140,7 @@ class Acceptor:
             message = f"Job '{job.id}' is {job.status}; only failed and cancelled jobs can be retried."
             raise JobStateError(message, hint="To run the request once more, submit it again.", parameter="id")
         check = self._check_room(job.client, job.request.model, 1)
-        again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
-        again = replace(
-            again,
-            is_running=False,
-            losses=0,
-            place=self._live.order.reserve(1),
-            started=None,
-            server=self._store.server,
-        )
+        again = waiting_again(job, self._live.order.reserve(1), self._store.server)
         self._live.add(again)  # Before it is stored, so that it is retried once.
         return await asyncio.shield(asyncio.ensure_future(self._queue_again(again, check)))
 
@@ -172,7 +164,7 @@ class Acceptor:
             if not stored:
                 self._live.remove(job)
         if not stored:
-            raise JobStateError(f"Job '{job.id}' was retried by another request.", parameter="id")
+            raise JobStateError(f"Job '{job.id}' was retried or deleted by another request.", parameter="id")
         self._on_queued()  # Here, since the client may have left.
         return job
 

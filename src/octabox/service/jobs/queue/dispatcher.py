@@ -102,11 +102,7 @@ class Dispatcher:
         return task
 
     async def cancel(self, job: StoredJob) -> None:
-        """Cancel a job, and wait for its end, for some seconds; a caller that leaves does not prevent it."""
-        await asyncio.shield(asyncio.ensure_future(self._cancel(job)))
-
-    async def _cancel(self, job: StoredJob) -> None:
-        """Cancel a job, and wait for its end; a later run of the job is not one that was cancelled."""
+        """Cancel a job, and wait for its end, for some seconds; to be awaited to its end, after which the job may run again."""
         self._cancelled.add(job.id)
         if task := self._tasks.get(job.id):
             await _cancel_all([task])

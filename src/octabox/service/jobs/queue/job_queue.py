@@ -150,7 +150,7 @@ class JobQueue:
         """Cancel a job that waits or runs; one that has ended stays as it is."""
         job = await self.find(job_id)
         if job_id in self._live:
-            await self._dispatcher.cancel(job)
+            await asyncio.shield(asyncio.ensure_future(self._dispatcher.cancel(job)))  # A client may leave.
         elif job.ended is None:
             await self.store.request_cancel(job_id)
             job = await wait_for_end(self.store, job, CANCEL_TIMEOUT)
@@ -166,15 +166,9 @@ class JobQueue:
         if job.ended is None:
             message = f"Job '{job_id}' is being cancelled by the server that runs it."
             raise JobStateError(message, hint="Delete it again when it has ended.", parameter="id")
-        if not await self.store.remove([job]) and (again := await self._again(job)):
-            message = f"Job '{job_id}' is {again.status} again, since another request has retried it."
-            raise JobStateError(message, hint="Delete it again to cancel it.", parameter="id")
+        if not await self.store.remove([job]):
+            await _check_gone(self.store, job)
         return job
-
-    async def _again(self, job: StoredJob) -> StoredJob | None:
-        """Return the current state of a job that had ended; None if it was deleted, whether its id is used again or not."""
-        found = self._live.get(job.id) or await self.store.find(job.id)
-        return found if found is not None and found.number == job.number else None
 
     def poll_after(self, job: StoredJob) -> float:
         """Return after how many seconds a client should ask for a job again."""
@@ -206,6 +200,18 @@ async def _open_store(store: JobStore, live: LiveJobs, times: RunTimes, lease: L
     except BaseException:
         await store.close()
         raise
+
+
+async def _check_gone(store: JobStore, job: StoredJob) -> None:
+    """Check that a job that had ended was deleted by another request, whether its id is used again or not.
+
+    Raises:
+        JobStateError: It was retried.
+    """
+    found = await store.find(job.id)
+    if found is not None and found.number == job.number:
+        message = f"Job '{job.id}' is {found.status} again, since another request has retried it."
+        raise JobStateError(message, hint="Delete it again to cancel it.", parameter="id")
 
 
 async def _with_name(query: JobQuery, name_of: Callable[[str], str]) -> JobQuery:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, Notices, StoredJob
+from octabox.service.jobs.record import JobQuery, MarkChange, Notices, StoredJob
+from octabox.service.jobs.store.deliveries import StoredDeliveries
 from octabox.service.jobs.store.membership import StoreMembership
 from octabox.service.jobs.store.schema.rows import end_values
 from octabox.service.jobs.store.schema.serialization import decode_request
@@ -22,7 +23,7 @@ MAX_REMOVED = 500
 MIN_AGE = 600.0
 
 
-class JobStore(StoreMembership):
+class JobStore(StoreMembership, StoredDeliveries):
     """Jobs in a database, and their files in a folder."""
 
     async def sweep(self, now: float) -> None:
@@ -161,22 +162,3 @@ class JobStore(StoreMembership):
         """Return the seconds of a run by model."""
         seconds: dict[str, float] = await self._run("all_run_times")
         return seconds
-
-    async def due_deliveries(self, limit: int, now: float, pause: float) -> list[Delivery]:
-        """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
-
-        Args:
-            limit: How many at most.
-            now: The time in seconds since the epoch.
-            pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
-        """
-        due: list[Delivery] = await self._run("due_deliveries", limit, now, pause)
-        return due
-
-    def add_delivery(self, notice: Delivery) -> asyncio.Future[None]:
-        """Add a webhook, or change its number of attempts and its time."""
-        return self._run("add_delivery", notice)
-
-    def remove_delivery(self, delivery_id: str) -> asyncio.Future[None]:
-        """Delete a webhook."""
-        return self._run("remove_delivery", delivery_id)
