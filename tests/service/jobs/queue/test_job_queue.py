@@ -9,7 +9,16 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Sequence,
+)
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -1595,6 +1604,61 @@ async def test_deleted_outputs_do_not_count(house: House) -> None:
     assert (10, 1) == (left, len(again.missing))
     assert (await house.queue.find("a")).error is None
     assert 9 == len([*(house.folder / "jobs" / "files").iterdir()])
+
+
+@pytest.mark.parametrize(
+    ("selections", "changed", "left"),
+    [(((0, 1), (2, 3)), 4, []), (((0, 1), (1, 2)), 3, [3]), (((3,), (3,)), 1, [0, 1, 2])],
+)
+async def test_outputs_of_a_job_are_deleted_by_two_requests_at_once(
+    house: House, selections: Sequence[Sequence[int]], changed: int, left: list[int]
+) -> None:
+    """Each output is deleted by one of them, for the other one it is missing; a job without any other is deleted."""
+    house.runs = Four()
+    await house.restart()
+    await house.accept("a")
+    await house.ended("a")
+    outputs = [[OutputId("a", index) for index in each] for each in selections]
+    changes = await asyncio.gather(*(delete_outputs(house.queue, each) for each in outputs))
+    jobs = await house.queue.list(JobQuery())
+
+    assert changed == sum(len(each.changed) for each in changes)
+    assert sum(map(len, outputs)) - changed == sum(len(each.missing) for each in changes)
+    assert ([left] if left else []) == [[index for index in range(4) if index not in each.marks] for each in jobs]
+    assert len(left) == len([*(house.folder / "jobs" / "files").iterdir()])
+
+
+@pytest.mark.parametrize(
+    ("statement", "call", "count"), [("mark", 1, 1), ("mark", 1, 4), ("find", 2, 1), ("find", 2, 4), ("remove", 1, 4)]
+)
+async def test_outputs_of_a_new_job_with_the_id_are_left(
+    house: House, monkeypatch: pytest.MonkeyPatch, statement: str, call: int, count: int
+) -> None:
+    """However far the deletion of those of the former job is when its id is used again."""
+    house.runs = Four()
+    await house.restart()
+    await house.accept("a")
+    await house.ended("a")
+    run, begun = house.queue.store._run, list[str]()
+
+    async def run_late(name: str, *args: Any) -> Any:
+        await house.accept("a", seed=8)
+        await house.ended("a")
+        return await run(name, *args)
+
+    def wait(name: str, *args: Any) -> asyncio.Future[Any]:
+        begun.append(name)
+        is_it = name == statement and call == begun.count(name)
+        return asyncio.ensure_future(run_late(name, *args)) if is_it else run(name, *args)
+
+    monkeypatch.setattr(house.queue.store, "_run", wait)
+    changes = await delete_outputs(house.queue, [OutputId("a", index) for index in range(count)])
+    (job,) = await house.queue.list(JobQuery())
+
+    assert count == len(changes.changed) + len(changes.missing)
+    assert (8, {}) == (job.request.seed, job.marks)
+    assert {*job.files} == {each.name for each in (house.folder / "jobs" / "files").iterdir()}
+    assert 8 == await house.queue.store.result_bytes()
 
 
 async def test_jobs_are_measured(house: House) -> None:

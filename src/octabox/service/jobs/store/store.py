@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from octabox.service.jobs.record import JobQuery, MarkChange, Notices, StoredJob
+from octabox.service.jobs.record import JobQuery, MarkChange, Marks, Notices, StoredJob
 from octabox.service.jobs.store.deliveries import StoredDeliveries
 from octabox.service.jobs.store.membership import StoreMembership
 from octabox.service.jobs.store.schema.rows import end_values
@@ -69,13 +69,14 @@ class JobStore(StoreMembership, StoredDeliveries):
         """Change columns of a job of this server, unless it has ended; return whether it was changed."""
         return self._run("change", job_id, values, self.server)
 
-    async def mark(self, job: StoredJob, index: int, change: MarkChange) -> None:
-        """Change the marks of an output of a job."""
+    async def mark(self, job: StoredJob, index: int, change: MarkChange) -> Marks | None:
+        """Change the marks of an output of a job, and return them; None if the job or the output was deleted."""
         found = [
             await asyncio.to_thread(self.files.find, each) for each in job.files[index : index + 1] if change.deleted
         ]
         size = sum(each.size for each in found if each)
-        await self._run("mark", job.id, index, change, size)
+        marks: Marks | None = await self._run("mark", job.number, index, change, size)
+        return marks
 
     def queue_again(
         self, job_id: str, statuses: Sequence[str], check: RoomCheck | None = None, **values: Any
