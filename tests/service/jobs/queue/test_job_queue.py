@@ -59,7 +59,7 @@ from octabox.service.jobs.queue.order.client_turns import ClientTurns
 from octabox.service.jobs.record import Acceptance
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.telemetry.metrics import Metrics
-from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
+from octabox.types import Artifact, Event, Generation, GenerationRequest, Phase, Progress
 from queue_houses import LIMIT, House, Runs, Servers, check_sharing, end_abruptly, until
 
 
@@ -148,7 +148,7 @@ async def test_what_waits_and_what_ran_runs_after_a_restart(house: House) -> Non
 
 async def kill(house: House) -> None:
     """Close the store as the end of a process does: nothing is written of what runs, and its lease is not released."""
-    await house.queue.store.change("a", status="in_progress")
+    await house.queue.store.change("a", status="in_progress", started=house.now)
     await end_abruptly(house.queue)
     house.queue = house.opened()
 
@@ -170,6 +170,69 @@ async def test_a_job_that_ends_the_server_twice_fails(house: House) -> None:
         event.set()
     await house.queue.retry("a")
     assert ["completed", 0] == [getattr((await house.ended("a"))[0], name) for name in ("status", "losses")]
+
+
+class Phases(Runs):
+    """Runs that report phases, one list of them for each; all but the last run end since there is no room for the model."""
+
+    def __init__(self, *runs: Sequence[Phase]) -> None:
+        super().__init__()
+        self.left, self.last, self.reported = [*runs], runs[-1], list[Phase]()
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+        """Report the phases of the next run, and go on until a test ends it."""
+        phases, *self.left = self.left
+        self.reported = []
+        for phase in phases:
+            yield Progress(phase)
+            self.reported.append(phase)
+        if self.left:
+            error = CapacityError("There is no room.")
+            error.retry_after = 0.01
+            raise error
+        self.left.append(phases)
+        await self.end_of(request.id).wait()
+        async for event in super().stream(request):
+            yield event
+
+
+async def has_reported(runs: Phases, house: House) -> None:
+    """Wait until the last run has reported its phases, and until that is on disk."""
+    await until(lambda: runs.reported == runs.last)
+    await house.queue.store.count_by_status()
+
+
+@pytest.mark.parametrize(
+    ("runs", "status", "losses"),
+    [
+        ([["queued", "downloading"]], "in_progress", 0),
+        ([["queued", "downloading", "queued"]], "queued", 0),
+        ([["queued", "running"], ["queued"]], "queued", 0),
+        ([["queued", "running"], ["queued", "downloading"]], "in_progress", 0),
+        ([["queued", "downloading", "loading"]], "failed", 2),
+        ([["queued", "loading", "queued"]], "failed", 2),
+    ],
+)
+async def test_only_runs_that_end_with_the_server_are_losses(
+    house: House, runs: list[list[Phase]], status: str, losses: int
+) -> None:
+    """Not a download, nor what waits, whether it has run before or not."""
+    house.runs = phases = Phases(*runs)
+    house.queue = house.opened()
+    await house.accept("a")
+    for _ in range(2):
+        await has_reported(phases, house)
+        await end_abruptly(house.queue)
+        phases.reported.clear()
+        house.queue = house.opened()
+        await house.queue.open()
+    if status != "failed":
+        await has_reported(phases, house)
+    job = await house.queue.find("a")
+
+    assert (status, losses) == (job.status, job.losses)
+    assert (losses == 0) == (job.started is None)
+    house.runs.end_of("a").set()
 
 
 async def test_leftovers_are_deleted(house: House) -> None:
@@ -1323,6 +1386,25 @@ async def test_a_server_that_lives_loses_no_run(servers: Servers) -> None:
     assert counted
     assert forgiven
     assert (1, 0) == (counted.losses, forgiven.losses)
+    two.runs.end_of("a").set()
+
+
+async def test_a_download_that_is_taken_over_forgives_no_loss(servers: Servers) -> None:
+    """The server that lives takes back only the loss of a run of its own."""
+    one, two = servers.one, servers.two
+    move_elsewhere(one)
+    two.runs.automatic = False
+    one.queue._dispatcher._generation = Phases(["downloading"])
+    await one.accept("a")
+    await is_running(one, "a")
+    await one.queue.store.change("a", losses=1)
+    await pass_time(servers, 40, two)
+    await two.runs.started("a")
+    assert not await one.queue.lease.renew()
+    found = await two.queue.store.find("a")
+
+    assert found
+    assert 1 == found.losses
     two.runs.end_of("a").set()
 
 

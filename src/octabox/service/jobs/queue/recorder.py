@@ -74,8 +74,8 @@ class JobRecorder:
     def wait_again(self, job: StoredJob) -> None:
         """Record that a job waits again, at its place."""
         if job.status == "in_progress":
-            job.status = "queued"
-            self._change(job, status=job.status)
+            job.status, job.started = "queued", None
+            self._change(job, status=job.status, started=job.started)
         job.is_running, job.progress = False, Progress("queued")
         self._live.log(job).publish()
 

@@ -158,16 +158,16 @@ def take_over(
 
 def _queue_lost(connection: Connection, row: RowMapping, now: float, expires: float) -> StoredJob:
     """Let a job that was taken over wait again, or end it, and return it."""
-    ran = row["status"] != "queued"
-    if not ran and not row["cancel_requested"]:
+    if row["status"] == "queued" and not row["cancel_requested"]:
         return to_job(row)
-    losses = row["losses"] + ran
-    values: dict[str, object] = {"status": "queued", "losses": losses}
+    # A download is in progress too, and is no run.
+    losses = row["losses"] + (row["status"] != "queued" and row["started"] is not None)
+    values: dict[str, object] = {"status": "queued", "losses": losses, "started": None}
     error: OctaboxError | None = None
     if row["cancel_requested"]:
         error = GenerationCancelledError("The request was cancelled.", model=row["model"])
         values["status"] = "cancelled"
-    elif losses >= MAX_LOSSES:
+    elif losses > row["losses"] and losses >= MAX_LOSSES:
         values["status"] = "failed"
         error = WorkerLostError(
             f"The server ended {losses} times while the request ran.",
@@ -175,7 +175,7 @@ def _queue_lost(connection: Connection, row: RowMapping, now: float, expires: fl
             model=row["model"],
         )
     if error is not None:
-        values |= {"ended": now, "expires": expires, "error": encode_error(error)}
+        values |= {"ended": now, "expires": expires, "error": encode_error(error), "started": row["started"]}
     connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(**values))
     return to_job({**row, **values})
 
