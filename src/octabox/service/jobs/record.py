@@ -169,6 +169,11 @@ class Delivery:
     attempts: int = 0
     due: float = 0.0
 
+    @property
+    def origin(self) -> str:
+        """The scheme and the host of its URL, as that states them."""
+        return "/".join(self.url.split("/")[:3])
+
 
 @dataclass(frozen=True)
 class Notices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from octabox.service.jobs.record import Delivery
 from octabox.service.jobs.store.connection import StoreConnection
@@ -11,15 +12,24 @@ from octabox.service.jobs.store.connection import StoreConnection
 class StoredDeliveries(StoreConnection):
     """A store with the webhooks that are to be sent."""
 
-    async def due_deliveries(self, limit: int, now: float, pause: float) -> list[Delivery]:
+    async def due_deliveries(
+        self, limit: int, now: float, pause: float, sending: Mapping[str, int], per_origin: int
+    ) -> tuple[list[Delivery], float | None]:
         """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
 
         Args:
             limit: How many at most.
             now: The time in seconds since the epoch.
-            pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
+            pause: Seconds after which they are sent again, if this server ends before it has sent them.
+            sending: How many this server is sending, by their origins.
+            per_origin: How many it sends at most to an origin.
+
+        Returns:
+            The webhooks, and when the next one is due.
         """
-        due: list[Delivery] = await self._run("due_deliveries", limit, now, pause)
+        due: tuple[list[Delivery], float | None] = await self._run(
+            "due_deliveries", limit, now, pause, sending, per_origin
+        )
         return due
 
     def add_delivery(self, notice: Delivery) -> asyncio.Future[None]:

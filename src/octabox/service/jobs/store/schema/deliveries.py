@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from collections import Counter
+from collections.abc import Mapping
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, not_, or_, select, update
 
 from octabox.service.jobs.record import Delivery, Notices
 from octabox.service.jobs.store.schema.tables import deliveries, jobs
@@ -28,20 +31,43 @@ def add_notices(connection: Connection, notices: Notices) -> None:
             add_delivery(connection, notices.batch(url))
 
 
-def due_deliveries(connection: Connection, limit: int, now: float, pause: float) -> list[Delivery]:
+def due_deliveries(
+    connection: Connection, limit: int, now: float, pause: float, sending: Mapping[str, int], per_origin: int
+) -> tuple[list[Delivery], float | None]:
     """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
 
     Args:
         connection: The connection.
         limit: How many at most.
         now: The time in seconds since the epoch.
-        pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
+        pause: Seconds after which they are sent again, if this server ends before it has sent them.
+        sending: How many this server is sending, by their origins.
+        per_origin: How many it sends at most to an origin, so that one that does not answer lets others wait no longer.
+
+    Returns:
+        The webhooks, and when the next one is due.
     """
-    due = select(deliveries).order_by(deliveries.c.due).limit(limit).with_for_update(skip_locked=True)
-    found = [Delivery(**row) for row in connection.execute(due).mappings()]
-    ready = [each.id for each in found if each.due <= now]
-    connection.execute(update(deliveries).where(deliveries.c.id.in_(ready)).values(due=now + pause))
-    return found
+    counts, taken = Counter(sending), list[Delivery]()
+    due = select(deliveries).where(deliveries.c.due <= now).order_by(deliveries.c.due).limit(limit)
+    while len(taken) < limit:
+        others = (not_(_is_of(origin)) for origin, count in counts.items() if count >= per_origin)
+        found, new = due.where(*others).with_for_update(skip_locked=True), list[Delivery]()
+        for each in (Delivery(**row) for row in connection.execute(found).mappings()):
+            if len(taken) + len(new) < limit and counts[each.origin] < per_origin:
+                counts[each.origin] += 1
+                new.append(each)
+        if not new:
+            break
+        taken += new
+        leased = update(deliveries).where(deliveries.c.id.in_([each.id for each in new]))
+        connection.execute(leased.values(due=now + pause))
+    later = select(func.min(deliveries.c.due)).where(deliveries.c.due > now)
+    return taken, connection.execute(later).scalar()
+
+
+def _is_of(origin: str) -> ColumnElement[bool]:
+    """Return the condition of the webhooks of an origin."""
+    return or_(deliveries.c.url == origin, deliveries.c.url.startswith(f"{origin}/", autoescape=True))
 
 
 def add_delivery(connection: Connection, notice: Delivery) -> None:
