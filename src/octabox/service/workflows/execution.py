@@ -18,6 +18,7 @@ from octabox.errors import GenerationError
 from octabox.media import images
 from octabox.service.events import observed, result_of
 from octabox.service.generation import GenerationService
+from octabox.service.workflows.changes import with_seeds
 from octabox.service.workflows.followups import END, SIDES
 from octabox.service.workflows.planner import Step, WorkflowItem, WorkflowPlan, WorkflowPlanner
 from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Progress
@@ -43,13 +44,13 @@ class WorkflowService:
         return (await self._planner.plan(request)).call if request.workflow else await self._inner.prepare(request)
 
     async def validate(self, request: GenerationRequest) -> GenerationRequest:
-        """Check a request completely, and return it with its seed, so that it has the same result whenever it runs.
+        """Check a request completely, and return it with its seeds, so that it has the same result whenever it runs.
 
         Raises:
             OctaboxError: The request is invalid.
         """
         call = await self.prepare(request)
-        return request if request.seed is not None else replace(request, seed=call.runs[0].seed)
+        return with_seeds(request, call.runs[0])
 
     def stream(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it."""
