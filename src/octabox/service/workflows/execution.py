@@ -19,8 +19,9 @@ from octabox.media import images
 from octabox.service.events import observed, result_of
 from octabox.service.generation import GenerationService
 from octabox.service.workflows.changes import with_seeds
-from octabox.service.workflows.followups import END, SIDES
+from octabox.service.workflows.followups import END
 from octabox.service.workflows.planner import Step, WorkflowItem, WorkflowPlan, WorkflowPlanner
+from octabox.service.workflows.sizes import SIDES
 from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Progress
 
 
