@@ -34,10 +34,10 @@ def first_size(call: Call, entry: PipelineEntry, *, has_files: bool) -> Size | N
         has_files: Whether it has input files.
     """
     params = call.runs[0].params
-    given = tuple(side for name in SIDES if isinstance(side := params.get(name), int))
-    if len(given) == len(SIDES):
-        return given[0], given[1]
-    default = None if given or has_files else ModelSizes(entry, call.model).default_side()
+    requested = tuple(side for name in SIDES if isinstance(side := params.get(name), int))
+    if len(requested) == len(SIDES):
+        return requested[0], requested[1]
+    default = None if requested or has_files else ModelSizes(entry, call.model).default_side()
     return None if default is None else (default, default)
 
 

@@ -148,7 +148,7 @@ async def test_what_waits_and_what_ran_runs_after_a_restart(house: House) -> Non
 
 async def kill(house: House) -> None:
     """Close the store as the end of a process does: nothing is written of what runs, and its lease is not released."""
-    await house.queue.store.change("a", status="in_progress", started=house.now)
+    await house.queue.store.change(await house.queue.find("a"), status="in_progress", started=house.now)
     await end_abruptly(house.queue)
     house.queue = house.opened()
 
@@ -339,9 +339,9 @@ async def test_a_job_that_is_cancelled_while_it_is_moved_stays_cancelled(
     await house.accept("a", "b")
     store = house.queue.store.change
 
-    async def change_late(job_id: str, **changes: Any) -> None:
-        await store(job_id, **changes)
-        await house.queue.cancel(job_id)
+    async def change_late(job: StoredJob, **changes: Any) -> None:
+        await store(job, **changes)
+        await house.queue.cancel(job.id)
 
     waiting = await house.queue.find("b")
     with monkeypatch.context() as patch:
@@ -423,10 +423,10 @@ async def test_a_store_that_fails_for_a_moment_fails_no_job(house: House, monkey
     await house.queue.open()
     read, failures = house.queue.store.request, [JobStoreError("The server is being restarted.")] * 3
 
-    async def fail(job_id: str) -> GenerationRequest:
+    async def fail(job: StoredJob) -> GenerationRequest:
         if failures:
             raise failures.pop()
-        return await read(job_id)
+        return await read(job)
 
     monkeypatch.setattr(house.queue.store, "request", fail)
     await house.accept("a", "b")
@@ -582,7 +582,7 @@ async def test_a_job_whose_files_are_gone_fails(house: House) -> None:
     assert "failed" == job.status
     assert isinstance(job.error, JobLostError)
     with pytest.raises(JobLostError, match="'b' is not in the store"):
-        await house.queue.store.request("b")
+        await house.queue.store.request(replace(job, request=replace(job.request, id="b"), number=job.number + 1))
 
 
 async def test_a_pause_lets_runs_end(house: House) -> None:
@@ -1397,7 +1397,7 @@ async def test_a_download_that_is_taken_over_forgives_no_loss(servers: Servers) 
     one.queue._dispatcher._generation = Phases(["downloading"])
     await one.accept("a")
     await is_running(one, "a")
-    await one.queue.store.change("a", losses=1)
+    await one.queue.store.change(await one.queue.find("a"), losses=1)
     await pass_time(servers, 40, two)
     await two.runs.started("a")
     assert not await one.queue.lease.renew()
@@ -1498,6 +1498,49 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     assert "cancelled" == (await cancelling).status
     await two.queue.retry("b")
     assert "completed" == (await two.ended("b"))[0].status
+
+
+@pytest.mark.parametrize("statement", ["queue_again", "request_cancel"])
+async def test_a_request_does_not_reach_a_new_job_with_the_id(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """That another server has accepted after the end of the job that the request is for."""
+    one, two = servers.one, servers.two
+    run, begun = one.queue.store._run, list[str]()
+    two.runs.automatic, two.runs.error = False, GenerationError("Bad.")
+    await two.accept("a")
+    await is_running(two, "a")
+    if statement == "queue_again":
+        two.runs.end_of("a").set()
+        await two.ended("a")
+
+    async def run_late(name: str, *args: Any) -> Any:
+        begun.append(name)
+        two.runs.end_of("a").set()
+        await two.ended("a")
+        await two.queue.delete("a")
+        if statement == "request_cancel":
+            two.runs.end_of("a").clear()
+        await two.accept("a", seed=8)
+        await (is_running(two, "a") if statement == "request_cancel" else two.ended("a"))
+        return await run(name, *args)
+
+    def wait(name: str, *args: Any) -> asyncio.Future[Any]:
+        return run(name, *args) if name != statement else asyncio.ensure_future(run_late(name, *args))
+
+    monkeypatch.setattr(one.queue.store, "_run", wait)
+    if statement == "queue_again":
+        with pytest.raises(JobStateError, match="retried or deleted by another request"):
+            await one.queue.retry("a")
+    else:
+        await one.queue.cancel("a")
+        await two.queue.lease.renew()
+    job = await two.queue.find("a")
+
+    assert begun
+    assert (8, "failed" if statement == "queue_again" else "in_progress") == (job.request.seed, job.status)
+    assert [] == one.runs.order
+    two.runs.end_of("a").set()
 
 
 async def test_the_end_of_a_job_has_the_same_id_at_all_servers(servers: Servers) -> None:

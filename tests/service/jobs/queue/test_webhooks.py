@@ -323,7 +323,7 @@ async def test_the_end_of_a_batch_by_the_loss_of_its_job(tmp_path: Path) -> None
     queue = receiver.queue(runs, tmp_path)
     await queue.accept([Submission(GenerationRequest("x", id="a"), webhook=URL)], batch=True)
     for _ in range(2):
-        await queue.store.change("a", status="in_progress", started=1.0)
+        await queue.store.change(await queue.find("a"), status="in_progress", started=1.0)
         await end_abruptly(queue)
         queue = receiver.queue(runs, tmp_path)
         await queue.open()
@@ -345,7 +345,7 @@ async def test_each_webhook_of_a_batch_receives_its_end(tmp_path: Path) -> None:
         runs.end_of(name).set()
     await until(lambda: len(receiver.received) == 3)
     for _ in range(2):
-        await queue.store.change("d", status="in_progress", started=1.0)
+        await queue.store.change(await queue.find("d"), status="in_progress", started=1.0)
         await end_abruptly(queue)
         queue = receiver.queue(runs, tmp_path)
         await queue.open()

@@ -156,7 +156,7 @@ class Acceptor:
         empty = dict.fromkeys(("result", "error", "ended", "expires", "started"))
         stored = False
         try:
-            stored = await self._store.queue_again(job.id, RETRIED, check, losses=0, place=job.place, **empty)
+            stored = await self._store.queue_again(job, RETRIED, check, losses=0, place=job.place, **empty)
         except UncertainCommitError:
             self._store.note_uncertain(UncertainJobs((job.id,), job.created))
             raise

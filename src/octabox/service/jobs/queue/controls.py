@@ -89,7 +89,7 @@ class QueueControls:
                 self._check_waits(each)
         if priority is not None:
             self._live.order.change(job, priority=priority)
-            await self._store.change(job.id, priority=priority)
+            await self._store.change(job, priority=priority)
         if position is not None:
             await self._move(job, position, other)
         await self._dispatcher.withdraw(self._live.order.sent_of([job.request.model]))
@@ -151,8 +151,8 @@ class QueueControls:
             place = other.place + (position == "after")
             self._live.order.make_room(place)
             self._live.order.change(job, place=place)
-            await self._store.move(job.id, place)
+            await self._store.move(job, place)
             return
         place = self._live.order.reserve_first() if position == "first" else self._live.order.reserve(1)
         self._live.order.change(job, place=place)
-        await self._store.change(job.id, place=job.place)
+        await self._store.change(job, place=job.place)

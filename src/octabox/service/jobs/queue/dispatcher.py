@@ -148,7 +148,7 @@ class Dispatcher:
         current_priority.set(job.priority)
         try:
             await turn
-            request = await self._store.request(job.id)
+            request = await self._store.request(job)
             return await result_of(self._generation.stream(request), partial(self._advance, job))
         except asyncio.CancelledError:
             return _cancelled(job) if job.id in self._cancelled else None

@@ -144,15 +144,15 @@ class JobQueue:
     async def follow(self, job_id: str, after: int | None = None) -> AsyncGenerator[JobEvent, None]:
         """Return the events of a job after one of them, by default its current status first; the last one is its end."""
         job = await self.find(job_id)
-        return self._live.log(job).follow(after) if job_id in self._live else _status_events(self.store, job)
+        return self._live.log(job).follow(after) if self._live.holds(job) else _status_events(self.store, job)
 
     async def cancel(self, job_id: str) -> StoredJob:
         """Cancel a job that waits or runs; one that has ended stays as it is."""
         job = await self.find(job_id)
-        if job_id in self._live:
+        if self._live.holds(job):
             await asyncio.shield(asyncio.ensure_future(self._dispatcher.cancel(job)))  # A client may leave.
         elif job.ended is None:
-            await self.store.request_cancel(job_id)
+            await self.store.request_cancel(job)
             job = await wait_for_end(self.store, job, CANCEL_TIMEOUT)
         return job
 

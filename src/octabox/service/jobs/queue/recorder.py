@@ -163,7 +163,7 @@ class JobRecorder:
             if not written.cancelled() and (error := written.exception()):
                 logger.error("The state of job %s is not stored: %s", job.id, error)
 
-        self._store.change(job.id, **values).add_done_callback(check)
+        self._store.change(job, **values).add_done_callback(check)
 
 
 def _is_same_end(job: StoredJob, stored: StoredJob | None) -> bool:

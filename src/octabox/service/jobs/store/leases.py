@@ -97,9 +97,9 @@ def forgive_losses(connection: Connection, ids: Collection[str], server: str) ->
     connection.execute(update(jobs).where(*taken).values(losses=jobs.c.losses - 1))
 
 
-def request_cancel(connection: Connection, job_id: str) -> None:
+def request_cancel(connection: Connection, number: int) -> None:
     """Let the server of a job cancel it; one that no server has is cancelled by the first one that looks for those."""
-    connection.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.ended.is_(None)).values(cancel_requested=1))
+    connection.execute(update(jobs).where(jobs.c.number == number, jobs.c.ended.is_(None)).values(cancel_requested=1))
 
 
 def disown(connection: Connection, ids: Collection[str], created: float, server: str) -> bool:
@@ -160,7 +160,7 @@ def _queue_lost(connection: Connection, row: RowMapping, now: float, expires: fl
     """Let a job that was taken over wait again, or end it, and return it."""
     if row["status"] == "queued" and not row["cancel_requested"]:
         return to_job(row)
-    # A download is in progress too, and is no run.
+    # A job is in progress while its model is downloaded too, which does not end the server.
     losses = row["losses"] + (row["status"] != "queued" and row["started"] is not None)
     values: dict[str, object] = {"status": "queued", "losses": losses, "started": None}
     error: OctaboxError | None = None

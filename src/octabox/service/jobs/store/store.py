@@ -55,19 +55,19 @@ class JobStore(StoreMembership, StoredDeliveries):
         former: tuple[str, list[StoredJob]] = await self._run("find_key", client, key, now)
         return former
 
-    async def request(self, job_id: str) -> GenerationRequest:
+    async def request(self, job: StoredJob) -> GenerationRequest:
         """Return the request of a job.
 
         Raises:
             JobLostError: The job, or a file of it, is missing.
             JobStoreError: The store cannot be read now.
         """
-        text, places = await self._run("request_of", job_id)
+        text, places = await self._run("request_of", job.id, job.number)
         return await asyncio.to_thread(decode_request, text, places, self.files.read)
 
-    def change(self, job_id: str, **values: Any) -> asyncio.Future[bool]:
+    def change(self, job: StoredJob, **values: Any) -> asyncio.Future[bool]:
         """Change columns of a job of this server, unless it has ended; return whether it was changed."""
-        return self._run("change", job_id, values, self.server)
+        return self._run("change", job.number, values, self.server)
 
     async def mark(self, job: StoredJob, index: int, change: MarkChange) -> Marks | None:
         """Change the marks of an output of a job, and return them; None if the job or the output was deleted."""
@@ -79,10 +79,10 @@ class JobStore(StoreMembership, StoredDeliveries):
         return marks
 
     def queue_again(
-        self, job_id: str, statuses: Sequence[str], check: RoomCheck | None = None, **values: Any
+        self, job: StoredJob, statuses: Sequence[str], check: RoomCheck | None = None, **values: Any
     ) -> asyncio.Future[bool]:
         """Let a job with one of these statuses wait at this server, if `accept`'s check allows; return whether it had one."""
-        return self._run("queue_again", job_id, statuses, values, self.server, check if self.is_shared else None)
+        return self._run("queue_again", job.number, statuses, values, self.server, check if self.is_shared else None)
 
     async def end(self, job: StoredJob, notices: Notices | None, seconds: float | None, size: int) -> bool:
         """Record the end of a job.
@@ -97,7 +97,7 @@ class JobStore(StoreMembership, StoredDeliveries):
             Whether it was a job of this server; nothing is recorded otherwise.
         """
         values = {**end_values(job), "bytes": size}
-        recorded: bool = await self._run("end", job.id, values, notices, seconds, self.server)
+        recorded: bool = await self._run("end", job.number, values, notices, seconds, self.server)
         return recorded
 
     async def trim(self, limit: int, keep: str) -> None:
@@ -114,10 +114,10 @@ class JobStore(StoreMembership, StoredDeliveries):
         found: StoredJob | None = await self._run("find_by_file", name)
         return found
 
-    async def move(self, job_id: str, place: int) -> None:
+    async def move(self, job: StoredJob, place: int) -> None:
         """Give a job a place; those from there on are moved back."""
         shifted = self._run("shift", place, self.server)
-        await asyncio.gather(shifted, self.change(job_id, place=place))
+        await asyncio.gather(shifted, self.change(job, place=place))
 
     async def find(self, job_id: str) -> StoredJob | None:
         """Return a job; None if there is none with this id."""
