@@ -1016,7 +1016,7 @@ class Refusals(Runs):
 
 async def test_jobs_run_soon_after_there_is_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever clients are told, one job tries every few seconds, so that these are not told later times for jobs."""
-    monkeypatch.setattr(errors, "MAX_PAUSE", 0.02)
+    monkeypatch.setattr(errors, "MAX_PAUSE", 0.2)
     house.runs = runs = Refusals()
     house.queue = house.opened()
     await house.queue.open()
