@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, not_, or_, select, update
 
@@ -47,22 +47,36 @@ def due_deliveries(
     Returns:
         The webhooks, and when the next one is due.
     """
-    counts, taken = Counter(sending), list[Delivery]()
-    due = select(deliveries).where(deliveries.c.due <= now).order_by(deliveries.c.due).limit(limit)
+    counts, tried, taken = Counter(sending), set[str](), list[Delivery]()
+    due = (
+        select(deliveries.c.id, deliveries.c.url).where(deliveries.c.due <= now).order_by(deliveries.c.due).limit(limit)
+    )
     while len(taken) < limit:
         others = (not_(_is_of(origin)) for origin, count in counts.items() if count >= per_origin)
-        found, new = due.where(*others).with_for_update(skip_locked=True), list[Delivery]()
-        for each in (Delivery(**row) for row in connection.execute(found).mappings()):
-            if len(taken) + len(new) < limit and counts[each.origin] < per_origin:
-                counts[each.origin] += 1
-                new.append(each)
-        if not new:
+        found = [Delivery(*row, "") for row in connection.execute(due.where(deliveries.c.id.not_in(tried), *others))]
+        # Few are locked: another server that looks now skips those that are.
+        chosen, room = list[str](), counts.copy()
+        for each in found[: limit - len(taken)]:
+            if room[each.origin] < per_origin:
+                room[each.origin] += 1
+                chosen.append(each.id)
+        if not chosen:
             break
+        new = _lease(connection, chosen, now, pause)
+        tried.update(chosen)
+        counts.update(each.origin for each in new)
         taken += new
-        leased = update(deliveries).where(deliveries.c.id.in_([each.id for each in new]))
-        connection.execute(leased.values(due=now + pause))
     later = select(func.min(deliveries.c.due)).where(deliveries.c.due > now)
     return taken, connection.execute(later).scalar()
+
+
+def _lease(connection: Connection, ids: Sequence[str], now: float, pause: float) -> list[Delivery]:
+    """Return those of some webhooks that are due and that no other server is about to send, and let this server have them."""
+    free = select(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.due <= now).order_by(deliveries.c.due)
+    leased = [Delivery(**row) for row in connection.execute(free.with_for_update(skip_locked=True)).mappings()]
+    mine = update(deliveries).where(deliveries.c.id.in_([each.id for each in leased]))
+    connection.execute(mine.values(due=now + pause))
+    return leased
 
 
 def _is_of(origin: str) -> ColumnElement[bool]:
