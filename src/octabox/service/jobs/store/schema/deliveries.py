@@ -55,15 +55,15 @@ def due_deliveries(
         others = (not_(_is_of(origin)) for origin, count in counts.items() if count >= per_origin)
         found = [Delivery(*row, "") for row in connection.execute(due.where(deliveries.c.id.not_in(tried), *others))]
         # Few are locked: another server that looks now skips those that are.
-        chosen, room = list[str](), counts.copy()
+        selected, room = list[str](), counts.copy()
         for each in found[: limit - len(taken)]:
             if room[each.origin] < per_origin:
                 room[each.origin] += 1
-                chosen.append(each.id)
-        if not chosen:
+                selected.append(each.id)
+        if not selected:
             break
-        new = _lease(connection, chosen, now, pause)
-        tried.update(chosen)
+        new = _lease(connection, selected, now, pause)
+        tried.update(selected)
         counts.update(each.origin for each in new)
         taken += new
     later = select(func.min(deliveries.c.due)).where(deliveries.c.due > now)
