@@ -72,11 +72,11 @@ def due_deliveries(
 
 def _lease(connection: Connection, ids: Sequence[str], now: float, pause: float) -> list[Delivery]:
     """Return those of some webhooks that are due and that no other server is about to send, and let this server have them."""
-    free = select(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.due <= now).order_by(deliveries.c.due)
+    free = select(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.due <= now)
     leased = [Delivery(**row) for row in connection.execute(free.with_for_update(skip_locked=True)).mappings()]
     mine = update(deliveries).where(deliveries.c.id.in_([each.id for each in leased]))
     connection.execute(mine.values(due=now + pause))
-    return leased
+    return sorted(leased, key=lambda each: ids.index(each.id))
 
 
 def _is_of(origin: str) -> ColumnElement[bool]:
