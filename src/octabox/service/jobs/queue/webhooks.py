@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
@@ -97,8 +96,10 @@ class Webhooks:
             while True:
                 self._changed.clear()
                 wait = await self._begin()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), wait)
+                changed = asyncio.ensure_future(self._changed.wait())
+                # `wait_for` loses a cancellation that comes together with the event.
+                await asyncio.wait({changed}, timeout=wait)
+                changed.cancel()
         finally:
             for task in self._sending:
                 task.cancel()
