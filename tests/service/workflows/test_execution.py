@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,32 @@ async def test_the_result_has_the_time_of_all_parts(draw: Drawing) -> None:
 
     assert both.timings["run"] > once.timings["run"]
     assert {"queue", "run"} <= set(both.timings)
+
+
+@pytest.mark.parametrize(
+    "workflow",
+    [
+        {},
+        {"variation": True},
+        {"variation": 0.6},
+        {"variation": {"strength": 0.6, "seed": 5}, "upscale": 2},
+        {"variation": 0.6, "hires": 1},
+    ],
+)
+async def test_a_validated_request_has_the_same_images_whenever_it_runs(
+    draw: Drawing, workflow: dict[str, Any]
+) -> None:
+    """Nothing of it is drawn at random again: the seeds, the noise of a variation, and the choices in its prompt."""
+    service, request = draw.parts.generation, draw.request(workflow, seed=None, num_outputs=2, num_inference_steps=2)
+    prompt = "a {red|blue|green|yellow} {circle|star|square} on a white background"
+    asked = replace(request, params={**request.params, "prompt": prompt}, deterministic=True)
+    checked = [await service.validate(asked) for _ in range(2)]
+    again = await service.validate(checked[0])
+    made = [await service.generate(each) for each in (checked[0], again)]
+
+    assert checked[0] == again
+    assert checked[0].seed != checked[1].seed
+    assert [each.content for each in made[0].artifacts] == [each.content for each in made[1].artifacts]
 
 
 async def test_without_a_workflow_nothing_differs(draw: Drawing, plain: bytes) -> None:

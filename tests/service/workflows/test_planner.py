@@ -218,6 +218,14 @@ async def test_the_last_image_has_the_format(draw: Drawing, name: str) -> None:
         ({"upscale": 16}, {"width": 512, "height": 512}, "workflow.upscale.scale", InvalidParameterError),
         ({"hires": {"width": 4096, "height": 4096}}, {}, "workflow.hires.width", InvalidParameterError),
         ({"hires": {"upscaler": "latent", "width": 256}}, {}, "workflow.hires.width", InvalidParameterError),
+        ({"hires": {"upscaler": "latent", "scale": 16}}, {}, "workflow.hires.scale", InvalidParameterError),
+        ({"hires": {"upscaler": "larger", "scale": 16}}, {}, "workflow.hires.scale", InvalidParameterError),
+        ({"hires": 4, "upscale": 4}, {}, "workflow.upscale.scale", InvalidParameterError),
+        ({"hires": {"upscaler": "latent", "scale": 0.001}}, {}, "workflow.hires.scale", InvalidParameterError),
+        ({"hires": {"upscaler": "latent", "scale": 0.02}}, {}, "workflow.hires.scale", InvalidParameterError),
+        ({"hires": 0.02}, {}, "workflow.hires.scale", InvalidParameterError),
+        ({"upscale": 0.02}, {"width": 256, "height": 256}, "workflow.upscale.scale", InvalidParameterError),
+        ({"upscale": {"width": 8}}, {"width": 256, "height": 64}, "workflow.upscale.width", InvalidParameterError),
         ({"upscale": 2}, {"output": OutputFormat("mp4")}, "output_format", InvalidParameterError),
         ({"upscale": 2}, {"model": "clips"}, "workflow", InvalidParameterError),
     ],
@@ -231,6 +239,34 @@ async def test_what_cannot_be_done_is_said_before_anything_runs(
 
     assert parameter == caught.value.parameter
     assert [] == draw.progress
+
+
+@pytest.mark.parametrize("upscaler", ["lanczos", "latent"])
+async def test_a_second_pass_over_an_input_image_is_not_too_large(draw: Drawing, plain: bytes, upscaler: str) -> None:
+    """Its size is known once the first pass is done: the second one does not begin."""
+    with pytest.raises(InvalidParameterError) as caught:
+        await draw({"hires": {"upscaler": upscaler, "scale": 12}}, inputs={"image": (plain,)}, strength=0.2)
+
+    assert "workflow.hires.scale" == caught.value.parameter
+    assert "1536x1536" in str(caught.value)
+    assert {1} == {each.part for each in draw.progress}
+
+
+@pytest.mark.parametrize("upscaler", ["lanczos", "latent"])
+async def test_a_second_pass_over_an_input_image_is_not_too_small(draw: Drawing, plain: bytes, upscaler: str) -> None:
+    """However small it would be, it has a size that the model can paint."""
+    made = await draw.image({"hires": {"upscaler": upscaler, "scale": 0.02}}, inputs={"image": (plain,)}, strength=0.2)
+
+    assert (8, 8) == made.size
+
+
+async def test_the_shape_of_an_image_counts(draw: Drawing) -> None:
+    """A long one may become longer than a square one of the same width could."""
+    made = await draw.image(
+        {"hires": {"width": 2048, "strength": 0.1, "steps": 1}}, width=512, height=128, num_inference_steps=1
+    )
+
+    assert (2048, 512) == made.size
 
 
 async def test_a_misspelt_upscaler_names_those_there_are(draw: Drawing) -> None:

@@ -56,6 +56,12 @@ def test_nearest_latents_are_copies() -> None:
     )
 
 
+@pytest.mark.parametrize("crop", [True, False])
+def test_latents_have_one_element_at_least(crop: bool) -> None:
+    """However small the scale is."""
+    assert (1, 4, 1, 1) == resize_latents(np.zeros((1, 4, 16, 8), np.float32), (0.02, 0.001), "latent", crop=crop).shape
+
+
 def test_packed_latents_are_refused() -> None:
     """They have no sides that could be enlarged."""
     with pytest.raises(GenerationError, match="lanczos"):

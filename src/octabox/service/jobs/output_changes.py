@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from octabox.errors import NotFoundError
@@ -43,7 +43,13 @@ async def mark_outputs(queue: JobQueue, outputs: Sequence[OutputId], change: Mar
     Raises:
         InvalidParameterError: An output would have too many tags; some may have been changed.
     """
-    jobs = await _find_jobs(queue, outputs)
+    return await _mark_all(queue, await _find_jobs(queue, outputs), outputs, change)
+
+
+async def _mark_all(
+    queue: JobQueue, jobs: Mapping[str, StoredJob], outputs: Sequence[OutputId], change: MarkChange
+) -> OutputChanges:
+    """Change the marks of outputs of these jobs."""
     marks = await asyncio.gather(*(_mark(queue, jobs.get(each.job), each.index, change) for each in outputs))
     found = list(zip(outputs, marks, strict=True))
     return OutputChanges(
@@ -55,20 +61,23 @@ async def mark_outputs(queue: JobQueue, outputs: Sequence[OutputId], change: Mar
 async def delete_outputs(queue: JobQueue, outputs: Sequence[OutputId]) -> OutputChanges:
     """Delete outputs with their files; a job without any output left is deleted.
 
-    Raises:
-        JobStateError: Another server runs a job, and has not ended it yet.
+    Another request may delete others of the same jobs meanwhile, or the jobs, whose ids may be used again.
     """
-    changes = await mark_outputs(queue, outputs, MarkChange(deleted=True))
+    jobs = await _find_jobs(queue, outputs)
+    changes = await _mark_all(queue, jobs, outputs, MarkChange(deleted=True))
     deleted = {each for each, _ in changes.changed}
-    for job in (await _find_jobs(queue, deleted)).values():
-        indices = range(len(job.result.artifacts) if job.result else 0)
-        if all(job.marks.get(each, Marks()).deleted for each in indices):
-            await queue.delete(job.id)
-        else:
-            await queue.store.drop_files(
-                [name for each, name in enumerate(job.files) if OutputId(job.id, each) in deleted]
-            )
+    for name, current in (await _find_jobs(queue, deleted)).items():
+        job = jobs[name]
+        await queue.store.drop_files([file for each, file in enumerate(job.files) if OutputId(name, each) in deleted])
+        if current.number == job.number and _is_empty(current):
+            await queue.store.remove([current])
     return changes
+
+
+def _is_empty(job: StoredJob) -> bool:
+    """Return whether all outputs of a job are deleted."""
+    indices = range(len(job.result.artifacts) if job.result else 0)
+    return all(job.marks.get(each, Marks()).deleted for each in indices)
 
 
 async def _find_jobs(queue: JobQueue, outputs: Iterable[OutputId]) -> dict[str, StoredJob]:

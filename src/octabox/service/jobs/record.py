@@ -68,7 +68,7 @@ class StoredJob(Job):
         priority: Jobs of a higher priority run first.
         number: Its number in the order in which jobs were accepted.
         place: Its place in the queue: the jobs of a client run in this order.
-        started: When its current or last run started, in seconds since the epoch.
+        started: When its run started, in seconds since the epoch; None while it waits, or its model is downloaded.
         attempts: How many runs have started.
         losses: How many runs have ended with the server.
         webhook: URL that is notified of its end.
@@ -168,6 +168,11 @@ class Delivery:
     body: str
     attempts: int = 0
     due: float = 0.0
+
+    @property
+    def origin(self) -> str:
+        """The scheme and the host of its URL, as that states them."""
+        return "/".join(self.url.split("/")[:3])
 
 
 @dataclass(frozen=True)

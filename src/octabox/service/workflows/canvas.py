@@ -67,11 +67,13 @@ class InpaintCanvas:
     Args:
         request: The request with the prepared image and mask.
         finish: Pastes the result into the original image.
+        size: Size of the complete image.
         input_digests: Digests of the client's inputs, for the metadata.
     """
 
     request: GenerationRequest
     finish: Transform
+    size: Size
     input_digests: Mapping[str, Any]
 
 
@@ -198,7 +200,8 @@ def _inpainting(request: GenerationRequest, settings: InpaintPart, inputs: _Inpu
     request = _with_files(request, inputs, files, size)
     if (content := LATENT_FILLS.get(settings.fill)) is not None:
         request = replace(request, latent_fill=LatentFill(content, inputs.image.name, inputs.mask.name))
-    return InpaintCanvas(request, lambda result: paste_back(image, result, box, alpha), input_digests(inputs.media))
+    digests = input_digests(inputs.media)
+    return InpaintCanvas(request, lambda result: paste_back(image, result, box, alpha), image.size, digests)
 
 
 def _outpainting(request: GenerationRequest, settings: OutpaintPart, inputs: _Inputs) -> InpaintCanvas:
@@ -225,7 +228,7 @@ def _outpainting(request: GenerationRequest, settings: OutpaintPart, inputs: _In
     def finish(result: Image.Image) -> Image.Image:
         return paste_back(expanded, result.resize(size, Image.Resampling.LANCZOS).crop(box), box, alpha)
 
-    return InpaintCanvas(request, finish, input_digests(inputs.media))
+    return InpaintCanvas(request, finish, expanded.size, input_digests(inputs.media))
 
 
 def _files(

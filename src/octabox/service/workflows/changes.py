@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
+from octabox.engine.protocol import Run
 from octabox.noise import InitialNoise, Variation
 from octabox.service.planning import MAX_RANDOM_SEED
-from octabox.service.workflows.settings import VariationPart, Workflow
+from octabox.service.workflows.settings import VariationPart, Workflow, parse_workflow
 from octabox.types import GenerationRequest
 
 
@@ -20,6 +21,15 @@ def with_changes(request: GenerationRequest, workflow: Workflow) -> GenerationRe
         noise=InitialNoise(noise.width, noise.height, noise.scale) if noise else request.noise,
         seamless=seamless.axes if seamless else request.seamless,
     )
+
+
+def with_seeds(request: GenerationRequest, run: Run) -> GenerationRequest:
+    """Return a request with the seeds that were drawn at random for its first run, where it states none."""
+    drawn, part = run.variation, parse_workflow(request.workflow).variation
+    if drawn is not None and part is not None and part.seed is None:
+        variation = {"seed": drawn.seed, "strength": drawn.strength}
+        request = replace(request, workflow={**request.workflow, "variation": variation})
+    return request if request.seed is not None else replace(request, seed=run.seed)
 
 
 def _variation(part: VariationPart | None) -> Variation | None:

@@ -20,8 +20,10 @@ from octabox.media.limits import MediaLimits
 from octabox.service.events import observed, result_of
 from octabox.service.generation import RequestRunner
 from octabox.service.protocols import Models, ModelService
-from octabox.service.workflows.followups import END, SIDES
+from octabox.service.workflows.changes import with_seeds
+from octabox.service.workflows.followups import END
 from octabox.service.workflows.planner import Step, WorkflowItem, WorkflowPlan, WorkflowPlanner
+from octabox.service.workflows.sizes import SIDES
 from octabox.types import Artifact, Event, Generation, GenerationRequest, OutputFormat, Progress
 
 
@@ -49,13 +51,13 @@ class WorkflowService:
         return await self._inner.prepare(request, models)
 
     async def validate(self, request: GenerationRequest, models: Models | None = None) -> GenerationRequest:
-        """Check a request completely, and return it with its seed, so that it has the same result whenever it runs.
+        """Check a request completely, and return it with its seeds, so that it has the same result whenever it runs.
 
         Raises:
             OctaboxError: The request is invalid.
         """
         call = await self.prepare(request, models)
-        return request if request.seed is not None else replace(request, seed=call.runs[0].seed)
+        return with_seeds(request, call.runs[0])
 
     async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
         """Run a request and yield its progress, then its result; closing the iterator cancels it.

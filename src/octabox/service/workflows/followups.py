@@ -26,13 +26,11 @@ from octabox.service.workflows.faces import restores_faces, select_face_model
 from octabox.service.workflows.parts import FacesPart
 from octabox.service.workflows.resize import FILTERS, LATENT_FILTERS
 from octabox.service.workflows.settings import HiresPart, UpscalePart
+from octabox.service.workflows.sizes import SIDES
 from octabox.types import AdapterChoice, GenerationRequest, OutputFormat, Source
 
 #: The call parameter for the number of steps.
 STEPS = "num_inference_steps"
-
-#: The call parameters for the size of an image.
-SIDES = ("width", "height")
 
 #: The call parameters for the fraction of the steps after which a pipeline ends, and from which another one continues.
 END, START = "denoising_end", "denoising_start"

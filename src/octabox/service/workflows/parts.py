@@ -44,8 +44,11 @@ class WorkflowPart(BaseModel):
         return {}
 
 
+#: Smallest side of an image, in pixels: that of one element of the latents of nearly all models.
+MIN_SIDE = 8
+
 #: A side of an image, in pixels.
-Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
+Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)]
 
 
 class NoisePart(WorkflowPart):

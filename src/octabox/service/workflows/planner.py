@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,32 +16,26 @@ from octabox.engine.protocol import Call, Run
 from octabox.errors import InvalidParameterError
 from octabox.media import arrays, formats
 from octabox.media.images import encode_png
-from octabox.media.limits import MediaLimits, check_output_size
+from octabox.media.limits import MediaLimits
+from octabox.media.regions import Size
 from octabox.service.generation import RequestRunner
+from octabox.service.inputs import LATENT_AXES
 from octabox.service.outputs import output_kinds
 from octabox.service.protocols import Models
 from octabox.service.workflows.canvas import CanvasPlanner, InpaintCanvas
 from octabox.service.workflows.changes import with_changes
-from octabox.service.workflows.followups import SIDES, FollowupRequests
+from octabox.service.workflows.followups import FollowupRequests
 from octabox.service.workflows.refiner import plan_handover
 from octabox.service.workflows.resize import FILTERS, LANCZOS, LATENT_FILTERS, resize_image, resize_latents
-from octabox.service.workflows.settings import (
-    DEFAULT_SCALE,
-    HiresPart,
-    UpscalePart,
-    Workflow,
-    parse_workflow,
-)
+from octabox.service.workflows.settings import HiresPart, UpscalePart, Workflow, parse_workflow
+from octabox.service.workflows.sizes import MULTIPLE, TargetSizes, first_size, latent_factor, latent_scales, reduced
 from octabox.types import Artifact, GenerationRequest, OutputFormat
-
-#: The sides of a second pass are multiples of this, which nearly all pipelines require.
-MULTIPLE = 8
 
 #: The formats between the parts: lossless images, or latents.
 LOSSLESS, LATENTS = OutputFormat("png"), OutputFormat("npy", latents=True)
 
-#: The size of the blank image that a workflow is checked with.
-BLANK = (64, 64)
+#: The largest size of the blank image that a workflow is checked with.
+BLANK = 64
 
 
 @dataclass(frozen=True)
@@ -129,21 +124,25 @@ class WorkflowPlanner:
             # The second pass takes the complete image, with the complete control images.
             resolved = await self._inner.resolve(original, self._models)
         followups = FollowupRequests(self._models, resolved.request, call, resolved.plan.files)
+        entry = self._models.catalog.pipeline(call.runs_as)
+        size = await asyncio.to_thread(first_size, call, entry, has_files=bool(resolved.plan.files))
+        size = known = canvas.size if canvas else size
         warnings: list[str] = []
         if handover:
             refiner = await handover.second_pass(followups)
             steps.append(Step(request=lambda item: refiner.request(item.run, item.content, _size(item.content))))
             warnings += refiner.warnings
         if workflow.hires:
-            hires_steps, notes = await self._hires(workflow.hires, followups)
+            hires_steps, notes = await self._hires(workflow.hires, followups, size)
             steps, warnings = [*steps, *hires_steps], [*warnings, *notes]
+            size = size and TargetSizes(workflow.hires, "hires", self._limits.max_pixels).target(size, MULTIPLE)
         if workflow.upscale:
-            steps += await self._resizing(workflow.upscale, followups, "upscale", 1)
+            steps += await self._resizing(workflow.upscale, followups, "upscale", 1, size)
         if workflow.faces:
             restorer = await followups.face_restorer(workflow.faces)
             steps.append(Step(request=lambda item: restorer.request(item.run, item.content)))
         plan = WorkflowPlan(workflow, call, tuple(steps), tuple(warnings))
-        await _check_plan(self._inner, self._models, plan)
+        await _check_plan(self._inner, self._models, plan, reduced(known, BLANK) if known else (BLANK, BLANK))
         return plan
 
     async def _canvas_for(self, request: GenerationRequest, workflow: Workflow) -> InpaintCanvas | None:
@@ -161,14 +160,19 @@ class WorkflowPlanner:
         assert workflow.outpaint is not None  # noqa: S101 (nothing else is left)
         return await self._canvas.outpainting(request, workflow.outpaint)
 
-    async def _hires(self, settings: HiresPart, followups: FollowupRequests) -> tuple[list[Step], list[str]]:
-        """Return the steps of a second pass, and the warnings about it."""
+    async def _hires(
+        self, settings: HiresPart, followups: FollowupRequests, size: Size | None
+    ) -> tuple[list[Step], list[str]]:
+        """Return the steps of a second pass over images of a size, and the warnings about it."""
         second = await followups.second_pass(settings)
         if settings.upscaler in LATENT_FILTERS:
-            scales = self._latent_scales(settings, followups.call.runs[0])
-            steps = [Step(transform=lambda result, _: _resize_latents(result, scales, settings))]
+            targets = TargetSizes(settings, "hires", self._limits.max_pixels)
+            targets.check(size)
+            scales = latent_scales(settings, followups.call)
+            factor = await asyncio.to_thread(latent_factor, second.entry, second.model.config)
+            steps = [Step(transform=lambda result, _: _resize_latents(result, scales, settings, targets, factor))]
         else:
-            steps = await self._resizing(settings, followups, "hires", MULTIPLE)
+            steps = await self._resizing(settings, followups, "hires", MULTIPLE, size)
 
         def build(item: WorkflowItem) -> GenerationRequest:
             return second.request(item.run, item.content, _size(item.content))
@@ -176,69 +180,35 @@ class WorkflowPlanner:
         return [*steps, Step(request=build)], list(second.warnings)
 
     async def _resizing(
-        self, settings: HiresPart | UpscalePart, followups: FollowupRequests, part: str, multiple: int
+        self,
+        settings: HiresPart | UpscalePart,
+        followups: FollowupRequests,
+        part: str,
+        multiple: int,
+        size: Size | None,
     ) -> list[Step]:
-        """Return the step that enlarges an image, by a filter or by a model."""
-        self._check_size(settings, followups.call.runs[0], part)
-        name = settings.upscaler
+        """Return the step that enlarges images of a size, by a filter or by a model."""
+        name, targets = settings.upscaler, TargetSizes(settings, part, self._limits.max_pixels)
+        upscaler = None if name in FILTERS else await followups.upscaler(settings, part)
+        keeps_size = part == "upscale" and settings.scale is settings.width is settings.height is None
+        if upscaler is None or not keeps_size:
+            targets.check(size)
 
         def resize(result: bytes, before: bytes) -> bytes:
-            target = self._target(settings, _size(before) or BLANK, part, multiple)
+            target = targets.target(_size(before) or (BLANK, BLANK), multiple)
             return resize_image(result, target, _filter(name), crop=bool(settings.crop))
 
-        if name in FILTERS:
+        if upscaler is None:
             return [Step(transform=resize)]
-        upscaler = await followups.upscaler(settings, part)
-        keeps_size = part == "upscale" and settings.scale is settings.width is settings.height is None
         transform = None if keeps_size else resize
         return [Step(request=lambda item: upscaler.request(item.run, item.content), transform=transform)]
 
-    def _target(
-        self, settings: HiresPart | UpscalePart, size: tuple[int, int], part: str, multiple: int
-    ) -> tuple[int, int]:
-        """Return the target size of an image.
 
-        Raises:
-            InvalidParameterError: It exceeds the limit.
-        """
-        width, height = settings.width, settings.height
-        scale = settings.scale or DEFAULT_SCALE
-        scales = [target / side for target, side in zip((width, height), size, strict=True) if target] or [scale]
-        exact = [target or side * scales[0] for target, side in zip((width, height), size, strict=True)]
-        target = tuple(max(round(side / multiple) * multiple, multiple) for side in exact)
-        name = "scale" if settings.width is settings.height is None else "width"
-        check_output_size((target[0], target[1]), self._limits.max_pixels, f"workflow.{part}.{name}")
-        return target[0], target[1]
-
-    def _check_size(self, settings: HiresPart | UpscalePart, run: Run, part: str) -> None:
-        """Check the target size, if the size of the first image is known."""
-        width, height = (run.params.get(name) for name in SIDES)
-        if isinstance(width, int) and isinstance(height, int):
-            self._target(settings, (width, height), part, 1)
-
-    def _latent_scales(self, settings: HiresPart, run: Run) -> tuple[float, float]:
-        """Return the scales of latents, across and down; a size in pixels is divided by that of the first pass."""
-        self._check_size(settings, run, "hires")
-        scales: list[float | None] = []
-        for name, side in zip(SIDES, (settings.width, settings.height), strict=True):
-            first = run.params.get(name)
-            if side is not None and not isinstance(first, int):
-                raise InvalidParameterError(
-                    "Latents are enlarged by a scale, since their size in pixels is not known.",
-                    hint="Give width and height of the request too, or a scale.",
-                    parameter=f"workflow.hires.{name}",
-                )
-            scales.append(side / first if side is not None and isinstance(first, int) else None)
-        other = next((each for each in scales if each is not None), settings.scale or DEFAULT_SCALE)
-        across, down = (other if each is None else each for each in scales)
-        return across, down
-
-
-async def _check_plan(inner: RequestRunner, models: Models, plan: WorkflowPlan) -> None:
-    """Check all requests of a workflow, with a blank image as the result of each step."""
+async def _check_plan(inner: RequestRunner, models: Models, plan: WorkflowPlan, size: Size) -> None:
+    """Check all requests of a workflow, with a blank image of a size as the result of each step."""
     latents = plan.call.output.latents
-    blank = encode_png(Image.new("RGB", BLANK))
-    content = _encode(np.zeros((1, 4, *BLANK), np.float32)) if latents else blank
+    blank = encode_png(Image.new("RGB", size))
+    content = _encode(np.zeros((1, 4, 1, 1), np.float32)) if latents else blank
     item = WorkflowItem(content, plan.call.runs[0], Artifact("image", "image/png", content))
     for step in plan.steps:
         if step.request is not None:
@@ -270,9 +240,13 @@ def _paste_back(canvas: InpaintCanvas, result: bytes) -> bytes:
         return encode_png(canvas.finish(image.convert("RGB")))
 
 
-def _resize_latents(latents: bytes, scales: tuple[float, float], settings: HiresPart) -> bytes:
-    """Return the file of resized latents."""
+def _resize_latents(
+    latents: bytes, scales: tuple[float, float], settings: HiresPart, targets: TargetSizes, factor: int
+) -> bytes:
+    """Return the file of resized latents, each element of which is so many pixels across and down."""
     array = np.load(io.BytesIO(latents), allow_pickle=False)
+    if array.ndim == LATENT_AXES:
+        targets.check_latents(array.shape, scales, factor)
     return _encode(resize_latents(array, scales, settings.upscaler, crop=bool(settings.crop)))
 
 

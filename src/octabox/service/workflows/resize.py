@@ -59,7 +59,7 @@ def resize_latents(
             f"The latents of this pipeline have the shape {list(latents.shape)}, and cannot be resized like an image.",
             hint=f"Use one of the upscalers {', '.join(FILTERS)}.",
         )
-    target = _scaled(latents.shape, scales)
+    target = scaled(latents.shape, scales)
     planes = map(Image.fromarray, latents.astype(np.float32).reshape(-1, *latents.shape[2:]))
     # `fit` crops first: the whole of long latents in the larger factor could be far larger than the size.
     larger = [
@@ -70,9 +70,9 @@ def resize_latents(
     return resized.reshape(*latents.shape[:2], target[1], target[0])
 
 
-def _scaled(shape: tuple[int, ...], scales: tuple[float, float]) -> tuple[int, int]:
-    """Return width and height of latents of a shape, scaled."""
-    return round(shape[3] * scales[0]), round(shape[2] * scales[1])
+def scaled(shape: tuple[int, ...], scales: tuple[float, float]) -> tuple[int, int]:
+    """Return width and height of latents of a shape, scaled; each is one at least."""
+    return max(round(shape[3] * scales[0]), 1), max(round(shape[2] * scales[1]), 1)
 
 
 def resize_image(content: bytes, size: tuple[int, int], name: str = LANCZOS, *, crop: bool = False) -> bytes:

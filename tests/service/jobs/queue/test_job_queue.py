@@ -9,7 +9,16 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Sequence,
+)
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +32,7 @@ from octabox.engine.protocol import Call
 from octabox.errors import (
     CapacityError,
     GenerationCancelledError,
+    GenerationError,
     GenerationNotFoundError,
     InvalidParameterError,
     ModelNotFoundError,
@@ -50,7 +60,7 @@ from octabox.service.jobs.record import Acceptance
 from octabox.service.jobs.store.files import FolderFiles
 from octabox.service.protocols import Models
 from octabox.telemetry.metrics import Metrics
-from octabox.types import Artifact, Event, Generation, GenerationRequest, Progress
+from octabox.types import Artifact, Event, Generation, GenerationRequest, Phase, Progress
 from queue_houses import LIMIT, House, Runs, Servers, check_sharing, end_abruptly, until
 
 
@@ -139,7 +149,7 @@ async def test_what_waits_and_what_ran_runs_after_a_restart(house: House) -> Non
 
 async def kill(house: House) -> None:
     """Close the store as the end of a process does: nothing is written of what runs, and its lease is not released."""
-    await house.queue.store.change("a", status="in_progress")
+    await house.queue.store.change(await house.queue.find("a"), status="in_progress", started=house.now)
     await end_abruptly(house.queue)
     house.queue = house.opened()
 
@@ -161,6 +171,69 @@ async def test_a_job_that_ends_the_server_twice_fails(house: House) -> None:
         event.set()
     await house.queue.retry("a")
     assert ["completed", 0] == [getattr((await house.ended("a"))[0], name) for name in ("status", "losses")]
+
+
+class Phases(Runs):
+    """Runs that report phases, one list of them for each; all but the last run end since there is no room for the model."""
+
+    def __init__(self, *runs: Sequence[Phase]) -> None:
+        super().__init__()
+        self.left, self.last, self.reported = [*runs], runs[-1], list[Phase]()
+
+    async def stream(self, request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
+        """Report the phases of the next run, and go on until a test ends it."""
+        phases, *self.left = self.left
+        self.reported = []
+        for phase in phases:
+            yield Progress(phase)
+            self.reported.append(phase)
+        if self.left:
+            error = CapacityError("There is no room.")
+            error.retry_after = 0.01
+            raise error
+        self.left.append(phases)
+        await self.end_of(request.id).wait()
+        async for event in super().stream(request):
+            yield event
+
+
+async def has_reported(runs: Phases, house: House) -> None:
+    """Wait until the last run has reported its phases, and until that is on disk."""
+    await until(lambda: runs.reported == runs.last)
+    await house.queue.store.count_by_status()
+
+
+@pytest.mark.parametrize(
+    ("runs", "status", "losses"),
+    [
+        ([["queued", "downloading"]], "in_progress", 0),
+        ([["queued", "downloading", "queued"]], "queued", 0),
+        ([["queued", "running"], ["queued"]], "queued", 0),
+        ([["queued", "running"], ["queued", "downloading"]], "in_progress", 0),
+        ([["queued", "downloading", "loading"]], "failed", 2),
+        ([["queued", "loading", "queued"]], "failed", 2),
+    ],
+)
+async def test_only_runs_that_end_with_the_server_are_losses(
+    house: House, runs: list[list[Phase]], status: str, losses: int
+) -> None:
+    """Not a download, nor what waits, whether it has run before or not."""
+    house.runs = phases = Phases(*runs)
+    house.queue = house.opened()
+    await house.accept("a")
+    for _ in range(2):
+        await has_reported(phases, house)
+        await end_abruptly(house.queue)
+        phases.reported.clear()
+        house.queue = house.opened()
+        await house.queue.open()
+    if status != "failed":
+        await has_reported(phases, house)
+    job = await house.queue.find("a")
+
+    assert (status, losses) == (job.status, job.losses)
+    assert (losses == 0) == (job.started is None)
+    house.runs.end_of("a").set()
 
 
 async def test_leftovers_are_deleted(house: House) -> None:
@@ -267,9 +340,9 @@ async def test_a_job_that_is_cancelled_while_it_is_moved_stays_cancelled(
     await house.accept("a", "b")
     store = house.queue.store.change
 
-    async def change_late(job_id: str, **changes: Any) -> None:
-        await store(job_id, **changes)
-        await house.queue.cancel(job_id)
+    async def change_late(job: StoredJob, **changes: Any) -> None:
+        await store(job, **changes)
+        await house.queue.cancel(job.id)
 
     waiting = await house.queue.find("b")
     with monkeypatch.context() as patch:
@@ -351,10 +424,10 @@ async def test_a_store_that_fails_for_a_moment_fails_no_job(house: House, monkey
     await house.queue.open()
     read, failures = house.queue.store.request, [JobStoreError("The server is being restarted.")] * 3
 
-    async def fail(job_id: str) -> GenerationRequest:
+    async def fail(job: StoredJob) -> GenerationRequest:
         if failures:
             raise failures.pop()
-        return await read(job_id)
+        return await read(job)
 
     monkeypatch.setattr(house.queue.store, "request", fail)
     await house.accept("a", "b")
@@ -510,7 +583,7 @@ async def test_a_job_whose_files_are_gone_fails(house: House) -> None:
     assert "failed" == job.status
     assert isinstance(job.error, JobLostError)
     with pytest.raises(JobLostError, match="'b' is not in the store"):
-        await house.queue.store.request("b")
+        await house.queue.store.request(replace(job, request=replace(job.request, id="b"), number=job.number + 1))
 
 
 async def test_a_pause_lets_runs_end(house: House) -> None:
@@ -558,6 +631,72 @@ async def test_deleting(house: House) -> None:
 
     assert 2 == await prune(house.queue, JobQuery())
     assert [] == [*(house.folder / "jobs" / "files").iterdir()]
+
+
+#: Begins to delete the job 'a' of a queue.
+Removal = Callable[[House], Awaitable[object]]
+
+
+def expire(house: House) -> Awaitable[object]:
+    """Delete what has expired, a day after the ends of jobs."""
+    house.now += 24 * 3600
+    return house.queue.results.delete_expired()
+
+
+#: What deletes ended jobs, what happens to the job meanwhile, and what the removal returns.
+REMOVALS: list[tuple[Removal, str, object]] = [
+    (lambda house: house.queue.delete("a"), "retried", JobStateError),
+    (lambda house: house.queue.delete("a"), "accepted", StoredJob),
+    (lambda house: prune(house.queue, JobQuery()), "retried", 1),
+    (lambda house: prune(house.queue, JobQuery()), "ended again", 1),
+    (lambda house: prune(house.queue, JobQuery()), "accepted", 1),
+    (expire, "accepted", None),
+]
+
+
+@pytest.mark.parametrize(("remove", "meanwhile", "expected"), REMOVALS)
+async def test_a_removal_leaves_what_was_accepted_meanwhile(
+    house: House, monkeypatch: pytest.MonkeyPatch, remove: Removal, meanwhile: str, expected: object
+) -> None:
+    """A job that was seen when it had ended is not deleted once it waits again, nor a new one with its id."""
+    house.runs.error = GenerationError("Bad.")
+    await house.accept("a", "b")
+    await house.ended("a", "b")
+    house.runs.automatic = meanwhile == "ended again"
+    run, begun = house.queue.store._run, list[str]()
+
+    async def run_late(name: str, *args: Any) -> Any:
+        house.now += 1
+        await (house.accept("a", seed=8) if meanwhile == "accepted" else house.queue.retry("a"))
+        if meanwhile == "ended again":
+            await house.ended("a")
+        return await run(name, *args)
+
+    def wait(name: str, *args: Any) -> asyncio.Future[Any]:
+        if begun or not name.startswith("remove"):
+            return run(name, *args)
+        begun.append(name)
+        return asyncio.ensure_future(run_late(name, *args))
+
+    monkeypatch.setattr(house.queue.store, "_run", wait)
+    outcome = (await asyncio.gather(remove(house), return_exceptions=True))[0]
+    left = await house.queue.find("a")
+    house.runs.end_of("a").set()
+    await house.ended("a")
+
+    assert begun
+    assert outcome == expected or (isinstance(expected, type) and isinstance(outcome, expected))
+    assert (8 if meanwhile == "accepted" else 3) == left.request.seed
+
+
+async def test_a_prune_counts_what_it_deletes(house: House) -> None:
+    """Of two at once, each job is counted by one."""
+    await house.accept(*"abc")
+    await house.ended(*"abc")
+    counts = await asyncio.gather(*(prune(house.queue, JobQuery()) for _ in range(2)))
+
+    assert 3 == sum(counts)
+    assert 0 == await prune(house.queue, JobQuery())
 
 
 async def test_a_key_is_accepted_once(house: House) -> None:
@@ -646,6 +785,47 @@ async def test_a_key_at_two_requests_at_a_time(house: House, dropped: list[str])
 
     assert [False, True] == sorted(each.replayed for each in accepted)
     assert 1 == len(dropped)
+
+
+async def leave(request: Coroutine[Any, Any, object], condition: Callable[[], object]) -> None:
+    """Begin a request, and leave as a client does once a condition holds."""
+    task = asyncio.create_task(request)
+    await until(condition)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_job_runs_whose_client_leaves_while_it_is_stored(house: House) -> None:
+    """No later request is needed to start it, whether it is new or retried."""
+    await house.queue.open()
+    await leave(house.accept("a"), lambda: len(house.queue._live))
+    await until(lambda: house.runs.order == ["a"])
+    house.runs.error = GenerationError("Bad.")
+    await house.accept("b")
+    await house.ended("b")
+    house.runs.error = None
+    await leave(house.queue.retry("b"), lambda: "b" in house.queue._live)
+
+    await until(lambda: house.runs.order == ["a", "b", "b"])
+    assert ["completed"] * 2 == [job.status for job in await house.ended("a", "b")]
+
+
+async def test_a_client_that_leaves_while_a_job_is_cancelled(house: House) -> None:
+    """The job ends, and a later run of it that is taken back from the engine waits again."""
+    house.runs.automatic = False
+    await house.accept("run", "a")
+    await house.runs.started("run")
+    await until(lambda: "a" in house.queue._dispatcher._tasks)
+    await leave(house.queue.cancel("a"), lambda: "a" in house.queue._dispatcher._cancelled)
+    await until(lambda: "a" not in house.queue._live)
+    await house.queue.retry("a")
+    await house.queue.controls.pause()
+    assert "queued" == (await house.queue.find("a")).status
+    house.runs.automatic = True
+    house.runs.end_of("run").set()
+    await house.queue.controls.resume()
+
+    assert "completed" == (await house.ended("a"))[0].status
 
 
 async def test_what_cannot_be_stored_leaves_no_files(
@@ -837,7 +1017,7 @@ class Refusals(Runs):
 
 async def test_jobs_run_soon_after_there_is_room(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever clients are told, one job tries every few seconds, so that these are not told later times for jobs."""
-    monkeypatch.setattr(errors, "MAX_PAUSE", 0.02)
+    monkeypatch.setattr(errors, "MAX_PAUSE", 0.2)
     house.runs = runs = Refusals()
     house.queue = house.opened()
     await house.queue.open()
@@ -1210,6 +1390,25 @@ async def test_a_server_that_lives_loses_no_run(servers: Servers) -> None:
     two.runs.end_of("a").set()
 
 
+async def test_a_download_that_is_taken_over_forgives_no_loss(servers: Servers) -> None:
+    """The server that lives takes back only the loss of a run of its own."""
+    one, two = servers.one, servers.two
+    move_elsewhere(one)
+    two.runs.automatic = False
+    one.queue._dispatcher._generation = Phases(["downloading"])
+    await one.accept("a")
+    await is_running(one, "a")
+    await one.queue.store.change(await one.queue.find("a"), losses=1)
+    await pass_time(servers, 40, two)
+    await two.runs.started("a")
+    assert not await one.queue.lease.renew()
+    found = await two.queue.store.find("a")
+
+    assert found
+    assert 1 == found.losses
+    two.runs.end_of("a").set()
+
+
 async def test_an_outage_of_the_store_ends_no_server(servers: Servers) -> None:
     """Whoever renews its lease first after it gives the others the time of a lease; one that has ended then is removed."""
     one, two = servers.one, servers.two
@@ -1300,6 +1499,49 @@ async def test_jobs_of_another_server_are_cancelled(servers: Servers) -> None:
     assert "cancelled" == (await cancelling).status
     await two.queue.retry("b")
     assert "completed" == (await two.ended("b"))[0].status
+
+
+@pytest.mark.parametrize("statement", ["queue_again", "request_cancel"])
+async def test_a_request_does_not_reach_a_new_job_with_the_id(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """That another server has accepted after the end of the job that the request is for."""
+    one, two = servers.one, servers.two
+    run, begun = one.queue.store._run, list[str]()
+    two.runs.automatic, two.runs.error = False, GenerationError("Bad.")
+    await two.accept("a")
+    await is_running(two, "a")
+    if statement == "queue_again":
+        two.runs.end_of("a").set()
+        await two.ended("a")
+
+    async def run_late(name: str, *args: Any) -> Any:
+        begun.append(name)
+        two.runs.end_of("a").set()
+        await two.ended("a")
+        await two.queue.delete("a")
+        if statement == "request_cancel":
+            two.runs.end_of("a").clear()
+        await two.accept("a", seed=8)
+        await (is_running(two, "a") if statement == "request_cancel" else two.ended("a"))
+        return await run(name, *args)
+
+    def wait(name: str, *args: Any) -> asyncio.Future[Any]:
+        return run(name, *args) if name != statement else asyncio.ensure_future(run_late(name, *args))
+
+    monkeypatch.setattr(one.queue.store, "_run", wait)
+    if statement == "queue_again":
+        with pytest.raises(JobStateError, match="retried or deleted by another request"):
+            await one.queue.retry("a")
+    else:
+        await one.queue.cancel("a")
+        await two.queue.lease.renew()
+    job = await two.queue.find("a")
+
+    assert begun
+    assert (8, "failed" if statement == "queue_again" else "in_progress") == (job.request.seed, job.status)
+    assert [] == one.runs.order
+    two.runs.end_of("a").set()
 
 
 async def test_the_end_of_a_job_has_the_same_id_at_all_servers(servers: Servers) -> None:
@@ -1488,6 +1730,61 @@ async def test_deleted_outputs_do_not_count(house: House) -> None:
     assert (10, 1) == (left, len(again.missing))
     assert (await house.queue.find("a")).error is None
     assert 9 == len([*(house.folder / "jobs" / "files").iterdir()])
+
+
+@pytest.mark.parametrize(
+    ("selections", "changed", "left"),
+    [(((0, 1), (2, 3)), 4, []), (((0, 1), (1, 2)), 3, [3]), (((3,), (3,)), 1, [0, 1, 2])],
+)
+async def test_outputs_of_a_job_are_deleted_by_two_requests_at_once(
+    house: House, selections: Sequence[Sequence[int]], changed: int, left: list[int]
+) -> None:
+    """Each output is deleted by one of them, for the other one it is missing; a job without any other is deleted."""
+    house.runs = Four()
+    await house.restart()
+    await house.accept("a")
+    await house.ended("a")
+    outputs = [[OutputId("a", index) for index in each] for each in selections]
+    changes = await asyncio.gather(*(delete_outputs(house.queue, each) for each in outputs))
+    jobs = await house.queue.list(JobQuery())
+
+    assert changed == sum(len(each.changed) for each in changes)
+    assert sum(map(len, outputs)) - changed == sum(len(each.missing) for each in changes)
+    assert ([left] if left else []) == [[index for index in range(4) if index not in each.marks] for each in jobs]
+    assert len(left) == len([*(house.folder / "jobs" / "files").iterdir()])
+
+
+@pytest.mark.parametrize(
+    ("statement", "call", "count"), [("mark", 1, 1), ("mark", 1, 4), ("find", 2, 1), ("find", 2, 4), ("remove", 1, 4)]
+)
+async def test_outputs_of_a_new_job_with_the_id_are_left(
+    house: House, monkeypatch: pytest.MonkeyPatch, statement: str, call: int, count: int
+) -> None:
+    """However far the deletion of those of the former job is when its id is used again."""
+    house.runs = Four()
+    await house.restart()
+    await house.accept("a")
+    await house.ended("a")
+    run, begun = house.queue.store._run, list[str]()
+
+    async def run_late(name: str, *args: Any) -> Any:
+        await house.accept("a", seed=8)
+        await house.ended("a")
+        return await run(name, *args)
+
+    def wait(name: str, *args: Any) -> asyncio.Future[Any]:
+        begun.append(name)
+        is_it = name == statement and call == begun.count(name)
+        return asyncio.ensure_future(run_late(name, *args)) if is_it else run(name, *args)
+
+    monkeypatch.setattr(house.queue.store, "_run", wait)
+    changes = await delete_outputs(house.queue, [OutputId("a", index) for index in range(count)])
+    (job,) = await house.queue.list(JobQuery())
+
+    assert count == len(changes.changed) + len(changes.missing)
+    assert (8, {}) == (job.request.seed, job.marks)
+    assert {*job.files} == {each.name for each in (house.folder / "jobs" / "files").iterdir()}
+    assert 8 == await house.queue.store.result_bytes()
 
 
 async def test_jobs_are_measured(house: House) -> None:

@@ -7,6 +7,7 @@ import base64
 import errno
 import json
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from sqlalchemy import select
 
 from octabox.errors import ForbiddenUrlError, GenerationError, InvalidParameterError, ModelNotFoundError
 from octabox.security.urls import UrlGuard
 from octabox.service.jobs import JobQueue, QueueLimits, Submission
-from octabox.service.jobs.queue.webhooks import DELAYS, Webhooks
+from octabox.service.jobs.queue.webhooks import DELAYS, TIMEOUT, Webhooks
 from octabox.service.jobs.record import Delivery, StoredJob
+from octabox.service.jobs.store.schema.tables import deliveries
 from octabox.service.jobs.store.store import JobStore
 from octabox.types import GenerationRequest
 from queue_houses import Runs, end_abruptly, until
@@ -109,6 +112,13 @@ async def store(tmp_path: Path) -> AsyncIterator[JobStore]:
     await store.close()
 
 
+async def pending(store: JobStore) -> list[Delivery]:
+    """Return the webhooks that are not delivered, those that are due first at the front."""
+    assert store._writer
+    found = select(deliveries).order_by(deliveries.c.due, deliveries.c.id)
+    return await store._writer.run(lambda connection: [Delivery(**row) for row in connection.execute(found).mappings()])
+
+
 def job(**fields: object) -> StoredJob:
     """Return a job with a webhook, which has failed."""
     ended = StoredJob(GenerationRequest("demo", id="a"), 1.0, webhook=URL, **fields)  # type: ignore[arg-type]
@@ -132,7 +142,7 @@ async def test_the_signature_is_valid(store: JobStore) -> None:
         bodies[0]["data"][name] for name in ("id", "status", "error", "batch")
     )
     assert ("8.8.8.8", "host.example") == (receiver.received[0].url.host, receiver.received[0].headers["host"])
-    assert [] == await store.due_deliveries(9, 0, 0)
+    assert [] == await pending(store)
 
 
 async def test_what_fails_is_sent_again(store: JobStore) -> None:
@@ -141,7 +151,7 @@ async def test_what_fails_is_sent_again(store: JobStore) -> None:
     await receiver.end(job())
     for attempt in range(3):
         await receiver.serve(attempt + 1)
-        due = await store.due_deliveries(9, 0, 0)
+        due = await pending(store)
         assert ([(attempt + 1, receiver.now + DELAYS[attempt])] if attempt < 2 else []) == [
             (each.attempts, each.due) for each in due
         ]
@@ -164,7 +174,7 @@ async def test_webhooks_are_sent_after_an_unexpected_failure(
             raise error
         return transport()
 
-    async def fail_to_look(*details: Any) -> list[Delivery]:
+    async def fail_to_look(*details: Any) -> tuple[list[Delivery], float | None]:
         if failing == ["store"]:
             failing.clear()
             receiver.webhooks.wake()
@@ -176,7 +186,7 @@ async def test_webhooks_are_sent_after_an_unexpected_failure(
     await receiver.end(job())
     serving = asyncio.create_task(receiver.webhooks.serve())
     await until(lambda: not failing)
-    (notice,) = await due_deliveries(9, 0, 0)
+    (notice,) = await pending(store)
     receiver.now += DELAYS[0]
     receiver.webhooks.wake()
     await until(lambda: receiver.received)
@@ -184,6 +194,77 @@ async def test_webhooks_are_sent_after_an_unexpected_failure(
     await asyncio.gather(serving, return_exceptions=True)
 
     assert (1, 1_700_000_000.0 + DELAYS[0]) == (notice.attempts, notice.due)
+
+
+class Silent(Receiver):
+    """Answers to one host, and to others never, until a test lets them answer."""
+
+    def __init__(self, store: JobStore) -> None:
+        super().__init__(store)
+        self.guard = UrlGuard(self._resolve, lambda: httpx.MockTransport(self._wait))
+        self.webhooks = self.server()
+        self.answers, self.waiting = asyncio.Event(), list[str]()
+
+    def server(self) -> Webhooks:
+        """Return what sends the webhooks of a server."""
+        return Webhooks(self.store, KEY, self.guard, lambda: self.now)
+
+    async def _wait(self, request: httpx.Request) -> httpx.Response:
+        host = request.headers["host"]
+        if not host.startswith("good"):
+            self.waiting.append(host)
+            try:
+                await self.answers.wait()
+            finally:
+                self.waiting.remove(host)
+        return self._answer(request)
+
+    async def add(self, *urls: str) -> None:
+        """Add webhooks for URLs, each of which is due a little later than the one before."""
+        for index, url in enumerate(urls):
+            await self.store.add_delivery(Delivery(f"{index:03}", url, "{}", due=self.now - 100 + index))
+
+
+async def test_a_receiver_that_does_not_answer_delays_no_other(store: JobStore) -> None:
+    """However many of its webhooks are due earlier: few are sent to it together, and all of them in the end, once each."""
+    silent, good = [f"https://silent.example/{index}" for index in range(60)], ["https://good.example/a"] * 6
+    receiver = Silent(store)
+    await receiver.add(*silent[:40], "https://silent.example.org", *silent[40:], *good)
+    servers = [receiver.webhooks, receiver.server()]
+    serving = [asyncio.create_task(each.serve()) for each in servers]
+    await until(lambda: len(receiver.received) == len(good))
+    together = Counter(receiver.waiting)
+    receiver.answers.set()
+    await until(lambda: len(receiver.received) == 61 + len(good))
+    await until(lambda: not any(each._sending for each in servers))
+    left = await pending(store)
+    for each in serving:
+        each.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)
+
+    assert {"silent.example": 2 * len(servers), "silent.example.org": 1} == together
+    assert 1 == max(Counter(each.headers["webhook-id"] for each in receiver.received).values())
+    assert [] == left
+
+
+async def test_webhooks_that_are_being_sent_at_the_end_are_sent_by_the_next_server(store: JobStore) -> None:
+    """Once their time has passed, in which another one does not send them; it was no failed attempt."""
+    receiver = Silent(store)
+    await receiver.add("https://silent.example/a", "https://silent.example/b")
+    serving = asyncio.create_task(receiver.webhooks.serve())
+    await until(lambda: len(receiver.waiting) == 2)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    stopped, left = [*receiver.waiting], await pending(store)
+    receiver.answers.set()
+    receiver.webhooks = receiver.server()
+    await receiver.serve(0)
+    early = len(receiver.received)
+    receiver.now += 2 * TIMEOUT
+    await receiver.serve(2)
+
+    assert ([], [(0, 1_700_000_000.0 + 2 * TIMEOUT)] * 2) == (stopped, [(each.attempts, each.due) for each in left])
+    assert (0, 2, []) == (early, len(receiver.received), await pending(store))
 
 
 @pytest.mark.parametrize("status", [200, 410, 500])
@@ -195,7 +276,7 @@ async def test_the_body_of_a_response_is_not_read(store: JobStore, status: int) 
     await receiver.serve(1)
 
     assert (0, True) == (body.read, body.closed)
-    assert (status == 500) == bool(await store.due_deliveries(9, 0, 0))
+    assert (status == 500) == bool(await pending(store))
 
 
 async def test_private_addresses_receive_nothing(store: JobStore) -> None:
@@ -206,7 +287,7 @@ async def test_private_addresses_receive_nothing(store: JobStore) -> None:
     await asyncio.wait_for(_once(receiver), 10)
 
     assert [] == receiver.received
-    assert [1] == [each.attempts for each in await store.due_deliveries(9, 0, 0)]
+    assert [1] == [each.attempts for each in await pending(store)]
 
 
 async def test_a_batch_that_several_servers_take_over_ends_once(tmp_path: Path) -> None:
@@ -242,7 +323,7 @@ async def test_the_end_of_a_batch_by_the_loss_of_its_job(tmp_path: Path) -> None
     queue = receiver.queue(runs, tmp_path)
     await queue.accept([Submission(GenerationRequest("x", id="a"), webhook=URL)], batch=True)
     for _ in range(2):
-        await queue.store.change("a", status="in_progress")
+        await queue.store.change(await queue.find("a"), status="in_progress", started=1.0)
         await end_abruptly(queue)
         queue = receiver.queue(runs, tmp_path)
         await queue.open()
@@ -264,7 +345,7 @@ async def test_each_webhook_of_a_batch_receives_its_end(tmp_path: Path) -> None:
         runs.end_of(name).set()
     await until(lambda: len(receiver.received) == 3)
     for _ in range(2):
-        await queue.store.change("d", status="in_progress")
+        await queue.store.change(await queue.find("d"), status="in_progress", started=1.0)
         await end_abruptly(queue)
         queue = receiver.queue(runs, tmp_path)
         await queue.open()
@@ -291,7 +372,7 @@ async def test_the_last_job_of_a_batch_needs_no_webhook(tmp_path: Path) -> None:
 async def _once(receiver: Receiver) -> None:
     """Let the webhooks be tried once."""
     task = asyncio.create_task(receiver.webhooks.serve())
-    while not (await receiver.store.due_deliveries(1, 0, 0))[0].attempts:  # noqa: ASYNC110 (the state of the store)
+    while not (await pending(receiver.store))[0].attempts:  # noqa: ASYNC110 (the state of the store)
         await asyncio.sleep(0.01)
     task.cancel()
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from octabox.errors import InvalidParameterError
-from octabox.service.jobs import JobQuery, JobQueue, JobStore, Submission
+from octabox.errors import GenerationError, InvalidParameterError
+from octabox.service.jobs import JobQuery, JobQueue, JobStore, StoredJob, Submission
 from octabox.service.jobs.errors import IdempotencyError, JobStoreError
+from octabox.service.jobs.queue.job_queue import prune
+from octabox.service.jobs.record import Delivery
 from octabox.types import GenerationRequest
 from queue_houses import House, Servers, check_sharing
 
@@ -79,6 +82,7 @@ async def test_the_same_key_or_id_at_two_servers_at_once(url: str, tmp_path: Pat
     servers = Servers(House(tmp_path), url)
     await servers.open()
     requests = [Submission(GenerationRequest("demo", id=f"same{index}")) for index in range(30)]
+    servers.one.runs.automatic = servers.two.runs.automatic = False  # The id of a job that has ended may be used again.
     try:
         for index, each in enumerate(requests):
             key = f"key{index}" if index % 2 else None
@@ -88,9 +92,59 @@ async def test_the_same_key_or_id_at_two_servers_at_once(url: str, tmp_path: Pat
             accepted = [found for found in outcomes if not isinstance(found, BaseException)]
             assert [InvalidParameterError] * (not key) == [type(found) for found in refused]
             assert [False, True][: 1 + bool(key)] == sorted(found.replayed for found in accepted)
+            for house in (servers.one, servers.two):
+                house.runs.end_of(each.request.id).set()
             await servers.one.ended(each.request.id)
     finally:
         await servers.close()
+
+
+async def test_removals_and_retries_at_two_servers_at_once(url: str, tmp_path: Path) -> None:
+    """Each job is either retried or deleted, by one of them, and the counts of deleted jobs say so."""
+    servers = Servers(House(tmp_path), url)
+    names = [f"removed{index}" for index in range(60)]
+    await servers.open()
+    try:
+        servers.one.runs.error = GenerationError("Bad.")
+        await servers.one.accept(*names)
+        await servers.one.ended(*names)
+        servers.one.runs.error = None
+        queues = [each.queue for each in (servers.one, servers.two)]
+        pruned = [prune(queue, JobQuery(statuses=("failed",))) for queue in queues]
+        retried = [queues[index % 2].retry(name) for index, name in enumerate(names[::3])]
+        outcomes = await asyncio.gather(*retried, *pruned, return_exceptions=True)
+        again = [each.id for each in outcomes if isinstance(each, StoredJob)]
+        for name in again:
+            await servers.one.ended(name)
+        left = [job.id for job in await servers.one.queue.list(JobQuery()) if job.id in names]
+    finally:
+        await servers.close()
+
+    assert len(names) - len(again) == sum(each for each in outcomes if isinstance(each, int))
+    assert sorted(again) == sorted(left)
+
+
+async def test_webhooks_are_leased_to_one_server(url: str, tmp_path: Path) -> None:
+    """Each has few of every origin, and none that the other one has; those that are not leased stay due."""
+    stores = [JobStore(url, tmp_path) for _ in range(2)]
+    urls = [f"https://{host}.example/{index}" for host in ("a", "b_", "b%") for index in range(6)]
+    for store in stores:
+        await store.open()
+    for index, each in enumerate(urls):
+        await stores[0].add_delivery(Delivery(f"d{index:02}", each, "{}", due=float(index)))
+    found = await asyncio.gather(
+        *(store.due_deliveries(9, 100.0, 30.0, {"https://a.example": 1}, 2) for store in stores)
+    )
+    later = await stores[0].due_deliveries(99, 129.0, 30.0, {}, 99)
+    for store in stores:
+        await store.close()
+    ids = [each.id for due, _ in found for each in due]
+
+    assert [{"https://a.example": 1, "https://b_.example": 2, "https://b%.example": 2}] * 2 == [
+        Counter(each.origin for each in due) for due, _ in found
+    ]
+    assert len(ids) == len({*ids})
+    assert (len(urls) - len(ids), 130.0) == (len(later[0]), later[1])
 
 
 async def test_a_database_that_is_restarted(url: str, tmp_path: Path) -> None:

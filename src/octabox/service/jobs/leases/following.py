@@ -16,7 +16,7 @@ async def status_changes(store: JobStore, job: StoredJob) -> AsyncGenerator[Stor
     """Yield a job first, and again whenever its status has changed, until it has ended or is deleted."""
     status = ""
     current: StoredJob | None = job
-    while current is not None:
+    while current is not None and current.number == job.number:
         if current.status != status:
             status = current.status
             yield current
@@ -41,4 +41,5 @@ async def wait_for_end(store: JobStore, job: StoredJob, timeout: float) -> Store
     try:
         return await asyncio.wait_for(wait(), timeout)
     except asyncio.TimeoutError:
-        return await store.find(job.id) or job
+        found = await store.find(job.id)
+        return found if found is not None and found.number == job.number else job

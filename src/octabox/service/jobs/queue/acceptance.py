@@ -14,6 +14,7 @@ from octabox.service.jobs.errors import IdempotencyError, JobQuotaError
 from octabox.service.jobs.record import StoredJob, Submission
 from octabox.service.jobs.store.schema.rows import to_row
 from octabox.service.jobs.store.schema.serialization import encode_request, hash_requests
+from octabox.types import Progress
 
 
 def check_hash(former: str, current: str) -> None:
@@ -122,6 +123,12 @@ def new_jobs(
         )
         for index, each in enumerate(submissions)
     ]
+
+
+def waiting_again(job: StoredJob, place: int, server: str) -> StoredJob:
+    """Return a job that has ended as one that waits at a place of a server."""
+    empty = replace(job, is_running=False, progress=Progress("queued"), error=None, losses=0, started=None)
+    return replace(empty, status="queued", ended=None, expires=None, place=place, server=server)
 
 
 def to_rows(

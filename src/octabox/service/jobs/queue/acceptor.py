@@ -19,6 +19,7 @@ from octabox.service.jobs.queue.acceptance import (
     new_jobs,
     owner_of,
     to_rows,
+    waiting_again,
 )
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.run_times import RunTimes
@@ -28,7 +29,6 @@ from octabox.service.jobs.store.membership import UncertainJobs
 from octabox.service.jobs.store.schema.serialization import without_content
 from octabox.service.jobs.store.store import JobStore
 from octabox.service.protocols import GenerationService
-from octabox.types import Progress
 
 #: Statuses of jobs that can run again.
 RETRIED = ("failed", "cancelled")
@@ -79,6 +79,7 @@ class Acceptor:
         limits: Limits of the queue.
         clock: Returns the time in seconds since the epoch.
         name_of: Returns the name of a model, by that or an alias.
+        on_queued: Called once jobs wait.
     """
 
     def __init__(
@@ -90,10 +91,12 @@ class Acceptor:
         webhooks: Webhooks,
         limits: QueueLimits,
         clock: Callable[[], float],
-        name_of: Callable[[str], str] = str,
+        name_of: Callable[[str], str],
+        on_queued: Callable[[], None],
     ) -> None:
         self._generation, self._store, self._live, self._times = generation, store, live, times
         self._webhooks, self._limits, self._clock, self._name_of = webhooks, limits, clock, name_of
+        self._on_queued = on_queued
 
     async def accept(self, submissions: Sequence[Submission], key: str | None, *, batch: bool) -> Acceptance:
         """Check and store submissions; its arguments and errors are those of `JobQueue.accept`."""
@@ -137,15 +140,7 @@ class Acceptor:
             message = f"Job '{job.id}' is {job.status}; only failed and cancelled jobs can be retried."
             raise JobStateError(message, hint="To run the request once more, submit it again.", parameter="id")
         check = self._check_room(job.client, job.request.model, 1)
-        again = replace(job, status="queued", progress=Progress("queued"), error=None, ended=None, expires=None)
-        again = replace(
-            again,
-            is_running=False,
-            losses=0,
-            place=self._live.order.reserve(1),
-            started=None,
-            server=self._store.server,
-        )
+        again = waiting_again(job, self._live.order.reserve(1), self._store.server)
         self._live.add(again)  # Before it is stored, so that it is retried once.
         return await asyncio.shield(asyncio.ensure_future(self._queue_again(again, check)))
 
@@ -161,7 +156,7 @@ class Acceptor:
         empty = dict.fromkeys(("result", "error", "ended", "expires", "started"))
         stored = False
         try:
-            stored = await self._store.queue_again(job.id, RETRIED, check, losses=0, place=job.place, **empty)
+            stored = await self._store.queue_again(job, RETRIED, check, losses=0, place=job.place, **empty)
         except UncertainCommitError:
             self._store.note_uncertain(UncertainJobs((job.id,), job.created))
             raise
@@ -169,7 +164,8 @@ class Acceptor:
             if not stored:
                 self._live.remove(job)
         if not stored:
-            raise JobStateError(f"Job '{job.id}' was retried by another request.", parameter="id")
+            raise JobStateError(f"Job '{job.id}' was retried or deleted by another request.", parameter="id")
+        self._on_queued()  # Here, since the client may have left.
         return job
 
     def _check_room(self, client: str, model: str, count: int) -> Callable[[int, int], None]:
@@ -198,7 +194,9 @@ class Acceptor:
                 self._live.add(job)
         finally:
             self._live.reserve_room(jobs[0].client, -len(jobs))
-        return Acceptance(tuple(self._live.current(*jobs)))
+        accepted = Acceptance(tuple(self._live.current(*jobs)))
+        self._on_queued()  # Here, since the client may have left.
+        return accepted
 
     async def _validated(self, submission: Submission, index: int | None) -> Submission:
         """Return a submission whose request is checked; errors name its index in its batch, if it has one."""

@@ -89,7 +89,7 @@ class QueueControls:
                 self._check_waits(each)
         if priority is not None:
             self._live.order.change(job, priority=priority)
-            await self._store.change(job.id, priority=priority)
+            await self._store.change(job, priority=priority)
         if position is not None:
             await self._move(job, position, other)
         await self._dispatcher.withdraw(self._live.order.sent_of([job.request.model]))
@@ -108,16 +108,19 @@ class QueueControls:
         """
         count = len(job.result.artifacts) if job.result is not None else 0
         before = job.marks.get(index, Marks())
+        message = f"Job '{job.id}' has no output {index}."
         if not 0 <= index < count or before.deleted:
             left = [str(each) for each in range(count) if not job.marks.get(each, Marks()).deleted]
             hint = f"Its outputs are {', '.join(left)}." if left else f"It is {job.status}, and has no outputs."
-            raise OutputNotFoundError(f"Job '{job.id}' has no output {index}.", hint=hint, parameter="index")
+            raise OutputNotFoundError(message, hint=hint, parameter="index")
         marks = change.apply(before)
         if len(marks.tags) > MAX_TAGS:
-            message = f"Output {index} of job '{job.id}' would have {len(marks.tags)} tags; the maximum is {MAX_TAGS}."
-            raise InvalidParameterError(message, hint="Remove some of its tags.", parameter="add_tags")
-        await self._store.mark(job, index, change)
-        return marks
+            problem = f"Output {index} of job '{job.id}' would have {len(marks.tags)} tags; the maximum is {MAX_TAGS}."
+            raise InvalidParameterError(problem, hint="Remove some of its tags.", parameter="add_tags")
+        stored = await self._store.mark(job, index, change)
+        if stored is None:
+            raise OutputNotFoundError(message, hint="Another request has just deleted it.", parameter="index")
+        return stored
 
     def _check_waits(self, job: StoredJob) -> None:
         """Check that a job waits here.
@@ -148,8 +151,8 @@ class QueueControls:
             place = other.place + (position == "after")
             self._live.order.make_room(place)
             self._live.order.change(job, place=place)
-            await self._store.move(job.id, place)
+            await self._store.move(job, place)
             return
         place = self._live.order.reserve_first() if position == "first" else self._live.order.reserve(1)
         self._live.order.change(job, place=place)
-        await self._store.change(job.id, place=job.place)
+        await self._store.change(job, place=job.place)

@@ -102,7 +102,7 @@ class Dispatcher:
         return task
 
     async def cancel(self, job: StoredJob) -> None:
-        """Cancel a job, and wait for its end, for some seconds."""
+        """Cancel a job, and wait for its end, for some seconds; to be awaited to its end, after which the job may run again."""
         self._cancelled.add(job.id)
         if task := self._tasks.get(job.id):
             await _cancel_all([task])
@@ -148,7 +148,7 @@ class Dispatcher:
         current_priority.set(job.priority)
         try:
             await turn
-            request = await self._store.request(job.id)
+            request = await self._store.request(job)
             return await result_of(self._generation.stream(request), partial(self._advance, job))
         except asyncio.CancelledError:
             return _cancelled(job) if job.id in self._cancelled else None

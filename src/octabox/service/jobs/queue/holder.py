@@ -75,6 +75,6 @@ class JobHolder:
 
     async def abandon(self) -> Sequence[str]:
         """Stop all jobs, since other servers have taken them over; return the ids of those that ran."""
-        ran = [job.id for job in self._live.order.sent_of(None) if job.status == "in_progress"]
+        ran = [job.id for job in self._live.order.sent_of(None) if job.is_running]
         await self._dispatcher.abandon()
         return ran

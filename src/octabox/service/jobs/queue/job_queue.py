@@ -64,7 +64,9 @@ class JobQueue:
         self._webhooks = webhooks = Webhooks(store, webhook_key, guard, clock)
         recorder = JobRecorder(store, self._live, self._times, webhooks, limits, clock, observer)
         self._dispatcher = Dispatcher(generation, self._live, store, recorder)
-        self._acceptor = Acceptor(generation, store, self._live, self._times, webhooks, limits, clock, name_of)
+        self._acceptor = Acceptor(
+            generation, store, self._live, self._times, webhooks, limits, clock, name_of, self._dispatcher.dispatch
+        )
         self.controls = QueueControls(self._live, store, self._dispatcher, name_of)
         holder = JobHolder(self._live, self._dispatcher, self.controls, webhooks, name_of, observer)
         self.lease = LeaseKeeper(store, holder, limits.ttl, clock)
@@ -107,14 +109,11 @@ class JobQueue:
         """
         check_key(key)
         await self.open()
-        accepted = await self._acceptor.accept(submissions, key, batch=batch)
-        self._dispatcher.dispatch()
-        return accepted
+        return await self._acceptor.accept(submissions, key, batch=batch)
 
     async def retry(self, job_id: str) -> StoredJob:
         """Let a job that has failed or was cancelled wait again, at the end of the queue; its errors are `Acceptor.retry`'s."""
         again = await self._acceptor.retry(await self.find(job_id))
-        self._dispatcher.dispatch()
         return self._live.current(again)[0]
 
     async def find(self, job_id: str, kind: Kind | None = None) -> StoredJob:
@@ -145,15 +144,15 @@ class JobQueue:
     async def follow(self, job_id: str, after: int | None = None) -> AsyncGenerator[JobEvent, None]:
         """Return the events of a job after one of them, by default its current status first; the last one is its end."""
         job = await self.find(job_id)
-        return self._live.log(job).follow(after) if job_id in self._live else _status_events(self.store, job)
+        return self._live.log(job).follow(after) if self._live.holds(job) else _status_events(self.store, job)
 
     async def cancel(self, job_id: str) -> StoredJob:
         """Cancel a job that waits or runs; one that has ended stays as it is."""
         job = await self.find(job_id)
-        if job_id in self._live:
-            await self._dispatcher.cancel(job)
+        if self._live.holds(job):
+            await asyncio.shield(asyncio.ensure_future(self._dispatcher.cancel(job)))  # A client may leave.
         elif job.ended is None:
-            await self.store.request_cancel(job_id)
+            await self.store.request_cancel(job)
             job = await wait_for_end(self.store, job, CANCEL_TIMEOUT)
         return job
 
@@ -161,13 +160,14 @@ class JobQueue:
         """Cancel a job, and delete it with its files.
 
         Raises:
-            JobStateError: Another server runs it, and has not ended it yet.
+            JobStateError: Another server runs it, and has not ended it yet; or it was retried meanwhile.
         """
         job = await self.cancel(job_id)
         if job.ended is None:
             message = f"Job '{job_id}' is being cancelled by the server that runs it."
             raise JobStateError(message, hint="Delete it again when it has ended.", parameter="id")
-        await self.store.remove([job_id])
+        if not await self.store.remove([job]):
+            await _check_gone(self.store, job)
         return job
 
     def poll_after(self, job: StoredJob) -> float:
@@ -186,10 +186,8 @@ class JobQueue:
 
 
 async def prune(queue: JobQueue, query: JobQuery) -> int:
-    """Delete the ended jobs of a query, and return how many there were."""
-    ids = [job.id for job in await queue.list(query) if job.ended is not None]
-    await queue.store.remove(ids)
-    return len(ids)
+    """Delete the ended jobs of a query, but those that are retried meanwhile, and return how many there were."""
+    return await queue.store.remove([job for job in await queue.list(query) if job.ended is not None])
 
 
 async def _open_store(store: JobStore, live: LiveJobs, times: RunTimes, lease: LeaseKeeper) -> None:
@@ -202,6 +200,18 @@ async def _open_store(store: JobStore, live: LiveJobs, times: RunTimes, lease: L
     except BaseException:
         await store.close()
         raise
+
+
+async def _check_gone(store: JobStore, job: StoredJob) -> None:
+    """Check that a job that had ended was deleted by another request, whether its id is used again or not.
+
+    Raises:
+        JobStateError: It was retried.
+    """
+    found = await store.find(job.id)
+    if found is not None and found.number == job.number:
+        message = f"Job '{job.id}' is {found.status} again, since another request has retried it."
+        raise JobStateError(message, hint="Delete it again to cancel it.", parameter="id")
 
 
 async def _with_name(query: JobQuery, name_of: Callable[[str], str]) -> JobQuery:

@@ -51,8 +51,10 @@ class LiveJobs:
 
     def current(self, *jobs: StoredJob) -> list[StoredJob]:
         """Return the state of the jobs that wait or run, with their positions; others as they are."""
-        states = [self._jobs.get(job.id, job) for job in jobs]
-        waiting = [job for job in states if job.id in self._jobs and job.status == "queued"]
+        found = [(self._jobs.get(job.id), job) for job in jobs]
+        # An id may be that of a newer job than was read.
+        states = [live if live is not None and live.number == job.number else job for live, job in found]
+        waiting = [job for job in states if self.holds(job) and job.status == "queued"]
         for job, position in self.order.positions(waiting):
             job.progress = replace(job.progress, position=position)
         return states

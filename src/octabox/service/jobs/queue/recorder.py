@@ -74,8 +74,8 @@ class JobRecorder:
     def wait_again(self, job: StoredJob) -> None:
         """Record that a job waits again, at its place."""
         if job.status == "in_progress":
-            job.status = "queued"
-            self._change(job, status=job.status)
+            job.status, job.started = "queued", None
+            self._change(job, status=job.status, started=job.started)
         job.is_running, job.progress = False, Progress("queued")
         self._live.log(job).publish()
 
@@ -163,7 +163,7 @@ class JobRecorder:
             if not written.cancelled() and (error := written.exception()):
                 logger.error("The state of job %s is not stored: %s", job.id, error)
 
-        self._store.change(job.id, **values).add_done_callback(check)
+        self._store.change(job, **values).add_done_callback(check)
 
 
 def _is_same_end(job: StoredJob, stored: StoredJob | None) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -30,8 +30,8 @@ DELAYS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 #: Seconds of an attempt.
 TIMEOUT = 15.0
 
-#: How many webhooks are sent together.
-MAX_TOGETHER = 8
+#: How many webhooks are sent together: in all, and to one origin, which may not answer.
+MAX_TOGETHER, MAX_PER_ORIGIN = 32, 2
 
 #: Longest time between two looks at the store, in seconds.
 MAX_WAIT = 60.0
@@ -55,6 +55,8 @@ class Webhooks:
     ) -> None:
         self._store, self._key, self._guard, self._clock = store, key, guard or UrlGuard(), clock
         self._changed = asyncio.Event()
+        #: The origins of the webhooks that are being sent.
+        self._sending: dict[asyncio.Task[None], str] = {}
 
     def check(self, url: str) -> None:
         """Check the URL of a webhook.
@@ -89,23 +91,46 @@ class Webhooks:
         self._changed.set()
 
     async def serve(self) -> None:
-        """Send webhooks until it is cancelled."""
-        while True:
-            self._changed.clear()
-            wait = MAX_WAIT
-            try:
-                now = self._clock()
-                due = await self._store.due_deliveries(MAX_TOGETHER, now, 2 * TIMEOUT)
-                ready = [each for each in due if each.due <= now]
-                await asyncio.gather(*map(self._deliver, ready))
-                if due:
-                    wait = 0 if ready else min(due[0].due - now, MAX_WAIT)
-            except JobStoreError as error:
-                logger.warning("Webhooks cannot be sent now: %s", error)
-            except Exception:  # The next ones may not have its cause, which may not last.
-                logger.exception("Webhooks cannot be sent now")
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait)
+        """Send webhooks until it is cancelled; those that are being sent then are sent again later."""
+        try:
+            while True:
+                self._changed.clear()
+                wait = await self._begin()
+                changed = asyncio.ensure_future(self._changed.wait())
+                # `wait_for` loses a cancellation that comes together with the event.
+                await asyncio.wait({changed}, timeout=wait)
+                changed.cancel()
+        finally:
+            for task in self._sending:
+                task.cancel()
+            await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def _begin(self) -> float:
+        """Begin to send what is due, as far as there is room, and return the seconds until the next look at the store."""
+        now, room = self._clock(), MAX_TOGETHER - len(self._sending)
+        if not room:
+            return MAX_WAIT
+        sending = Counter(self._sending.values())
+        try:
+            due, later = await self._store.due_deliveries(room, now, 2 * TIMEOUT, sending, MAX_PER_ORIGIN)
+        except JobStoreError as error:
+            logger.warning("Webhooks cannot be sent now: %s", error)
+            return MAX_WAIT
+        except Exception:  # The next ones may not have its cause, which may not last.
+            logger.exception("Webhooks cannot be sent now")
+            return MAX_WAIT
+        for each in due:
+            task = asyncio.create_task(self._deliver(each), name=f"webhook {each.id}")
+            self._sending[task] = each.origin
+            task.add_done_callback(self._forget)
+        return MAX_WAIT if later is None else min(later - now, MAX_WAIT)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        """Forget the task of a webhook, and let the next one be sent."""
+        del self._sending[task]
+        self._changed.set()
+        if not task.cancelled() and (error := task.exception()):
+            logger.warning("A webhook may be sent again, since what became of it is not stored: %s", error)
 
     def _delivery(self, url: str, kind: str, data: Mapping[str, object]) -> Delivery:
         """Return a new webhook."""

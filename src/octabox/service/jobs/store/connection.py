@@ -97,13 +97,14 @@ class StoreConnection:
         from octabox.service.jobs.store import leases  # noqa: PLC0415 (it takes 0.4 seconds and 12 MB)
         from octabox.service.jobs.store.database import open_database  # noqa: PLC0415
         from octabox.service.jobs.store.presence import Presence  # noqa: PLC0415
-        from octabox.service.jobs.store.schema import deliveries, output_marks, statements  # noqa: PLC0415
+        from octabox.service.jobs.store.schema import deliveries, output_marks, removal, statements  # noqa: PLC0415
         from octabox.service.jobs.store.writer import Writer  # noqa: PLC0415
 
         self._database = open_database(self._url, self._folder)
         self._files = None if self._shared else FolderFiles(self._database.folder / "files")
         self._presence = Presence(self._database.folder, self._shared.id if self._shared else None)
-        self._statements = {**vars(deliveries), **vars(output_marks), **vars(statements), **vars(leases)}
+        rooms = (deliveries, output_marks, removal, statements, leases)
+        self._statements = {name: each for room in rooms for name, each in vars(room).items()}
         self._writer = Writer(self._database.engine)
 
     def _run(self, name: str, *args: Any) -> asyncio.Future[Any]:

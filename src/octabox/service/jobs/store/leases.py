@@ -97,9 +97,9 @@ def forgive_losses(connection: Connection, ids: Collection[str], server: str) ->
     connection.execute(update(jobs).where(*taken).values(losses=jobs.c.losses - 1))
 
 
-def request_cancel(connection: Connection, job_id: str) -> None:
+def request_cancel(connection: Connection, number: int) -> None:
     """Let the server of a job cancel it; one that no server has is cancelled by the first one that looks for those."""
-    connection.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.ended.is_(None)).values(cancel_requested=1))
+    connection.execute(update(jobs).where(jobs.c.number == number, jobs.c.ended.is_(None)).values(cancel_requested=1))
 
 
 def disown(connection: Connection, ids: Collection[str], created: float, server: str) -> bool:
@@ -158,16 +158,16 @@ def take_over(
 
 def _queue_lost(connection: Connection, row: RowMapping, now: float, expires: float) -> StoredJob:
     """Let a job that was taken over wait again, or end it, and return it."""
-    ran = row["status"] != "queued"
-    if not ran and not row["cancel_requested"]:
+    if row["status"] == "queued" and not row["cancel_requested"]:
         return to_job(row)
-    losses = row["losses"] + ran
-    values: dict[str, object] = {"status": "queued", "losses": losses}
+    # A job is in progress while its model is downloaded too, which does not end the server.
+    losses = row["losses"] + (row["status"] != "queued" and row["started"] is not None)
+    values: dict[str, object] = {"status": "queued", "losses": losses, "started": None}
     error: OctaboxError | None = None
     if row["cancel_requested"]:
         error = GenerationCancelledError("The request was cancelled.", model=row["model"])
         values["status"] = "cancelled"
-    elif losses >= MAX_LOSSES:
+    elif losses > row["losses"] and losses >= MAX_LOSSES:
         values["status"] = "failed"
         error = WorkerLostError(
             f"The server ended {losses} times while the request ran.",
@@ -175,7 +175,7 @@ def _queue_lost(connection: Connection, row: RowMapping, now: float, expires: fl
             model=row["model"],
         )
     if error is not None:
-        values |= {"ended": now, "expires": expires, "error": encode_error(error)}
+        values |= {"ended": now, "expires": expires, "error": encode_error(error), "started": row["started"]}
     connection.execute(update(jobs).where(jobs.c.id == row["id"]).values(**values))
     return to_job({**row, **values})
 

@@ -129,9 +129,9 @@ class StoreMembership(StoreConnection):
         """Let the runs of jobs that were taken over from this server not count as ended with it, since it has not ended."""
         return self._run("forgive_losses", ids, self.server)
 
-    def request_cancel(self, job_id: str) -> asyncio.Future[None]:
+    def request_cancel(self, job: StoredJob) -> asyncio.Future[None]:
         """Let the server of a job cancel it; one that no server has is cancelled by the first one that looks for those."""
-        return self._run("request_cancel", job_id)
+        return self._run("request_cancel", job.number)
 
     async def paused(self) -> set[str]:
         """Return the models that one of the servers has paused."""

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from octabox.service.jobs.record import Delivery, JobQuery, MarkChange, Notices, StoredJob
+from octabox.service.jobs.record import JobQuery, MarkChange, Marks, Notices, StoredJob
+from octabox.service.jobs.store.deliveries import StoredDeliveries
 from octabox.service.jobs.store.membership import StoreMembership
 from octabox.service.jobs.store.schema.rows import end_values
 from octabox.service.jobs.store.schema.serialization import decode_request
@@ -22,7 +23,7 @@ MAX_REMOVED = 500
 MIN_AGE = 600.0
 
 
-class JobStore(StoreMembership):
+class JobStore(StoreMembership, StoredDeliveries):
     """Jobs in a database, and their files in a folder."""
 
     async def sweep(self, now: float) -> None:
@@ -54,33 +55,34 @@ class JobStore(StoreMembership):
         former: tuple[str, list[StoredJob]] = await self._run("find_key", client, key, now)
         return former
 
-    async def request(self, job_id: str) -> GenerationRequest:
+    async def request(self, job: StoredJob) -> GenerationRequest:
         """Return the request of a job.
 
         Raises:
             JobLostError: The job, or a file of it, is missing.
             JobStoreError: The store cannot be read now.
         """
-        text, places = await self._run("request_of", job_id)
+        text, places = await self._run("request_of", job.id, job.number)
         return await asyncio.to_thread(decode_request, text, places, self.files.read)
 
-    def change(self, job_id: str, **values: Any) -> asyncio.Future[bool]:
+    def change(self, job: StoredJob, **values: Any) -> asyncio.Future[bool]:
         """Change columns of a job of this server, unless it has ended; return whether it was changed."""
-        return self._run("change", job_id, values, self.server)
+        return self._run("change", job.number, values, self.server)
 
-    async def mark(self, job: StoredJob, index: int, change: MarkChange) -> None:
-        """Change the marks of an output of a job."""
+    async def mark(self, job: StoredJob, index: int, change: MarkChange) -> Marks | None:
+        """Change the marks of an output of a job, and return them; None if the job or the output was deleted."""
         found = [
             await asyncio.to_thread(self.files.find, each) for each in job.files[index : index + 1] if change.deleted
         ]
         size = sum(each.size for each in found if each)
-        await self._run("mark", job.id, index, change, size)
+        marks: Marks | None = await self._run("mark", job.number, index, change, size)
+        return marks
 
     def queue_again(
-        self, job_id: str, statuses: Sequence[str], check: RoomCheck | None = None, **values: Any
+        self, job: StoredJob, statuses: Sequence[str], check: RoomCheck | None = None, **values: Any
     ) -> asyncio.Future[bool]:
         """Let a job with one of these statuses wait at this server, if `accept`'s check allows; return whether it had one."""
-        return self._run("queue_again", job_id, statuses, values, self.server, check if self.is_shared else None)
+        return self._run("queue_again", job.number, statuses, values, self.server, check if self.is_shared else None)
 
     async def end(self, job: StoredJob, notices: Notices | None, seconds: float | None, size: int) -> bool:
         """Record the end of a job.
@@ -95,7 +97,7 @@ class JobStore(StoreMembership):
             Whether it was a job of this server; nothing is recorded otherwise.
         """
         values = {**end_values(job), "bytes": size}
-        recorded: bool = await self._run("end", job.id, values, notices, seconds, self.server)
+        recorded: bool = await self._run("end", job.number, values, notices, seconds, self.server)
         return recorded
 
     async def trim(self, limit: int, keep: str) -> None:
@@ -112,10 +114,10 @@ class JobStore(StoreMembership):
         found: StoredJob | None = await self._run("find_by_file", name)
         return found
 
-    async def move(self, job_id: str, place: int) -> None:
+    async def move(self, job: StoredJob, place: int) -> None:
         """Give a job a place; those from there on are moved back."""
         shifted = self._run("shift", place, self.server)
-        await asyncio.gather(shifted, self.change(job_id, place=place))
+        await asyncio.gather(shifted, self.change(job, place=place))
 
     async def find(self, job_id: str) -> StoredJob | None:
         """Return a job; None if there is none with this id."""
@@ -132,15 +134,25 @@ class JobStore(StoreMembership):
         counts: dict[str, int] = await self._run("count_by_status", client)
         return counts
 
-    async def remove(self, ids: Sequence[str]) -> None:
-        """Delete jobs and their files, some in each transaction, so that others are written between them."""
-        for start in range(0, len(ids), MAX_REMOVED):
-            await self.drop_files(await self._run("remove", ids[start : start + MAX_REMOVED]))
+    async def remove(self, jobs: Sequence[StoredJob]) -> int:
+        """Delete ended jobs and their files, some in each transaction, so that others are written between them.
+
+        Returns:
+            How many there were still: one that waits again, or has ended again, is left, as is a new one with the same id.
+        """
+        seen, count = [(job.number, job.ended) for job in jobs], 0
+        for start in range(0, len(seen), MAX_REMOVED):
+            removed, files = await self._run("remove", dict(seen[start : start + MAX_REMOVED]))
+            await self.drop_files(files)
+            count += removed
+        return count
 
     async def remove_expired(self, now: float) -> None:
         """Delete expired jobs and their files, likewise."""
-        while ids := await self._run("expired", now, MAX_REMOVED):
-            await self.remove(ids)
+        removed = MAX_REMOVED
+        while removed == MAX_REMOVED:
+            removed, files = await self._run("remove_expired", now, MAX_REMOVED)
+            await self.drop_files(files)
 
     async def last_place(self) -> int:
         """Return the highest place of all jobs."""
@@ -151,22 +163,3 @@ class JobStore(StoreMembership):
         """Return the seconds of a run by model."""
         seconds: dict[str, float] = await self._run("all_run_times")
         return seconds
-
-    async def due_deliveries(self, limit: int, now: float, pause: float) -> list[Delivery]:
-        """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
-
-        Args:
-            limit: How many at most.
-            now: The time in seconds since the epoch.
-            pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
-        """
-        due: list[Delivery] = await self._run("due_deliveries", limit, now, pause)
-        return due
-
-    def add_delivery(self, notice: Delivery) -> asyncio.Future[None]:
-        """Add a webhook, or change its number of attempts and its time."""
-        return self._run("add_delivery", notice)
-
-    def remove_delivery(self, delivery_id: str) -> asyncio.Future[None]:
-        """Delete a webhook."""
-        return self._run("remove_delivery", delivery_id)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, not_, or_, select, update
 
 from octabox.service.jobs.record import Delivery, Notices
 from octabox.service.jobs.store.schema.tables import deliveries, jobs
@@ -28,20 +31,57 @@ def add_notices(connection: Connection, notices: Notices) -> None:
             add_delivery(connection, notices.batch(url))
 
 
-def due_deliveries(connection: Connection, limit: int, now: float, pause: float) -> list[Delivery]:
+def due_deliveries(
+    connection: Connection, limit: int, now: float, pause: float, sending: Mapping[str, int], per_origin: int
+) -> tuple[list[Delivery], float | None]:
     """Return the webhooks to send, those that are due first at the front; other servers do not send them meanwhile.
 
     Args:
         connection: The connection.
         limit: How many at most.
         now: The time in seconds since the epoch.
-        pause: Seconds after which those that are due now are sent again, if this server ends before it has sent them.
+        pause: Seconds after which they are sent again, if this server ends before it has sent them.
+        sending: How many this server is sending, by their origins.
+        per_origin: How many it sends at most to an origin, so that one that does not answer lets others wait no longer.
+
+    Returns:
+        The webhooks, and when the next one is due.
     """
-    due = select(deliveries).order_by(deliveries.c.due).limit(limit).with_for_update(skip_locked=True)
-    found = [Delivery(**row) for row in connection.execute(due).mappings()]
-    ready = [each.id for each in found if each.due <= now]
-    connection.execute(update(deliveries).where(deliveries.c.id.in_(ready)).values(due=now + pause))
-    return found
+    counts, tried, taken = Counter(sending), set[str](), list[Delivery]()
+    due = (
+        select(deliveries.c.id, deliveries.c.url).where(deliveries.c.due <= now).order_by(deliveries.c.due).limit(limit)
+    )
+    while len(taken) < limit:
+        others = (not_(_is_of(origin)) for origin, count in counts.items() if count >= per_origin)
+        found = [Delivery(*row, "") for row in connection.execute(due.where(deliveries.c.id.not_in(tried), *others))]
+        # Few are locked: another server that looks now skips those that are.
+        selected, room = list[str](), counts.copy()
+        for each in found[: limit - len(taken)]:
+            if room[each.origin] < per_origin:
+                room[each.origin] += 1
+                selected.append(each.id)
+        if not selected:
+            break
+        new = _lease(connection, selected, now, pause)
+        tried.update(selected)
+        counts.update(each.origin for each in new)
+        taken += new
+    later = select(func.min(deliveries.c.due)).where(deliveries.c.due > now)
+    return taken, connection.execute(later).scalar()
+
+
+def _lease(connection: Connection, ids: Sequence[str], now: float, pause: float) -> list[Delivery]:
+    """Return those of some webhooks that are due and that no other server is about to send, and let this server have them."""
+    free = select(deliveries).where(deliveries.c.id.in_(ids), deliveries.c.due <= now)
+    leased = [Delivery(**row) for row in connection.execute(free.with_for_update(skip_locked=True)).mappings()]
+    mine = update(deliveries).where(deliveries.c.id.in_([each.id for each in leased]))
+    connection.execute(mine.values(due=now + pause))
+    return sorted(leased, key=lambda each: ids.index(each.id))
+
+
+def _is_of(origin: str) -> ColumnElement[bool]:
+    """Return the condition of the webhooks of an origin."""
+    return or_(deliveries.c.url == origin, deliveries.c.url.startswith(f"{origin}/", autoescape=True))
 
 
 def add_delivery(connection: Connection, notice: Delivery) -> None:

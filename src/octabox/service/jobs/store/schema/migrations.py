@@ -10,7 +10,7 @@ from sqlalchemy.schema import CreateColumn
 
 from octabox.errors import ConfigError
 from octabox.service.jobs.store.schema import statements
-from octabox.service.jobs.store.schema.tables import jobs, metadata
+from octabox.service.jobs.store.schema.tables import deliveries, jobs, metadata
 
 #: Version of the tables; a change of them has to convert those of older versions.
 VERSION = "3"
@@ -35,7 +35,7 @@ def create_tables(connection: Connection) -> None:
         message = f"The store of background jobs has version {found}, and this server needs version {VERSION}."
         hint = "Use the version of Octabox that made it, or set another `data_dir` or `job_store`."
         raise ConfigError(message, hint=hint)
-    for index in jobs.indexes:  # One that was added later changes nothing for servers of older versions.
+    for index in (*jobs.indexes, *deliveries.indexes):  # One that was added later changes nothing for older servers.
         index.create(connection, checkfirst=True)
     statements.set_property(connection, "version", VERSION)
     if statements.get_property(connection, "secret") is None:

@@ -1,4 +1,7 @@
-"""What is read from and written to the database of background jobs; each function is a part of a transaction."""
+"""What is read from and written to the database of background jobs; each function is a part of a transaction.
+
+A job that was read before is named by its number, since its id may be that of another one by now.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Select, Table, Text, cast, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from octabox.errors import InvalidParameterError
 from octabox.service.jobs.errors import JobLostError, ResultExpiredError
 from octabox.service.jobs.record import JobQuery, Notices, StoredJob
 from octabox.service.jobs.store.schema.deliveries import add_notices, lock_batch
-from octabox.service.jobs.store.schema.idempotency import find_key, find_keyed, move_keys
+from octabox.service.jobs.store.schema.idempotency import find_key, find_keyed
+from octabox.service.jobs.store.schema.removal import remove_ids
 from octabox.service.jobs.store.schema.rows import file_names, to_job
 from octabox.service.jobs.store.schema.serialization import FilePlace, encode_error
 from octabox.service.jobs.store.schema.tables import jobs, properties, run_times
@@ -54,14 +58,14 @@ def accept(
         return [], request_hash, former, 0
     if check is not None:
         check(*_count_live(connection, client))
-    dropped = remove(connection, find_keyed(connection, client, key))
+    dropped = remove_ids(connection, find_keyed(connection, client, key))
     ids = [row["id"] for row in rows]
     for row in connection.execute(select(jobs).where(jobs.c.id.in_(ids))).mappings().all():
         if row["ended"] is None or (visible not in {None, row["client"]} and row["expires"] > now):
             place = f"Request {ids.index(row['id'])} of the batch: " if rows[0]["batch"] else ""
             message, hint = f"{place}A request '{row['id']}' is waiting or running.", "Give another id, or none."
             raise InvalidParameterError(message, hint=hint, parameter="id")
-        dropped += remove(connection, [row["id"]])
+        dropped += remove_ids(connection, [row["id"]])
     connection.execute(insert(jobs), [{**row, "number": number + index} for index, row in enumerate(rows)])
     return dropped, "", [], number
 
@@ -81,15 +85,15 @@ def _reserve_numbers(connection: Connection, count: int) -> int:
     return int(connection.execute(select(properties.c.value).where(last)).scalar_one()) - count + 1
 
 
-def change(connection: Connection, job_id: str, values: Mapping[str, Any], server: str) -> bool:
+def change(connection: Connection, number: int, values: Mapping[str, Any], server: str) -> bool:
     """Change columns of a job of a server; return whether it is one that has not ended."""
-    own = (jobs.c.id == job_id, jobs.c.server == server, jobs.c.ended.is_(None))
+    own = (jobs.c.number == number, jobs.c.server == server, jobs.c.ended.is_(None))
     return connection.execute(update(jobs).where(*own).values(**values)).rowcount > 0
 
 
 def queue_again(
     connection: Connection,
-    job_id: str,
+    number: int,
     statuses: Sequence[str],
     values: Mapping[str, Any],
     server: str,
@@ -98,16 +102,16 @@ def queue_again(
     """Let a job with one of these statuses wait at a server, if one more may; return whether it had one."""
     if check is not None:
         _reserve_numbers(connection, 0)  # Other servers wait until the end of the transaction.
-        client = connection.execute(select(jobs.c.client).where(jobs.c.id == job_id)).scalar()
+        client = connection.execute(select(jobs.c.client).where(jobs.c.number == number)).scalar()
         check(*_count_live(connection, client or ""))
-    found = update(jobs).where(jobs.c.id == job_id, jobs.c.status.in_(statuses))
+    found = update(jobs).where(jobs.c.number == number, jobs.c.status.in_(statuses))
     values = {**values, "status": "queued", "server": server, "cancel_requested": 0}
     return connection.execute(found.values(**values)).rowcount > 0
 
 
 def end(
     connection: Connection,
-    job_id: str,
+    number: int,
     values: Mapping[str, Any],
     notices: Notices | None,
     seconds: float | None,
@@ -120,12 +124,12 @@ def end(
     """
     if notices:
         lock_batch(connection, notices)
-    if not change(connection, job_id, values, server):
+    if not change(connection, number, values, server):
         return False
     if notices:
         add_notices(connection, notices)
     if seconds is not None:
-        model = connection.execute(select(jobs.c.model).where(jobs.c.id == job_id)).scalar_one()
+        model = connection.execute(select(jobs.c.model).where(jobs.c.number == number)).scalar_one()
         _upsert(connection, run_times, {"model": model}, {"seconds": seconds})
     return True
 
@@ -194,30 +198,16 @@ def count_by_status(connection: Connection, client: str | None = None) -> dict[s
     return {row[0]: row[1] for row in connection.execute(found)}
 
 
-def request_of(connection: Connection, job_id: str) -> tuple[str, list[FilePlace]]:
+def request_of(connection: Connection, job_id: str, number: int) -> tuple[str, list[FilePlace]]:
     """Return the request of a job as JSON, and the places of its files.
 
     Raises:
         JobLostError: There is no such job.
     """
-    row = connection.execute(select(jobs.c.request, jobs.c.media).where(jobs.c.id == job_id)).first()
+    row = connection.execute(select(jobs.c.request, jobs.c.media).where(jobs.c.number == number)).first()
     if row is None:
         raise JobLostError(f"Job '{job_id}' is not in the store any more.", hint="Send the request again.")
     return row.request, json.loads(row.media)
-
-
-def remove(connection: Connection, ids: Sequence[str]) -> list[str]:
-    """Delete jobs, and return the names of their files; what identifies a repeated batch stays with the rest of it."""
-    move_keys(connection, ids)
-    rows = connection.execute(select(jobs.c.files, jobs.c.media).where(jobs.c.id.in_(ids))).mappings().all()
-    connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-    return [name for row in rows for name in file_names(row)]
-
-
-def expired(connection: Connection, now: float, limit: int) -> Sequence[str]:
-    """Return the ids of expired jobs, the first ones to expire at the front; `limit` at most."""
-    found = select(jobs.c.id).where(jobs.c.expires <= now).order_by(jobs.c.expires).limit(limit)
-    return connection.execute(found).scalars().all()
 
 
 def known_files(connection: Connection) -> set[str]:

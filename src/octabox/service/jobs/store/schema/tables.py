@@ -67,6 +67,7 @@ deliveries = Table(
     Column("body", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("due", Double, nullable=False),
+    Index("deliveries_by_due", "due"),
 )
 
 #: Seconds of a run, by model.
