@@ -253,12 +253,13 @@ def test_tensors_without_a_place_are_told(pipe: Any, loras: Loras, tmp_path: Pat
     """Those of a second text encoder are counted and named, and the rest is applied."""
     weights = load_file(HEARTS)
     first = next(name for name in weights if name.startswith("text_encoder."))
-    more = weights | {first.replace("text_encoder.", "text_encoder_2."): weights[first].clone()}
+    pair = [first, first.replace("lora_A", "lora_B")]
+    more = weights | {name.replace("text_encoder.", "text_encoder_2."): weights[name].clone() for name in pair}
     save_file(more, tmp_path / "more.safetensors")
     reports, warnings = loras.apply(chosen(str(tmp_path / "more.safetensors")))
 
     assert (len(more), len(weights)) == (reports[0].keys, reports[0].used)
-    assert "1 of its" in warnings[0]
+    assert "2 of its" in warnings[0]
     assert "text_encoder_2." in warnings[0]
     assert "heart" == shows(image(pipe))[0]
 
