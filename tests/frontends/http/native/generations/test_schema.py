@@ -73,6 +73,8 @@ def test_an_unknown_field_is_an_error(fields: dict[str, Any], hint: str) -> None
         ({"output": {"response": "pigeon"}}, "output.response"),
         ({"id": "a/b"}, "id"),
         ({"id": ""}, "id"),
+        ({"id": "."}, "id"),
+        ({"id": ".."}, "id"),
         ({"stream": "perhaps"}, "stream"),
     ],
 )

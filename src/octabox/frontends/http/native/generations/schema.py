@@ -19,7 +19,8 @@ from octabox.service.jobs.record import MAX_PRIORITY
 #: Aliases of fields.
 ALIASES = {"previews": "partial_images", **REQUEST_ALIASES}
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+#: An id is a part of URLs, from which clients remove "." and "..".
+_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}")
 
 
 class Output(BaseModel):
@@ -68,7 +69,7 @@ class NativeRequest(ControlAliases):
     def _check_id(cls, value: str | None) -> str | None:
         """Raise an error for an id that cannot be part of a URL."""
         if value is not None and not _ID.fullmatch(value):
-            raise ValueError("must be 1 to 128 letters, digits, dots, hyphens or underscores")
+            raise ValueError("must be 1 to 128 letters, digits, dots, hyphens or underscores, not only one or two dots")
         return value
 
 
