@@ -37,7 +37,7 @@ def test_a_pipeline_is_served(tiny: Tiny, server: httpx.Client, record_property:
     """A pipeline is found whole, described, run for each of its tasks, cancelled in the middle, and gives the same again."""
     listed = server.get("/v1/models").json()
     assert tiny.name in {model["id"] for model in listed["data"]}
-    assert [] == listed["problems"]
+    assert [] == listed["problems"], listed["problems"]
     schema = _schema(server, tiny.name)
     assert schema["x-pipeline"] == tiny.name
     first: dict[str, Any] = {}

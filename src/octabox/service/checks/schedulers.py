@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from octabox.catalog.entries import Parameter
 from octabox.catalog.pipelines import Catalog
 from octabox.catalog.signature import check_value
 from octabox.config.parsing import Entry
@@ -41,13 +44,27 @@ def find_scheduler_problems(entry: Entry, model: ServedModel, catalog: Catalog) 
 
 def _find_invalid_values(entry: Entry, traits: ModelTraits, catalog: Catalog) -> Iterator[Problem]:
     """Yield a warning for each value in the files that is not one of its setting; some classes replace old ones."""
-    for setting in catalog.schedulers[traits.default_class].settings:
-        if setting.name in traits.config:
-            try:
-                check_value(setting, traits.config[setting.name])
-            except InvalidParameterError as error:
-                message = f"In the configuration of {COMPONENT} ({traits.default_class}), {error.message}"
-                yield entry.problem(("model",), message, "fix the file, or download the model again", "warning")
+    for error in invalid_values(traits.config, catalog.schedulers[traits.default_class].settings):
+        message = f"In the configuration of {COMPONENT} ({traits.default_class}), {error.message}"
+        yield entry.problem(("model",), message, "fix the file, or download the model again", "warning")
+
+
+def invalid_values(config: Mapping[str, Any], settings: Iterable[Parameter]) -> Iterator[InvalidParameterError]:
+    """Yield an error for each value of a scheduler's configuration that is not one of its setting.
+
+    Args:
+        config: The configuration, as it is read from scheduler_config.json.
+        settings: The settings of the scheduler.
+    """
+    for setting in settings:
+        value = config.get(setting.name, setting.default)
+        # Some defaults are infinite, or no values of their annotations.
+        if value == setting.default or (isinstance(value, float) and math.isinf(value)):
+            continue
+        try:
+            check_value(setting, value)
+        except InvalidParameterError as error:
+            yield error
 
 
 def _find_incompatibilities(
