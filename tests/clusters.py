@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,16 +45,18 @@ def running_cluster(nodes: int, cpus: int = 1) -> Iterator[Any]:
         finally:
             children = psutil.Process().children(recursive=True)
             cluster.shutdown()
-            _, left = psutil.wait_procs([each for each in children if _is_of_ray(each)], 30)
+            _, left = psutil.wait_procs([each for each in children if is_of_ray(each)], 30)
             for each in left:
                 each.kill()
             psutil.wait_procs(left, 10)
 
 
-def _is_of_ray(process: psutil.Process) -> bool:
+def is_of_ray(process: psutil.Process) -> bool:
     """Return whether a process is of a node: a program or script of the package, or one that has named itself by it."""
     try:
-        command = " ".join(process.cmdline())
+        command = process.cmdline()
     except psutil.Error:
         return False
-    return command.startswith("ray::") or RAY in command
+    # Not the code of `python -c`: that of the fork server names every folder of sys.path, to which ray has added its own.
+    program = list(itertools.takewhile(lambda part: part != "-c", command))
+    return " ".join(program).startswith("ray::") or any(RAY in part for part in program)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 
+from clusters import is_of_ray
 from octabox.engine.ray.nodes import STATE_FILE, NodeOptions, start_node, stop_node
 from octabox.errors import ConfigError
 
@@ -75,3 +77,22 @@ def test_a_head_that_does_not_answer_cannot_be_joined(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"No Ray cluster answers at 127\.0\.0\.1:1"):
         start_node(NodeOptions(join="127.0.0.1:1"), tmp_path)
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("is_script", [True, False])
+def test_a_process_of_ray_is_told_by_its_program(is_script: bool, tmp_path: Path) -> None:
+    """A fork server names ray's folders in its code, as all others of sys.path, and is not ended with a cluster."""
+    folder = Path(ray.__file__).parent
+    code = f"import sys, time; sys.path.append({str(folder)!r}); print(flush=True); time.sleep(60)"
+    script = tmp_path / "script.py"
+    script.write_text(code, encoding="utf-8")
+    command = [sys.executable, "-c", code] if not is_script else [sys.executable, str(script), str(folder / "node.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            found = is_of_ray(psutil.Process(process.pid))
+        finally:
+            process.kill()
+
+    assert is_script == found
