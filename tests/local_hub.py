@@ -100,6 +100,8 @@ class LocalHub:
         cuts: Bytes after which the connection of a file is reset, by ``repo/path``: one for each request.
         spoilt: Files whose bytes are wrong.
         busy: Requests that are refused because of the rate limit.
+        statuses: Statuses that requests about a repository are refused with, by its name: one for each request.
+        retry_after: Seconds to wait that a refusal because of the rate limit states.
         pause: Seconds between two pieces of a file.
         hub: Whether it is a Hub at all; otherwise each answer is a page of a proxy.
     """
@@ -113,6 +115,8 @@ class LocalHub:
         self.cuts: dict[str, list[int]] = {}
         self.spoilt: set[str] = set()
         self.busy, self.pause, self.hub = 0, 0.0, True
+        self.statuses: dict[str, list[int]] = {}
+        self.retry_after = 7
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self._server.daemon_threads = True
         if certificate is not None:
@@ -193,8 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.large(path.removeprefix("/cdn/"))
         elif self.hub.busy:
             self.hub.busy -= 1
-            limits = {"ratelimit": '"api";r=0;t=7', "ratelimit-policy": '"fixed window";"api";q=5;w=300'}
-            self.refuse(429, "", "Too many requests", limits)
+            self.limit()
+        elif statuses := next((left for name, left in self.hub.statuses.items() if left and name in path), None):
+            status = statuses.pop(0)
+            self.limit() if status == 429 else self.refuse(status, "", "Not now")
         elif self.token is not None and self.token not in self.hub.users:
             expired = self.token in self.hub.expired
             reason = 'User Access Token "old" is expired' if expired else "Invalid credentials in Authorization header"
@@ -205,6 +211,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.resolve(*found.groups())
         else:
             self.refuse(404, "", "Not found")
+
+    def limit(self) -> None:
+        """Refuse a request because of the rate limit."""
+        stated = f'"api";r=0;t={self.hub.retry_after}'
+        limits = {"ratelimit": stated, "ratelimit-policy": '"fixed window";"api";q=5;w=300'}
+        self.refuse(429, "", "Too many requests", limits)
 
     @property
     def user(self) -> str | None:

@@ -34,6 +34,9 @@ _MAX_LENGTH = 96
 #: Maximum bytes of the name of a downloaded file: that of its lock is longer, and file systems allow 255.
 MAX_NAME_BYTES = 200
 
+#: Hint for an index that cannot be read.
+_INCOMPLETE = "The download may be incomplete; download the model again."
+
 
 def is_hub_id(text: str) -> bool:
     """Return whether a text has the form of a Hub repository id: an owner, one slash, a name."""
@@ -103,12 +106,26 @@ def read_index(file: Path, label: str) -> dict[str, Any]:
     Raises:
         IncompatibleWeightsError: The file is invalid, or names no pipeline.
     """
-    hint = "The download may be incomplete; download the model again."
+    try:
+        return parse_index(read_file(file, MAX_BYTES + 1), label)
+    except OSError as error:
+        raise IncompatibleWeightsError(f"{label} cannot be read: {error.strerror}.", hint=_INCOMPLETE) from error
+
+
+def parse_index(content: bytes, label: str) -> dict[str, Any]:
+    """Return the content of an index file, as `read_index` does.
+
+    Args:
+        content: Its bytes.
+        label: Name of the file in errors.
+
+    Raises:
+        IncompatibleWeightsError: It is invalid, or names no pipeline.
+    """
+    hint = _INCOMPLETE
     try:
         # The libraries read it as UTF-8, while the parser accepts other encodings.
-        index = parse_json(read_file(file, MAX_BYTES + 1).decode("utf-8"))
-    except OSError as error:
-        raise IncompatibleWeightsError(f"{label} cannot be read: {error.strerror}.", hint=hint) from error
+        index = parse_json(content.decode("utf-8"))
     except ValueError as error:
         raise IncompatibleWeightsError(f"{label} is not valid JSON: {error}.", hint=hint) from error
     if not isinstance(index, dict):

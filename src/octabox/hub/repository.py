@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, hf_hub_url
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub.utils import (  # type: ignore[attr-defined] # imported lazily there
+    build_hf_headers,
+    get_session,
+    hf_raise_for_status,
+)
 
 from octabox.errors import IncompatibleWeightsError
-from octabox.hub.folder import INDEX_FILES, folder_index, is_hub_id, read_index
+from octabox.hub.cache_layout import RemoteFile
+from octabox.hub.folder import INDEX_FILES, folder_index, is_hub_id, parse_index, read_index
 from octabox.hub.responses.errors import hub_error
-from octabox.hub.responses.messages import HUB_ERRORS, check_proxies, check_token, hub_api
+from octabox.hub.responses.messages import HUB_ERRORS, RESPONSE_ERRORS, check_proxies, check_token, hub_api
 from octabox.hub.snapshots import find_snapshot
 from octabox.security.json_files import MAX_BYTES, read_json
 
-__all__ = ["is_hub_id", "model_index", "pipeline_tag", "repository_index", "scheduler_config"]
+__all__ = ["is_hub_id", "model_index", "pipeline_tag", "remote_index", "repository_index", "scheduler_config"]
 
 #: Folder and file of the scheduler configuration in a diffusers model.
 SCHEDULER, SCHEDULER_FILE = "scheduler", "scheduler_config.json"
@@ -49,6 +56,29 @@ def repository_index(repo: str, revision: str | None = None) -> dict[str, Any] |
         if file is not None:
             return read_index(file, f"{repo}/{name}")
     return None
+
+
+def remote_index(repo: str, commit: str, files: Mapping[str, RemoteFile]) -> dict[str, Any] | None:
+    """Return the index of a commit without storing it; None if it has none. Raises the errors of `model_index`.
+
+    Args:
+        repo: The repository.
+        commit: The commit.
+        files: All files of the commit.
+    """
+    name = next((each for each in INDEX_FILES if each in files), None)
+    if name is None:
+        return None
+    if files[name].size > MAX_BYTES:
+        raise _too_large(repo, name, files[name].size)
+    api = hub_api()
+    url = hf_hub_url(repo, name, revision=commit, endpoint=api.endpoint)
+    try:
+        response = get_session().get(url, headers=build_hf_headers(library_name=api.library_name))
+        hf_raise_for_status(response)
+    except RESPONSE_ERRORS as error:
+        raise hub_error(error, repo, commit) from error
+    return parse_index(response.content, f"{repo}/{name}")
 
 
 def scheduler_config(source: str | Path, revision: str | None = None, folder: str = SCHEDULER) -> dict[str, Any] | None:
@@ -93,10 +123,7 @@ def _fetch(repo: str, name: str, revision: str | None) -> Path | None:
         if (place := Path(found.local_path)).exists() and not found.will_download:
             return place
         if (found.file_size or 0) > MAX_BYTES:
-            sizes = f"it has {found.file_size} bytes, and a configuration at most {MAX_BYTES}"
-            message = f"{repo}/{name} is not downloaded: {sizes}."
-            hint = "Such a file is not one of a model; choose another repository."
-            raise IncompatibleWeightsError(message, hint=hint, model=repo)
+            raise _too_large(repo, name, found.file_size or 0)
         return Path(hf_hub_download(repo, name, revision=revision))
     except LocalEntryNotFoundError as error:
         raise hub_error(error, repo, revision) from error
@@ -104,3 +131,10 @@ def _fetch(repo: str, name: str, revision: str | None) -> Path | None:
         return None
     except HUB_ERRORS as error:
         raise hub_error(error, repo, revision) from error
+
+
+def _too_large(repo: str, name: str, size: int) -> IncompatibleWeightsError:
+    """Return the error for a configuration with too many bytes."""
+    message = f"{repo}/{name} is not downloaded: it has {size} bytes, and a configuration at most {MAX_BYTES}."
+    hint = "Such a file is not one of a model; choose another repository."
+    return IncompatibleWeightsError(message, hint=hint, model=repo)

@@ -21,7 +21,7 @@ import click
     type=click.Choice(("downloads", "likes", "updated", "size")),
     default="downloads",
     show_default=True,
-    help="Order.",
+    help="Order; size compares the most downloaded results only, at least 100.",
 )
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Maximum number of results.")
 @click.option("--gated/--no-gated", default=None, help="Only models that require an agreement, or only others.")
@@ -34,15 +34,18 @@ def command(words: tuple[str, ...], *, as_json: bool, **options: Any) -> None:
     from octabox.hub.browsing.memory import machine_memory
     from octabox.hub.browsing.search import Query, search_models
 
+    query = Query(" ".join(words), **options)
     with show_status("searching"):
         pipelines = configured_catalog().pipelines
-        found = search_models(Query(" ".join(words), **options), machine_memory(), lambda name: name in pipelines)
+        found = search_models(query, machine_memory(), lambda name: name in pipelines)
     if as_json:
         click.echo(json.dumps([each.to_json() for each in found], indent=2, ensure_ascii=False))
         return
     if not found:
         click.echo("No model was found. Use fewer words, or another --task.", err=True)
         return
+    if query.sort == "size":
+        click.echo(f"The largest of the {query.compared} most downloaded models that match.", err=True)
     headings = ("NAME", "TASK", "KIND", "SIZE", "LICENCE", "GATED", "DOWNLOADS", "UPDATED", "SERVED", "FITS")
     show_table(
         headings,
@@ -60,8 +63,9 @@ def _row(model: Any) -> tuple[str, ...]:
     return (
         model.name,
         model.task or "",
-        model.pipeline or model.kind,
-        format_size(model.size) + several,
+        model.pipeline or model.kind or "",
+        # The code of an error in one word.
+        model.error.replace("_", "-") if model.error else format_size(model.size) + several,
         model.licence or "",
         "yes" if model.gated else "",
         str(model.downloads),

@@ -10,6 +10,7 @@ from typing import Literal
 
 from octabox.errors import IncompatibleWeightsError, OctaboxError
 from octabox.hub.adapters.lora_networks import kind_of, layout_of, parts_of, rank_of, text_width_of, weights_of
+from octabox.hub.checkpoints.families import match_family
 from octabox.hub.checkpoints.pickles import read_pickle
 from octabox.hub.checkpoints.tensors import Shapes, read_header
 from octabox.hub.limits import MAX_HEADER_BYTES
@@ -80,6 +81,20 @@ class AdapterFile:
     thumbnail: bool = False
 
 
+def kind_of_shapes(shapes: Shapes) -> Literal["checkpoint", "lora", "embedding"] | None:
+    """Return what a single file is by the shapes of its tensors; None if they are those of nothing known.
+
+    Args:
+        shapes: Shapes of its tensors by name.
+    """
+    family = match_family(shapes)
+    if family is not None and not family.not_a_model:
+        return "checkpoint"
+    if kind_of(shapes) is not None:
+        return "lora"
+    return "embedding" if _are_vectors(shapes) else None
+
+
 def read_lora(file: Path, name: str) -> AdapterFile:
     """Read the metadata of a LoRA; an invalid file has a `problem`."""
     size = _size(file)
@@ -113,7 +128,7 @@ def check_lora(file: Path) -> tuple[Shapes, Mapping[str, str]]:
         IncompatibleWeightsError: The file is damaged, or not a LoRA.
         RemoteCodeError: The file is a pickle that would run code.
     """
-    shapes, metadata = _read(file)
+    shapes, metadata = read_tensors(file)
     if kind_of(shapes) is None:
         raise IncompatibleWeightsError(
             f"{file.name} is not a LoRA: none of its {len(shapes)} tensors has the name of a LoRA tensor.",
@@ -126,11 +141,11 @@ def read_embedding(file: Path, name: str) -> AdapterFile:
     """Read the metadata of an embedding, with the token in it as its word; an invalid file has a `problem`."""
     size = _size(file)
     try:
-        shapes, _ = _read(file)
+        shapes, _ = read_tensors(file)
     except OctaboxError as error:
         return AdapterFile(name, file, "embedding", size=size, problem=_problem(file, error))
-    vectors = [shape for shape in shapes.values() if len(shape) in {1, 2} and 0 not in shape]
-    problem = "" if vectors and len(vectors) == len(shapes) else "It contains tensors other than embedding vectors."
+    vectors = [shape for shape in shapes.values() if _is_vectors(shape)]
+    problem = "" if _are_vectors(shapes) else "It contains tensors other than embedding vectors."
     widths = tuple(sorted({shape[-1] for shape in vectors}))
     count = max((shape[0] if len(shape) > 1 else 1 for shape in vectors), default=None)
     return AdapterFile(
@@ -147,8 +162,24 @@ def read_embedding(file: Path, name: str) -> AdapterFile:
     )
 
 
-def _read(file: Path) -> tuple[Shapes, Mapping[str, str]]:
-    """Return the tensor shapes and the metadata of a file."""
+def _are_vectors(shapes: Shapes) -> bool:
+    """Return whether all tensors of a file can be vectors of an embedding."""
+    return bool(shapes) and all(_is_vectors(shape) for shape in shapes.values())
+
+
+def _is_vectors(shape: tuple[int, ...]) -> bool:
+    """Return whether a tensor can be one or more vectors."""
+    return len(shape) in {1, 2} and 0 not in shape
+
+
+def read_tensors(file: Path) -> tuple[Shapes, Mapping[str, str]]:
+    """Return the tensor shapes and the metadata of a file.
+
+    Raises:
+        ModelNotFoundError: The file does not exist.
+        IncompatibleWeightsError: The file is damaged, or cannot be read.
+        RemoteCodeError: The file is a pickle that would run code.
+    """
     try:
         open_file(file).close()
         return read_header(file) if file.suffix.lower() == ".safetensors" else (read_pickle(file), {})

@@ -11,8 +11,8 @@ import yaml
 
 from octabox.errors import DownloadError, ModelNotFoundError, OctaboxError
 from octabox.hub.browsing.cached_models import component_names, state_of
+from octabox.hub.browsing.description import IsServed, describe_model
 from octabox.hub.browsing.memory import Machine, Weights, fits, local_weights
-from octabox.hub.browsing.search import IsServed, describe_model
 from octabox.hub.cache_layout import CachedRepo
 from octabox.hub.checkpoints.families import match_family
 from octabox.hub.folder import folder_index, index_file, is_hub_id
@@ -126,28 +126,28 @@ def inspect_repository(source: str, machine: Machine, is_served: IsServed, tasks
 def _remote(repo: str, revision: str | None, machine: Machine, is_served: IsServed, tasks_of: TasksOf) -> Inspection:
     """Return what is known about a model on the Hub."""
     found = describe_model(repo, machine, is_served, revision)
-    pipeline, size, components, prediction = found.pipeline, found.size, dict[str, str](), None
+    pipeline, components, prediction = found.pipeline, dict[str, str](), None
     if found.kind == "diffusers":
         try:
             plan = make_plan(PullRequest(repo, revision))
         except OctaboxError:
             pass  # A gated model shows no index.
         else:
-            size, components = plan.size, component_names(plan.folder)
+            components = component_names(plan.folder)
             pipeline = pipeline or _class_of(plan.folder)
             prediction = _prediction_type(plan.folder)
     served = is_served(pipeline) if pipeline and found.served is not False else found.served
     return Inspection(
         name=repo,
         where="hub",
-        kind=found.kind,
+        kind=found.kind or "other",
         pipeline=pipeline,
         served=served,
         tasks=tasks_of(pipeline) if pipeline and served else (),
         components=components,
         parameters=found.parameters,
         dtype=found.dtype,
-        size=size,
+        size=found.size or 0,
         memory=found.memory,
         fits=found.fits,
         licence=found.licence,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from huggingface_hub import ModelInfo
 
-from octabox.errors import GatedModelError, ModelNotFoundError, OctaboxError
-from octabox.hub.browsing.memory import Machine, Weights, fits, remote_weights
-from octabox.hub.cache_layout import RemoteFile
-from octabox.hub.checkpoints.families import match_family
-from octabox.hub.pulls.plan import read_info, remote_file
+from octabox.errors import DownloadError, GatedModelError, ModelNotFoundError, OctaboxError
+from octabox.hub.browsing.description import FoundModel, IsServed, describe_model, unread_model
+from octabox.hub.browsing.memory import Machine
 from octabox.hub.responses.errors import hub_error
-from octabox.hub.responses.fields import count_of, mapping_of, printable, text_of
 from octabox.hub.responses.messages import MODEL_LIST, RESPONSE_ERRORS, hub_api
-from octabox.hub.selection import RepoKind, kind_of_repository, select_files, weight_names
 
 #: Orders of results, and the Hub's names of them; sizes are compared here.
 SORTS: dict[str, Literal["downloads", "likes", "last_modified"]] = {
@@ -27,14 +24,17 @@ SORTS: dict[str, Literal["downloads", "likes", "last_modified"]] = {
     "size": "downloads",
 }
 
+#: How many of the most downloaded models are compared by their size, at least, and for each result.
+MIN_COMPARED, COMPARED_FOR_EACH = 100, 2
+
 #: Results that are described at the same time.
 _PARALLEL = 8
 
-#: Kinds that are used together with a model, whatever their tensors are.
-_ADDITIONS: frozenset[RepoKind] = frozenset({"lora", "embedding", "component"})
+#: Seconds that a search waits at most, all in all, where the Hub limits requests.
+MAX_WAIT = 20.0
 
-#: Returns whether a pipeline class can be served.
-IsServed = Callable[[str], bool]
+#: Codes of errors that concern one request, so that the other results are shown.
+_TEMPORARY = frozenset({"rate_limited", "hub_unavailable", "connection_reset"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Query:
         words: Words of the name.
         task: Task tag.
         author: User or organization.
-        sort: One of `SORTS`.
+        sort: One of `SORTS`. The Hub cannot sort by size: ``size`` compares the most downloaded models only, see `compared`.
         limit: Maximum number of results.
         gated: Whether only gated models (True) or only others (False) are found; None finds all.
     """
@@ -57,61 +57,17 @@ class Query:
     limit: int = 20
     gated: bool | None = None
 
-
-@dataclass(frozen=True)
-class FoundModel:
-    """A model on the Hub.
-
-    Args:
-        name: Its id.
-        kind: What it is.
-        task: Its task tag.
-        pipeline: Its pipeline class, if known.
-        size: Bytes of the files that are needed; of one file if there are several to choose from.
-        files: Number of these files.
-        parameters: Number of its parameters, if known.
-        dtype: Dtype of most parameters.
-        licence: Its licence.
-        gated: Whether it requires an agreement.
-        downloads: Number of downloads in the last 30 days.
-        likes: Number of likes.
-        updated: Date of the last change.
-        served: Whether it can be used here; None if that is not known before the download.
-        fits: Whether it fits into the memory: ``yes``, ``offloaded`` or ``no``; None if that is not known.
-        memory: Bytes of memory that it needs here.
-        commit: Commit of the default branch.
-        choices: Files to choose from.
-    """
-
-    name: str
-    kind: RepoKind
-    task: str | None
-    pipeline: str | None
-    size: int
-    files: int
-    parameters: int | None
-    dtype: str | None
-    licence: str | None
-    gated: bool
-    downloads: int
-    likes: int
-    updated: str | None
-    served: bool | None
-    fits: str | None
-    memory: int | None
-    commit: str
-    choices: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON data."""
-        return asdict(self)
+    @property
+    def compared(self) -> int:
+        """How many models of the Hub's list are described."""
+        return max(MIN_COMPARED, COMPARED_FOR_EACH * self.limit) if self.sort == "size" else self.limit
 
 
 def search_models(query: Query, machine: Machine, is_served: IsServed) -> list[FoundModel]:
-    """Return the models that a query finds.
+    """Return the models that a query finds; one that the Hub did not answer about has an `error`.
 
     Raises:
-        OctaboxError: The Hub cannot be reached, or refuses the request.
+        OctaboxError: The Hub cannot be reached, or refuses the request or all that is asked about the models.
     """
     try:
         infos = list(
@@ -121,94 +77,66 @@ def search_models(query: Query, machine: Machine, is_served: IsServed) -> list[F
                 pipeline_tag=query.task,
                 gated=query.gated,
                 sort=SORTS[query.sort],
-                limit=query.limit,
+                limit=query.compared,
             )
         )
     except RESPONSE_ERRORS as error:
         raise hub_error(error, MODEL_LIST) from error
+    description = _Description(time.monotonic() + MAX_WAIT)
+    if query.sort != "size":
+        return description.of_all(infos, lambda name: describe_model(name, machine, is_served))
+    sizes = description.of_all(infos, lambda name: describe_model(name, machine, is_served, headers=False))
+    largest = sorted(sizes, key=lambda each: -(each.size or 0))[: query.limit]
+    # Headers are read of the shown ones only; those that could not be read before are not tried again.
+    entries = {each.id: each for each in infos}
+    unread = {each.name: each for each in largest if each.error}
+    shown = [entries[each.name] for each in largest if each.name not in unread]
+    described = description.of_all(shown, lambda name: describe_model(name, machine, is_served))
+    return [*sorted(described, key=lambda each: -(each.size or 0)), *unread.values()]
 
-    def describe(info: ModelInfo) -> FoundModel | None:
-        try:
-            return describe_model(info.id, machine, is_served)
-        except OctaboxError as error:
-            if isinstance(error, ModelNotFoundError | GatedModelError) or error.code == "model_disabled":
-                return None  # It was removed, disabled or made private since the list was made.
-            raise
 
-    with ThreadPoolExecutor(_PARALLEL) as pool:
-        found = [each for each in pool.map(describe, infos) if each is not None]
-    return sorted(found, key=lambda each: -each.size) if query.sort == "size" else found
+class _Description:
+    """Describes the models of a list at the same time.
 
-
-def describe_model(repo: str, machine: Machine, is_served: IsServed, revision: str | None = None) -> FoundModel:
-    """Return what is known about a model without downloading it; headers of its weights are requested.
-
-    Raises:
-        OctaboxError: The repository cannot be read.
+    Args:
+        deadline: When the search waits no longer for a Hub that limits requests, by `time.monotonic`.
     """
-    info = read_info(repo, revision)
-    files = {each.path: each for each in map(remote_file, info.siblings or ())}
-    kind = kind_of_repository(files, info.tags or ())
-    selected, choices = _needed_files(kind, files)
-    needed = [files[name] for name in selected]
-    commit = info.sha or ""
-    weights = remote_weights(repo, commit, needed) if commit else None
-    pipeline = _pipeline_of(info, weights)
-    card: Any = info.card_data
-    return FoundModel(
-        name=repo,
-        kind=kind,
-        task=text_of(info.pipeline_tag),
-        pipeline=pipeline,
-        size=sum(each.size for each in needed),
-        files=len(needed),
-        parameters=weights.count if weights else None,
-        dtype=weights.dtype if weights else None,
-        licence=text_of(getattr(card, "license", None)) or _tagged(info.tags or (), "license:"),
-        gated=bool(info.gated),
-        downloads=count_of(info.downloads),
-        likes=count_of(info.likes),
-        updated=info.last_modified.date().isoformat() if info.last_modified else None,
-        served=_is_usable(kind, pipeline, weights, is_served),
-        fits=fits(weights, machine),
-        memory=weights.memory(accelerator=machine.accelerator) if weights else None,
-        commit=commit,
-        choices=choices,
-    )
 
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
 
-def _needed_files(kind: RepoKind, files: dict[str, RemoteFile]) -> tuple[list[str], tuple[str, ...]]:
-    """Return the files that would be downloaded, and those to choose from, without reading the index."""
-    names = [*files]
-    if kind == "diffusers":
-        folders = {name.partition("/")[0] for name in names if "/" in name}
-        return select_files(names, {name: ["", name] for name in folders}), ()
-    if kind == "component":
-        return select_files(names, None), ()
-    found = weight_names(names)
-    return found[:1], tuple(found) if len(found) > 1 else ()
+    def of_all(self, infos: Iterable[ModelInfo], describe: Callable[[str], FoundModel]) -> list[FoundModel]:
+        """Return what is known of each model, without those that have gone.
 
+        Raises:
+            OctaboxError: The Hub answers about none of them, or there is an error that concerns all.
+        """
+        errors: list[OctaboxError] = []
 
-def _pipeline_of(info: ModelInfo, weights: Weights | None) -> str | None:
-    """Return the pipeline class of a model: as the Hub read it from the index, or by the tensors of a single file."""
-    name = mapping_of(mapping_of(info.config).get("diffusers")).get("_class_name")
-    if isinstance(name, str):
-        return printable(name)
-    family = match_family(weights.shapes) if weights and weights.shapes else None
-    return family.pipeline or None if family else None
+        def attempt(info: ModelInfo) -> FoundModel | None:
+            try:
+                return self._describe(info.id, describe)
+            except OctaboxError as error:
+                if isinstance(error, ModelNotFoundError | GatedModelError) or error.code == "model_disabled":
+                    return None  # It was removed, disabled or made private since the list was made.
+                if error.code not in _TEMPORARY:
+                    raise
+                errors.append(error)
+                return unread_model(info, error)
 
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            found = [each for each in pool.map(attempt, infos) if each is not None]
+        if errors and all(each.error for each in found):
+            raise errors[0]
+        return found
 
-def _is_usable(kind: RepoKind, pipeline: str | None, weights: Weights | None, is_served: IsServed) -> bool | None:
-    """Return whether a model can be used here; None if that is not known before the download."""
-    if (
-        kind == "checkpoint" and weights and not weights.supported
-    ):  # In a folder, a configuration may state how to read them.
-        return False
-    if pipeline is not None:
-        return is_served(pipeline)
-    return True if kind in _ADDITIONS else False if kind == "other" else None
-
-
-def _tagged(tags: Sequence[str], prefix: str) -> str | None:
-    """Return the value of the first tag with a prefix."""
-    return next((printable(tag.removeprefix(prefix)) for tag in tags if tag.startswith(prefix)), None)
+    def _describe(self, name: str, describe: Callable[[str], FoundModel]) -> FoundModel:
+        """Describe a model, again once the time that the Hub states has passed, while the deadline allows it."""
+        while True:
+            try:
+                return describe(name)
+            except DownloadError as error:
+                wait = error.retry_after
+                if error.code != "rate_limited" or not wait or time.monotonic() + wait > self._deadline:
+                    raise
+                time.sleep(wait)

@@ -13,10 +13,8 @@ from typing import cast
 import yaml
 
 from octabox.errors import DownloadError, InvalidParameterError, OctaboxError
-from octabox.hub.adapters.adapter_file import SUFFIXES, check_lora, read_embedding
+from octabox.hub.adapters.adapter_file import SUFFIXES, kind_of_shapes, read_tensors
 from octabox.hub.cache_layout import CachedRepo, repository_of
-from octabox.hub.checkpoints.families import match_family
-from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.folder import CHECKPOINT_SUFFIXES, YAML_SUFFIXES, index_file, is_short_name
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.selection import EMBEDDING_STEMS, LORA_STEMS, SINGLE_FILE_KINDS, RepoKind
@@ -255,20 +253,12 @@ def kind_of_file(file: Path, default: RepoKind = "checkpoint") -> RepoKind:
     suffix = file.suffix.lower()
     if suffix == ".gguf":
         return "gguf"
-    if suffix in CHECKPOINT_SUFFIXES:
-        try:
-            family = match_family(read_shapes(file))
-        except OctaboxError:
-            family = None
-        if family is not None and not family.not_a_model:
-            return "checkpoint"
-    if suffix in SUFFIXES:
-        try:
-            check_lora(file)
-        except OctaboxError:
-            return default if read_embedding(file, file.stem).problem else "embedding"
-        return "lora"
-    return default
+    if suffix not in SUFFIXES:
+        return default
+    try:
+        return kind_of_shapes(read_tensors(file)[0]) or default
+    except OctaboxError:
+        return default
 
 
 @contextlib.contextmanager

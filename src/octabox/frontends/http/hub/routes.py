@@ -52,7 +52,11 @@ def _add_browsing(router: APIRouter, ctx: AppContext) -> None:
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         gated: bool | None = None,
     ) -> Response:
-        """Search models on the Hub: what each is, its size, and whether it can be used and fits into the memory."""
+        """Search models on the Hub: what each is, its size, and whether it can be used and fits into the memory.
+
+        The Hub cannot sort by size: `sort=size` returns the largest of the 100 most downloaded results, or of twice `limit`. A
+        result with an `error` is one that the Hub did not answer about; its size is null.
+        """
         query = search.Query(q, task, author, sort, limit, gated)
         found = await asyncio.to_thread(lambda: search.search_models(query, machine_memory(), is_served))
         return SafeJson({"object": "list", "data": [each.to_json() for each in found]})

@@ -107,7 +107,7 @@ export class OctaboxHub extends LitElement {
     if (!this.found?.length) return html`<p>${T.models.nothingFound}</p>`;
     return html`<div class="table"><table class="stack"><thead><tr><th>${T.models.name}</th><th>${T.models.what}</th><th>${T.models.bytes}</th><th>${T.models.downloads}</th><th>${T.models.licence}</th><th></th></tr></thead>
       <tbody>${this.found.map((each) => html`<tr data-repo=${each.name}><td><strong>${each.name}</strong>${each.gated ? html` <small>${T.models.gated}</small>` : nothing}</td>
-        <td>${[each.task, each.pipeline || each.kind].filter(Boolean).join(", ")}</td><td>${formatBytes(each.size)}${each.fits ? html`<br><small>${T.models.fits[each.fits]}</small>` : nothing}</td>
+        <td>${[each.task, each.pipeline || each.kind].filter(Boolean).join(", ")}</td><td>${each.error ? each.error.replaceAll("_", "-") : formatBytes(each.size)}${each.fits ? html`<br><small>${T.models.fits[each.fits]}</small>` : nothing}</td>
         <td>${each.downloads ?? ""}</td><td>${each.licence || ""}</td>
         <td><button type="button" @click=${() => this.pull(each.name)}>${T.models.pull}</button></td></tr>`)}</tbody></table></div>`;
   }
