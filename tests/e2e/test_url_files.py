@@ -104,12 +104,38 @@ def test_a_host_of_this_machine_is_refused_by_default(
     """Without the setting, for another port, and where the server redirects; the setting is named, and nothing is requested."""
     url = files.file_url("site/files", "hearts.safetensors")
     for hosts in ("", f"localhost:{files.port + 1}", "files.example.org"):
-        found = octabox(tmp_path, {**environment, "OCTABOX_URL_HOSTS": hosts}, "pull", url, "--sha256", digest(LORA))
+        found = octabox(
+            tmp_path, {**environment, "OCTABOX_URL_HOSTS": hosts}, "pull", url, "--yes", "--sha256", digest(LORA)
+        )
 
         assert found.returncode
         assert "is not on the public internet" in found.stderr
         assert "`url_hosts`" in found.stderr
     assert [] == files.asked
+
+
+def test_the_plan_of_a_url_is_shown_before_the_question(
+    files: LocalHub, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """As that of a repository: name, size, place and free disk. Without an answer, nothing but the first byte is sent."""
+    url = files.file_url("site/files", "hearts.safetensors")
+    words = ("pull", f"{url}?token=secret", "--sha256", digest(LORA))
+    asked = octabox(tmp_path, environment, *words)
+
+    assert asked.returncode
+    assert "add --yes to download without asking" in asked.stderr
+    plan = asked.stderr.splitlines()[:3]
+    assert plan[0].startswith("hearts.safetensors of ")
+    assert plan[1].endswith(str(Path("files", digest(LORA), "hearts.safetensors")))
+    assert plan[2].startswith("To download: ")
+    assert "free on the disk: " in plan[2]
+    assert "secret" not in asked.stderr
+    assert 1 == files.sent["site/files/hearts.safetensors"]
+    assert [] == stored(environment, LORA)
+    assert 0 == octabox(tmp_path, environment, *words, "--yes").returncode
+    again = octabox(tmp_path, environment, *words)
+    assert 0 == again.returncode, "there is nothing to ask where all is there"
+    assert "All files are in the cache." in again.stderr
 
 
 @pytest.mark.slow
@@ -118,7 +144,7 @@ def test_a_killed_download_continues_and_a_cut_one_too(
 ) -> None:
     """The server sends the bytes that were missing and no others; the file is linked under its name."""
     url, key = files.file_url("site/files", "large.safetensors"), "site/files/large.safetensors"
-    words = ("pull", url, "--sha256", digest(LARGE), "--as", "large")
+    words = ("pull", url, "--yes", "--sha256", digest(LARGE), "--as", "large")
     files.pause = 0.02
     with subprocess.Popen(
         command(*words), cwd=tmp_path, env={**os.environ, **environment}, stderr=subprocess.DEVNULL
@@ -143,12 +169,12 @@ def test_a_killed_download_continues_and_a_cut_one_too(
 def test_a_wrong_checksum_leaves_nothing(files: LocalHub, environment: dict[str, str], tmp_path: Path) -> None:
     """Neither of a wrong file nor of a wrong sum; with the right one the next attempt starts anew."""
     url = files.file_url("site/files", "hearts.safetensors")
-    wrong = octabox(tmp_path, environment, "pull", url, "--sha256", "0" * 64)
+    wrong = octabox(tmp_path, environment, "pull", url, "--yes", "--sha256", "0" * 64)
     files.spoilt.add("site/files/hearts.safetensors")
-    spoilt = octabox(tmp_path, environment, "pull", url, "--sha256", digest(LORA))
+    spoilt = octabox(tmp_path, environment, "pull", url, "--yes", "--sha256", digest(LORA))
     left = [each for each in tmp_path.rglob("*hearts*") if not each.name.endswith(".lock")]
     files.spoilt.clear()
-    right = octabox(tmp_path, environment, "pull", url, "--sha256", digest(LORA), "--json")
+    right = octabox(tmp_path, environment, "pull", url, "--yes", "--sha256", digest(LORA), "--json")
 
     assert wrong.returncode == spoilt.returncode != 0
     for each in (wrong, spoilt):

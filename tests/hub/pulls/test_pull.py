@@ -197,7 +197,7 @@ async def test_a_damaged_part_is_replaced(hub: LocalHub) -> None:
 
 async def test_a_full_disk_is_known_before(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is downloaded, and both sizes are named."""
-    monkeypatch.setattr(plan, "_free_bytes", lambda: 5)
+    monkeypatch.setattr(plan, "free_bytes", lambda: 5)
 
     with pytest.raises(DownloadError, match=r"0.00 GB are needed, and 0.00 GB are free") as caught:
         await pull(make_plan(PullRequest("org/model")))

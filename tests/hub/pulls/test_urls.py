@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterError, OctaboxError
 from octabox.hub.folder import MAX_NAME_BYTES
 from octabox.hub.pulls import urls
-from octabox.hub.pulls.urls import UrlRequest, pull_url
+from octabox.hub.pulls.urls import UrlRequest, plan_url, pull_url
 from octabox.security.urls import UrlGuard
 
 CONTENT = b"weights" * 1000
@@ -153,3 +154,44 @@ async def test_a_folder_that_cannot_be_written(guard: UrlGuard, tmp_path: Path) 
     assert "OCTABOX_CACHE_DIR" in caught.value.hint
     longest = f"https://files.example/{'a' * (MAX_NAME_BYTES - 12)}.safetensors"
     assert (await pull_url(UrlRequest(longest, SHA256), tmp_path, guard=guard)).exists()
+
+
+async def test_a_plan_states_the_bytes_and_stores_nothing(guard: UrlGuard, tmp_path: Path) -> None:
+    """Of a new file, of one with a part, and of one that is there; a request for one byte states the size."""
+    folder = tmp_path / "files"
+    request, asked = UrlRequest(URL, SHA256), list[str]()
+    new = await plan_url(request, folder, guard)
+    assert (len(CONTENT), 0, len(CONTENT)) == (new.size, new.present, new.to_fetch)
+    assert new.free > 0
+    assert not folder.exists()
+
+    new.place.parent.mkdir(parents=True)
+    (new.place.parent / ".model.safetensors.partial").write_bytes(CONTENT[:3000])
+    assert len(CONTENT) - 3000 == (await plan_url(request, folder, guard)).to_fetch
+
+    def counted(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("range", ""))
+        return answer(request)
+
+    # With the size of the plan, the server is not asked for it again.
+    known = UrlGuard(public, lambda: httpx.MockTransport(counted))
+    assert new.place == await pull_url(request, folder, guard=known, size=new.size)
+    assert ["bytes=3000-"] == asked
+    assert 0 == (await plan_url(request, folder, guard)).to_fetch
+
+
+@pytest.mark.parametrize("name", ["none", "control", "bracket"])
+async def test_a_plan_reports_what_a_download_would(guard: UrlGuard, tmp_path: Path, name: str) -> None:
+    """A file that is not there, or an impossible redirect."""
+    with pytest.raises(DownloadError):
+        await plan_url(UrlRequest(f"https://files.example/{name}.safetensors", SHA256), tmp_path, guard)
+
+
+async def test_a_plan_that_does_not_fit_is_refused(guard: UrlGuard, tmp_path: Path) -> None:
+    """As that of a repository is, with the setting of the folder."""
+    plan = replace(await plan_url(UrlRequest(URL, SHA256), tmp_path, guard), free=5)
+    with pytest.raises(DownloadError) as caught:
+        plan.check_space()
+
+    assert "disk_full" == caught.value.code
+    assert "OCTABOX_CACHE_DIR" in str(caught.value.hint)

@@ -59,7 +59,7 @@ async def _pull(
     address = None if "://" in source and sha256 else parse_address(source)
     if "://" in source and address is None:
         _check_unused({"--file": file, "--variant": variant})
-        await _pull_url(UrlRequest(source, sha256), settings, folders, name, as_json=as_json)
+        await _pull_url(UrlRequest(source, sha256), settings, folders, name, yes=yes, as_json=as_json)
         return
     if sha256:
         raise click.UsageError("--sha256 has no effect with a Hub id: the Hub states the checksums of its files.")
@@ -70,10 +70,7 @@ async def _pull(
         click.echo(line, err=True)
     check_plan(plan, folders, name)
     plan.check_space()
-    if plan.to_fetch:
-        _confirm(yes=yes)
-    else:
-        click.echo("All files are in the cache.", err=True)
+    _confirm(plan.to_fetch, yes=yes)
     await run_plan(plan)
     found = register_plan(plan, folders, name)
     used = repo if found is None else found.name
@@ -95,28 +92,37 @@ def _check_unused(options: Mapping[str, str | None]) -> None:
         raise click.UsageError(f"{unused} has no effect with a URL.")
 
 
-async def _pull_url(request: Any, settings: Any, folders: Any, name: str | None, *, as_json: bool) -> None:
-    """Download a file by its URL, and link it."""
+async def _pull_url(request: Any, settings: Any, folders: Any, name: str | None, *, yes: bool, as_json: bool) -> None:
+    """Show what is downloaded by a URL, download it, and link it."""
     from octabox.cli.hub.downloads import progress_bar
-    from octabox.hub.pulls.urls import file_guard, pull_url
+    from octabox.cli.requests.pull_plans import summarize_url_plan
+    from octabox.hub.pulls.urls import file_guard, plan_url, pull_url
     from octabox.service.hub.registration import check_url, register_download
 
     folder, guard = settings.cache_dir / "files", file_guard(settings.url_hosts)
     request.check(guard)
     check_url(request, folder, folders, name)
+    plan = await plan_url(request, folder, guard)
+    for line in summarize_url_plan(plan):
+        click.echo(line, err=True)
+    plan.check_space()
+    _confirm(plan.to_fetch, yes=yes)
     with progress_bar(request.name) as show:
-        file = await pull_url(request, folder, lambda done, total: show(done, total, ""), guard)
+        file = await pull_url(request, folder, lambda done, total: show(done, total, ""), guard, plan.size)
     found = register_download(file, folders, name)
     result = {"model": request.shown, "kind": found.kind, "bytes": file.stat().st_size, "folder": str(file.parent)}
     _show({**result, "name": found.name, "path": str(found.path)}, as_json=as_json)
 
 
-def _confirm(*, yes: bool) -> None:
-    """Ask whether to download, unless the answer is given.
+def _confirm(to_fetch: int, *, yes: bool) -> None:
+    """Ask whether to download so many bytes, unless the answer is given or all is there.
 
     Raises:
         click.UsageError: There is nobody to ask.
     """
+    if not to_fetch:
+        click.echo("All files are in the cache.", err=True)
+        return
     if yes:
         return
     if not sys.stdin.isatty():

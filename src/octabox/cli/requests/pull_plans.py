@@ -10,6 +10,7 @@ from octabox.hub.responses.fields import printable
 
 if TYPE_CHECKING:
     from octabox.hub.pulls.plan import PullPlan
+    from octabox.hub.pulls.urls import UrlPlan
 
 #: Maximum number of files to list in a plan.
 MAX_FILES = 25
@@ -30,6 +31,18 @@ def summarize_plan(plan: PullPlan, *, files: bool = False) -> Iterator[str]:
             yield f"  {format_size(each.size):>10}  {printable(each.path)}{where}"
         if len(plan.files) > MAX_FILES:
             yield f"  and {len(plan.files) - MAX_FILES} more"
-    present = f", {format_size(plan.present)} are in the cache" if plan.present else ""
     skipped = f", {format_size(plan.skipped)} are not needed" if plan.skipped > 0 else ""
-    yield f"To download: {format_size(plan.to_fetch)}{present}{skipped}; free on the disk: {format_size(plan.free)}"
+    yield _amounts(plan, skipped)
+
+
+def summarize_url_plan(plan: UrlPlan) -> Iterator[str]:
+    """Yield the lines of a plan for a URL: what is downloaded, from where and to where, and what is there."""
+    yield f"{printable(plan.request.name)} of {printable(plan.request.shown)}: {format_size(plan.size)}"
+    yield f"  to {plan.place}"
+    yield _amounts(plan)
+
+
+def _amounts(plan: PullPlan | UrlPlan, skipped: str = "") -> str:
+    """Return the line with the bytes of a plan and of the disk."""
+    present = f", {format_size(plan.present)} are in the cache" if plan.present else ""
+    return f"To download: {format_size(plan.to_fetch)}{present}{skipped}; free on the disk: {format_size(plan.free)}"

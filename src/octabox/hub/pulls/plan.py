@@ -167,7 +167,7 @@ def _plan_online(request: PullRequest) -> PullPlan:
             raise unsafe_file(request.repo, file.path)
         check_size(f"{request.repo}/{file.path}", file.size)
     known = tuple(file for file in files.values() if file.is_safe)
-    return PullPlan(request, commit, kind, needed, known, _free_bytes())
+    return PullPlan(request, commit, kind, needed, known, free_bytes())
 
 
 def read_info(repo: str, revision: str | None = None) -> ModelInfo:
@@ -218,7 +218,7 @@ def _plan_offline(request: PullRequest, reason: str) -> PullPlan | None:
     else:
         return None
     note = f"{reason} The copy in the cache is used."
-    return PullPlan(request, commit, kind, files, free=_free_bytes(), note=note)
+    return PullPlan(request, commit, kind, files, free=free_bytes(), note=note)
 
 
 def _cached_file(request: PullRequest, commit: str) -> tuple[RepoKind, RemoteFile] | None:
@@ -251,9 +251,13 @@ def _offline_error(request: PullRequest) -> DownloadError:
     return error
 
 
-def _free_bytes() -> int:
-    """Return the free bytes on the disk of the cache, which need not exist yet."""
-    folder = Path(constants.HF_HUB_CACHE)
+def free_bytes(folder: Path | None = None) -> int:
+    """Return the free bytes on the disk of a folder, which need not exist yet.
+
+    Args:
+        folder: The folder; by default the cache of the Hub.
+    """
+    folder = Path(constants.HF_HUB_CACHE) if folder is None else folder.absolute()
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
@@ -16,7 +15,7 @@ from octabox.errors import DownloadError, ForbiddenUrlError, InvalidParameterErr
 from octabox.hub.cache_layout import RemoteFile
 from octabox.hub.folder import MAX_NAME_BYTES, is_short_name
 from octabox.hub.pulls.locks import delete_unless_locked, file_lock
-from octabox.hub.pulls.plan import RESERVE
+from octabox.hub.pulls.plan import RESERVE, free_bytes
 from octabox.hub.pulls.transfer import Transfer
 from octabox.hub.responses.errors import hub_error
 from octabox.hub.responses.messages import Target, disk_full
@@ -91,10 +90,67 @@ class UrlRequest:
             raise InvalidParameterError(message, hint="Download it yourself, under another name.", parameter="url")
 
 
+@dataclass(frozen=True)
+class UrlPlan:
+    """What a download by a URL does.
+
+    Args:
+        request: What was requested.
+        place: Where the file is stored.
+        size: Its bytes, as the server states them.
+        present: Bytes that need not be downloaded: of the complete file, or of a part of it.
+        free: Free bytes on the disk of its folder.
+    """
+
+    request: UrlRequest
+    place: Path
+    size: int
+    present: int
+    free: int
+
+    @property
+    def to_fetch(self) -> int:
+        """Bytes to download."""
+        return max(0, self.size - self.present)
+
+    def check_space(self) -> None:
+        """Check that the file fits on the disk.
+
+        Raises:
+            DownloadError: It does not.
+        """
+        if self.to_fetch and self.to_fetch + RESERVE > self.free:
+            raise disk_full(self.request.shown, self.to_fetch, self.free, str(self.place.parent.parent))
+
+
 def file_guard(hosts: Collection[str] = ()) -> UrlGuard:
     """Return what connects to public addresses, and to these hosts, only, with a new connection for each request."""
     limits = httpx.Limits(max_keepalive_connections=0)
     return UrlGuard(make_transport=lambda: httpx.AsyncHTTPTransport(limits=limits), hosts=hosts)
+
+
+async def plan_url(request: UrlRequest, folder: Path, guard: UrlGuard | None = None) -> UrlPlan:
+    """Return the plan of a download, for whose size the server is asked; nothing is stored.
+
+    Args:
+        request: The URL and the checksum.
+        folder: Folder of such files, each in a folder that has its checksum as name.
+        guard: Checks the addresses.
+
+    Raises:
+        ForbiddenUrlError: The URL is not of https, or of an address that is not public.
+        InvalidParameterError: The checksum is missing or invalid, or the URL does not name a weight file.
+        DownloadError: The server does not have the file, does not state its size, or cannot be reached.
+    """
+    guard = guard or file_guard()
+    request.check(guard)
+    place, free = request.place(folder), free_bytes(folder)
+    if place.exists():
+        size = place.stat().st_size
+        return UrlPlan(request, place, size, size, free)
+    async with _transfer(request, guard) as transfer:
+        size = await _size_of(transfer, request)
+    return UrlPlan(request, place, size, min(_received(place), size), free)
 
 
 async def pull_url(
@@ -102,6 +158,7 @@ async def pull_url(
     folder: Path,
     report: Callable[[int, int], None] = lambda _done, _total: None,
     guard: UrlGuard | None = None,
+    size: int | None = None,
 ) -> Path:
     """Download a file, and return its path; an interrupted download is continued.
 
@@ -110,6 +167,7 @@ async def pull_url(
         folder: Folder of such files, each in a folder that has its checksum as name.
         report: Called with the received and the total bytes.
         guard: Checks the addresses.
+        size: Bytes of the file, from its plan; by default the server is asked.
 
     Raises:
         ForbiddenUrlError: The URL is not of https, or of an address that is not public.
@@ -119,14 +177,35 @@ async def pull_url(
     guard = guard or file_guard()
     request.check(guard)
     try:
-        return await _pull(request, folder, report, guard)
+        return await _pull(request, folder, report, guard, size)
     except OSError as error:
         message = f"{request.shown} cannot be stored in {folder}: {error.strerror or error}."
         raise DownloadError(message, hint="Check the folder, or set OCTABOX_CACHE_DIR.") from error
 
 
-async def _pull(request: UrlRequest, folder: Path, report: Callable[[int, int], None], guard: UrlGuard) -> Path:
+async def _pull(
+    request: UrlRequest, folder: Path, report: Callable[[int, int], None], guard: UrlGuard, size: int | None
+) -> Path:
     """Download a file, as `pull_url` does; an error of the disk is as Python raises it."""
+    place = request.place(folder)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial, lock = _hidden(place)
+    async with file_lock(lock):
+        if place.exists():
+            return place
+        async with _transfer(request, guard) as transfer:
+            total = await _size_of(transfer, request) if size is None else size
+            UrlPlan(request, place, total, _received(place), free_bytes(folder)).check_space()
+            file = RemoteFile(request.name, total, (request.sha256 or "").lower())
+            target = Target(request.shown, file=request.name)
+            await transfer.download(request.url, file, partial, target, lambda done: report(done, total))
+        partial.replace(place)
+    return place
+
+
+@contextlib.asynccontextmanager
+async def _transfer(request: UrlRequest, guard: UrlGuard) -> AsyncIterator[Transfer]:
+    """Yield what downloads a file; within the context, errors are in the words of its URL."""
 
     def headers(address: str) -> Mapping[str, str]:
         # Redirects are checked as well.
@@ -136,24 +215,11 @@ async def _pull(request: UrlRequest, folder: Path, report: Callable[[int, int], 
             raise ForbiddenUrlError(message, hint="Use https.", parameter="url")
         return {}
 
-    digest, place = (request.sha256 or "").lower(), request.place(folder)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial, lock = _hidden(place)
-    async with file_lock(lock):
-        if place.exists():
-            return place
-        async with httpx.AsyncClient(transport=guard.transport(), timeout=TIMEOUT, trust_env=False) as client:
-            transfer = Transfer(client, headers)
-            try:
-                size = await _size_of(transfer, request)
-                received = partial.stat().st_size if partial.exists() else 0
-                _check_space(request, folder, size - received)
-                file, target = RemoteFile(request.name, size, digest), Target(request.shown, file=request.name)
-                await transfer.download(request.url, file, partial, target, lambda done: report(done, size))
-            except DownloadError as error:
-                raise _about_url(error, request) from error
-        partial.replace(place)
-    return place
+    async with httpx.AsyncClient(transport=guard.transport(), timeout=TIMEOUT, trust_env=False) as client:
+        try:
+            yield Transfer(client, headers)
+        except DownloadError as error:
+            raise _about_url(error, request) from error
 
 
 def delete_url_file(file: Path) -> bool:
@@ -171,6 +237,12 @@ def _hidden(file: Path) -> tuple[Path, Path]:
     return file.with_name(f".{file.name}.partial"), file.with_name(f".{file.name}.lock")
 
 
+def _received(place: Path) -> int:
+    """Return the bytes of a file that an interrupted download has left."""
+    partial, _ = _hidden(place)
+    return partial.stat().st_size if partial.exists() else 0
+
+
 def _check_valid(url: str) -> None:
     """Refuse a URL that no request can have, such as one with control characters.
 
@@ -182,13 +254,6 @@ def _check_valid(url: str) -> None:
     except (httpx.InvalidURL, ValueError) as error:
         message = f"The URL is not valid: {error}."
         raise ForbiddenUrlError(message, hint="Encode its characters as a browser does.", parameter="url") from error
-
-
-def _check_space(request: UrlRequest, folder: Path, needed: int) -> None:
-    """Check that a file fits on the disk."""
-    free = shutil.disk_usage(folder).free
-    if needed > 0 and needed + RESERVE > free:
-        raise disk_full(request.shown, needed, free, str(folder))
 
 
 async def _size_of(transfer: Transfer, request: UrlRequest) -> int:
