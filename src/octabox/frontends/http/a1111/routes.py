@@ -47,7 +47,7 @@ def build_parts(ctx: AppContext) -> tuple[APIRouter, ...]:
         models.routes(ctx, callers),
         lists.routes(ctx),
         server.routes(ctx),
-        extras.routes(ctx),
+        extras.routes(ctx, tasks),
         controlnet.routes(ctx),
     )
 

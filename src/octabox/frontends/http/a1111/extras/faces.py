@@ -6,9 +6,8 @@ import asyncio
 
 from PIL import Image
 
+from octabox.frontends.http.a1111.extras.runs import ModelRuns
 from octabox.frontends.http.a1111.extras.schema import ExtrasBody
-from octabox.frontends.http.a1111.extras.upscale import run_model
-from octabox.frontends.http.context import AppContext
 from octabox.service.protocols import Models
 from octabox.service.selection.inputs import STRENGTH
 from octabox.service.workflows.faces import face_models
@@ -33,17 +32,13 @@ def find_restorer(models: Models, name: str | None) -> tuple[str | None, bool]:
     return found or next(iter(known), None), found is not None
 
 
-async def restore_faces(
-    ctx: AppContext, models: Models, body: ExtrasBody, image: Image.Image, warnings: list[str]
-) -> Image.Image:
+async def restore_faces(runs: ModelRuns, body: ExtrasBody, image: Image.Image) -> Image.Image:
     """Return an image with restored faces, by the models of its fields one after the other.
 
     Args:
-        ctx: Collaborators of the routes.
-        models: The models of the server, as the request sees them.
+        runs: Runs the models.
         body: The fields.
         image: The image.
-        warnings: Receives the warnings.
 
     Raises:
         OctaboxError: A model has failed.
@@ -52,13 +47,15 @@ async def restore_faces(
         if not (visibility := getattr(body, field)):
             continue
         requested = field.partition("_")[0]
-        name, is_same = await asyncio.to_thread(find_restorer, models, requested)
+        name, is_same = await asyncio.to_thread(find_restorer, runs.models, requested)
         if name is None:
-            warnings.append(f"'{field}' has no effect: there is no model that restores faces.")
+            runs.warnings.append(f"'{field}' has no effect: there is no model that restores faces.")
             continue
         if not is_same:
-            warnings.append(f"'{field}': '{name}' restores faces, since there is no model '{requested}'.")
+            runs.warnings.append(f"'{field}': '{name}' restores faces, since there is no model '{requested}'.")
         if body.codeformer_weight and WEIGHT.partition("_")[0] == requested:
-            warnings.append(f"'{WEIGHT}' has no effect: '{name}' has no such weight, which is one of CodeFormer alone.")
-        image = await run_model(ctx, models, name, image, warnings, {STRENGTH: visibility})
+            runs.warnings.append(
+                f"'{WEIGHT}' has no effect: '{name}' has no such weight, which is one of CodeFormer alone."
+            )
+        image = await runs.run(name, image, {STRENGTH: visibility})
     return image

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from PIL import Image
 
-from octabox.errors import GenerationError, MissingParameterError, RequestError
-from octabox.frontends.http.a1111.extras.faces import restore_faces
+from octabox.errors import GenerationError, RequestError
+from octabox.frontends.http.a1111.callers import Caller, caller_of
+from octabox.frontends.http.a1111.extras.processing import Processor, require_image
 from octabox.frontends.http.a1111.extras.schema import (
     BatchBody,
-    ExtrasBody,
     InterrogateBody,
     PngBody,
     SingleBody,
     batch_schema,
 )
-from octabox.frontends.http.a1111.extras.upscale import enlarge
 from octabox.frontends.http.a1111.fields import unknown_warnings
-from octabox.frontends.http.a1111.images import read_image
+from octabox.frontends.http.a1111.progress.tasks import Tasks
 from octabox.frontends.http.a1111.responses import A1111Route
 from octabox.frontends.http.bodies import body_description, check_fields, read_json
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.middleware import SafeJson
 from octabox.media.fetcher import decode_text
-from octabox.media.images import READABLE_FORMATS, encode_png
+from octabox.media.images import READABLE_FORMATS
 from octabox.media.metadata.chunks import TEXT_CHUNK, read_infotext
 from octabox.media.metadata.infotext import split_infotext
 from octabox.media.metadata.passes import parse_sides
+from octabox.service.events import result_of
 from octabox.service.protocols import Models
 from octabox.service.selection.inputs import bindings_for
 from octabox.service.selection.pipelines import choose_pipeline
@@ -46,61 +46,51 @@ CAPTION, FIRST = "image-to-text", ("clip", "deepbooru", "deepdanbooru", "")
 SIZES = ("Size", "Hires resize", "Seed resize from")
 
 
-def routes(ctx: AppContext) -> APIRouter:
+def routes(ctx: AppContext, tasks: Tasks) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/sdapi/v1", route_class=A1111Route, tags=["A1111"])
+    processor = Processor(ctx, tasks)
 
     @router.post(
         "/extra-single-image", openapi_extra=body_description(SingleBody.model_json_schema, "application/json")
     )
     async def single(request: Request) -> Response:
-        """Enlarge an image."""
+        """Enlarge an image; an interrupted one is as far as it was made."""
         body = check_fields(SingleBody, await read_json(request))
         warnings = unknown_warnings(body)
-        made = await cancel_on_disconnect(request.receive, _processed(ctx, body, body.image, "image", warnings))
-        return SafeJson({"html_info": " ".join(warnings), "image": made, "warnings": warnings})
+        work = processor.process(caller_of(request), body, [body.image], "image", warnings)
+        (made,) = await cancel_on_disconnect(request.receive, work)
+        return SafeJson({"html_info": " ".join(warnings), "image": await made.to_base64(), "warnings": warnings})
 
     @router.post("/extra-batch-images", openapi_extra=body_description(batch_schema, "application/json"))
     async def batch(request: Request) -> Response:
-        """Enlarge several images."""
+        """Enlarge several images; those that were finished before an interruption."""
         body = check_fields(BatchBody, await read_json(request))
         warnings = unknown_warnings(body)
-        made = [
-            await cancel_on_disconnect(request.receive, _processed(ctx, body, each.data, "imageList", warnings))
-            for each in body.imageList
-        ]
+        texts = [each.data for each in body.imageList]
+        work = processor.process(caller_of(request), body, texts, "imageList", warnings)
+        made = await cancel_on_disconnect(request.receive, work)
+        images = [await each.to_base64() for each in made if each.is_finished]
         warnings = [*dict.fromkeys(warnings)]
-        return SafeJson({"html_info": " ".join(warnings), "images": made, "warnings": warnings})
+        return SafeJson({"html_info": " ".join(warnings), "images": images, "warnings": warnings})
 
     @router.post("/png-info", openapi_extra=body_description(PngBody.model_json_schema, "application/json"))
     async def png_info(request: Request) -> Response:
         """Return the infotext of an image, and its parameters."""
         body = check_fields(PngBody, await read_json(request))
-        _require(body.image)
+        require_image(body.image)
         return SafeJson({**await asyncio.to_thread(_png_info, body.image), **_noted(unknown_warnings(body))})
 
     @router.post("/interrogate", openapi_extra=body_description(InterrogateBody.model_json_schema, "application/json"))
     async def interrogate(request: Request) -> Response:
         """Describe an image by a model that makes text of images."""
         body = check_fields(InterrogateBody, await read_json(request))
-        _require(body.image)
-        models = await asyncio.to_thread(ctx.models.snapshot)
-        parsed = await asyncio.to_thread(_caption_request, models, body)
-        generation = await cancel_on_disconnect(request.receive, ctx.generation.generate(parsed, models))
-        text = next(
-            (each.content.decode("utf-8", "replace") for each in generation.artifacts if each.kind == "text"), None
-        )
-        if text is None:
-            raise GenerationError(f"The model '{generation.model}' made no text.", model=generation.model)
-        return SafeJson({"caption": text, **_noted([*unknown_warnings(body), *generation.warnings])})
+        require_image(body.image)
+        work = _caption(ctx, tasks, caller_of(request), body)
+        text, warnings = await cancel_on_disconnect(request.receive, work)
+        return SafeJson({"caption": text, **_noted([*unknown_warnings(body), *warnings])})
 
     return router
-
-
-def _require(image: str) -> None:
-    """Raise an error if there is no image."""
-    if not image.strip():
-        raise MissingParameterError("'image' is missing.", hint="Send it as base64.", parameter="image")
 
 
 def _noted(warnings: list[str]) -> dict[str, list[str]]:
@@ -108,13 +98,22 @@ def _noted(warnings: list[str]) -> dict[str, list[str]]:
     return {"warnings": warnings} if warnings else {}
 
 
-async def _processed(ctx: AppContext, body: ExtrasBody, text: str, field: str, warnings: list[str]) -> str:
-    """Return an image in base64 with restored faces, enlarged, or the other way round."""
-    _require(text)
-    image, models = await read_image(ctx, text, field), await asyncio.to_thread(ctx.models.snapshot)
-    for step in (enlarge, restore_faces) if body.upscale_first else (restore_faces, enlarge):
-        image = await step(ctx, models, body, image, warnings)
-    return base64.b64encode(await asyncio.to_thread(encode_png, image)).decode("ascii")
+async def _caption(ctx: AppContext, tasks: Tasks, caller: Caller, body: InterrogateBody) -> tuple[str, Sequence[str]]:
+    """Return the text that a model makes of an image as a task of the caller, and warnings; an interrupted one is empty.
+
+    Raises:
+        OctaboxError: There is no such model, or it has failed.
+    """
+    with tasks.started(None, caller, "interrogate", 1) as task:
+        models = await asyncio.to_thread(ctx.models.snapshot)
+        parsed = await asyncio.to_thread(_caption_request, models, body)
+        (made,) = await task.run(0, [lambda report: result_of(ctx.generation.stream(parsed, models), report)])
+    if made is None:
+        return "", ["The request was interrupted: there is no caption."]
+    text = next((each.content.decode("utf-8", "replace") for each in made.artifacts if each.kind == "text"), None)
+    if text is None:
+        raise GenerationError(f"The model '{made.model}' made no text.", model=made.model)
+    return text, made.warnings
 
 
 def _png_info(text: str) -> dict[str, Any]:

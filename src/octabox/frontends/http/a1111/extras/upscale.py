@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
 
 from PIL import Image, ImageOps
 
-from octabox.errors import GenerationError
+from octabox.frontends.http.a1111.extras.runs import ModelRuns
 from octabox.frontends.http.a1111.extras.schema import ExtrasBody
 from octabox.frontends.http.a1111.upscalers import find_upscaler
-from octabox.frontends.http.context import AppContext
-from octabox.media.images import encode_png
 from octabox.media.limits import check_output_size
 from octabox.media.regions import Size
-from octabox.service.outputs import first_output
-from octabox.service.protocols import Models
-from octabox.service.selection.inputs import source_parameter
 from octabox.service.workflows.resize import FILTERS
-from octabox.types import GenerationRequest, OutputFormat
 
 
-async def enlarge(
-    ctx: AppContext, models: Models, body: ExtrasBody, image: Image.Image, warnings: list[str]
-) -> Image.Image:
+async def enlarge(runs: ModelRuns, body: ExtrasBody, image: Image.Image) -> Image.Image:
     """Return an enlarged image; unchanged without an upscaler.
 
     Args:
-        ctx: Collaborators of the routes.
-        models: The models of the server, as the request sees them.
+        runs: Runs the models.
         body: The fields.
         image: The image.
-        warnings: Receives the warnings.
 
     Raises:
         OctaboxError: There is no such upscaler, the result is too large, or the model has failed.
@@ -42,15 +28,15 @@ async def enlarge(
     size, field = _size(body, image.size)
     fit = body.resize_mode == 0 or body.upscaling_crop
     names = [
-        await asyncio.to_thread(find_upscaler, models, getattr(body, field), field)
+        await asyncio.to_thread(find_upscaler, runs.models, getattr(body, field), field)
         for field in ("upscaler_1", "upscaler_2")
     ]
     if names[0] is None:
         return image
-    first = await enlarge_to(ctx, models, names[0], image, size, warnings, field, fit=fit)
+    first = await enlarge_to(runs, names[0], image, size, field, fit=fit)
     if names[1] is None or not body.extras_upscaler_2_visibility:
         return first
-    second = await enlarge_to(ctx, models, names[1], image, size, warnings, field, fit=fit)
+    second = await enlarge_to(runs, names[1], image, size, field, fit=fit)
     if second.size != first.size:
         second = second.resize(first.size, Image.Resampling.LANCZOS)
     return await asyncio.to_thread(Image.blend, first, second, body.extras_upscaler_2_visibility)
@@ -65,25 +51,15 @@ def _size(body: ExtrasBody, size: Size) -> tuple[Size, str]:
 
 
 async def enlarge_to(
-    ctx: AppContext,
-    models: Models,
-    name: str,
-    image: Image.Image,
-    size: Size,
-    warnings: list[str],
-    field: str,
-    *,
-    fit: bool = True,
+    runs: ModelRuns, name: str, image: Image.Image, size: Size, field: str, *, fit: bool = True
 ) -> Image.Image:
     """Return an image enlarged by one upscaler, in its shape, to cover the size, and cropped to it.
 
     Args:
-        ctx: Collaborators of the routes.
-        models: The models of the server, as the request sees them.
+        runs: Runs the models.
         name: A filter, or a model that enlarges images.
         image: The image.
         size: The size.
-        warnings: Receives the warnings.
         field: The field for the size, for the error.
         fit: Whether to crop; otherwise one side of the result may be longer.
 
@@ -92,47 +68,10 @@ async def enlarge_to(
     """
     scale = max(size[0] / image.width, size[1] / image.height)
     width, height = size if fit else (max(round(side * scale), 1) for side in image.size)
-    check_output_size((width, height), ctx.settings.max_image_pixels, field)
-    made = image if name in FILTERS else await run_model(ctx, models, name, image, warnings)
+    check_output_size((width, height), runs.ctx.settings.max_image_pixels, field)
+    made = image if name in FILTERS else await runs.run(name, image)
     filter_ = FILTERS.get(name, Image.Resampling.LANCZOS)
     if fit:
         # It crops first: the whole of a long image in this scale could be far larger than the size.
         return await asyncio.to_thread(ImageOps.fit, made, size, filter_)
     return await asyncio.to_thread(made.resize, (width, height), filter_)
-
-
-async def run_model(
-    ctx: AppContext,
-    models: Models,
-    name: str,
-    image: Image.Image,
-    warnings: list[str],
-    params: Mapping[str, Any] = MappingProxyType({}),
-) -> Image.Image:
-    """Return what a model makes of an image.
-
-    Args:
-        ctx: Collaborators of the routes.
-        models: The models of the server, as the request sees them.
-        name: The model, which is chosen by what it does to an image.
-        image: The image.
-        warnings: Receives the warnings.
-        params: Other call parameters.
-
-    Raises:
-        GenerationError: The model has made no image.
-    """
-    served = await asyncio.to_thread(models.resolve, name)
-    source = source_parameter(served.pipeline)
-    assert source is not None  # noqa: S101 (models without one are not listed)
-    inputs = {source.name: (await asyncio.to_thread(encode_png, image),)}
-    prompt = {"prompt": ""} if served.pipeline.parameter("prompt") else {}
-    request = GenerationRequest(name, params={**prompt, **params}, inputs=inputs, output=OutputFormat("png"))
-    generation = await ctx.generation.generate(request, models)
-    made, left_out = first_output(generation.artifacts, "image")
-    warnings += [*generation.warnings, *left_out]
-    if made is None:
-        raise GenerationError(f"The model '{name}' made no image.", model=name)
-    with Image.open(io.BytesIO(made.content)) as opened:
-        result: Image.Image = opened.convert("RGB")
-        return result

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from octabox.frontends.http.a1111.checkpoints import find_other
+from octabox.frontends.http.a1111.extras.runs import ModelRuns
 from octabox.frontends.http.a1111.extras.upscale import enlarge_to
 from octabox.frontends.http.a1111.generation.passes.hires import DEFAULT_UPSCALER
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, ImageToImageBody, TextToImageBody
@@ -84,7 +85,7 @@ async def _enlarged(
             warnings.append(f"'hr_upscaler' {name!r} enlarges the pixels of 'firstpass_image', which has no latents.")
         found = LATENT_FILTERS[found].name.lower()
     field = "hr_resize_x" if body.hr_resize_x or body.hr_resize_y else "hr_scale"
-    return await enlarge_to(ctx, models, found, image, _size(body, image.size), warnings, field)
+    return await enlarge_to(ModelRuns(ctx, models, warnings), found, image, _size(body, image.size), field)
 
 
 def _size(body: TextToImageBody, size: Size) -> Size:
