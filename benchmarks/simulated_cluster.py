@@ -23,8 +23,15 @@ GIB = 2**30
 #: Bytes of a device, devices of a node, and the rate at which a node reads weights.
 DEVICE_BYTES, NODE_DEVICES, READ_RATE = 80 * GIB, 8, 2 * GIB
 
-#: Seconds of a new process, of loading an adapter, of a node between failures and until it is back.
-START_SECONDS, ADAPTER_SECONDS, NODE_LIFE, REPAIR_SECONDS = 4.0, 1.5, 10 * 86400.0, 600.0
+#: Seconds of a new process, of loading an adapter, and until a failed node is back.
+START_SECONDS, ADAPTER_SECONDS, REPAIR_SECONDS = 4.0, 1.5, 600.0
+
+#: Seconds of a node between failures, on average. Real nodes fail hundreds of times less often, so that nearly no run would
+#: have a failure; with a day, 125 nodes have five in an hour.
+NODE_LIFE = 86400.0
+
+#: Runs' lengths after the end of a run within which its last requests must be answered, and the seconds that it is at least.
+DRAIN_LENGTHS, DRAIN_SECONDS = 4, 7200.0
 
 #: Requests of a batch, and what each after the first takes of its time.
 MAX_BATCH, BATCH_SHARE = 4, 0.8
@@ -62,6 +69,8 @@ class Request:
     replica: str = ""
     #: What it is expected to take.
     expected: float = 0.0
+    #: When the run began that answers it, unless its device fails.
+    started: float = 0.0
 
     @property
     def adapters(self) -> frozenset[str]:
@@ -145,16 +154,18 @@ class Cluster:
         devices: How many devices.
         end: Seconds of the run.
         seed: Seed of the failures.
+        node_life: Seconds of a node between failures, on average.
     """
 
-    def __init__(self, policy: Policy, devices: int, end: float, seed: int) -> None:
+    def __init__(self, policy: Policy, devices: int, end: float, seed: int, node_life: float = NODE_LIFE) -> None:
         self.now, self.end, self._policy = 0.0, end, policy
         self.index = ClusterIndex()
         self.devices: dict[str, SimulatedDevice] = {}
         self.demand: dict[str, LearnedDemand] = {}
         self.last_used: dict[str, float] = {}
         self.waits: list[float] = []
-        self.loads, self.requests = 0, 0
+        #: Loads and failures of nodes of the run, its requests, and how many of these are answered or were lost and sent again.
+        self.loads, self.failures, self.requests, self.answered, self.restarted = 0, 0, 0, 0, 0
         #: How many replicas of each model are being loaded.
         self.loading: Counter[str] = Counter()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -164,15 +175,24 @@ class Cluster:
             self.devices[device.name] = device
             self._put_device(device)
         self.names = list(self.devices)
-        self._schedule_failures(random.Random(seed))
+        self._schedule_failures(random.Random(seed), node_life)
 
     def run(self, requests: Iterator[Request]) -> None:
-        """Run all requests that arrive, until the end of the run."""
+        """Run all requests that arrive until the end of the run, and then those that are left.
+
+        Raises:
+            AssertionError: A request is not answered.
+        """
         for request in requests:
             self._advance(request.arrived)
             self._learn_arrival(request)
             self._policy.arrive(self, request)
         self._advance(self.end)
+        latest = self.end + max(DRAIN_LENGTHS * self.end, DRAIN_SECONDS)
+        while self.answered < self.requests:
+            assert self._events, f"{self.requests - self.answered} requests are never answered"
+            assert self.now < latest, f"{self.requests - self.answered} requests are not answered long after the end"
+            self._step()
 
     def costs(self, model: str) -> ModelCosts:
         """Return what was learned of a model."""
@@ -215,10 +235,10 @@ class Cluster:
             assert replica.evictable, "a replica in use was evicted"
             self.unload(evicted)
         assert self.index.free_bytes(choice.device) >= model.size, "a device has too few bytes"
-        name, device = f"{model.name}@{choice.device}#{self.loads}", self.devices[choice.device]
+        name, device = f"{model.name}@{choice.device}#{next(self._number)}", self.devices[choice.device]
         ready = self.now + model.load_seconds
         self.index.put(Replica(name, model.name, choice.device, model.size, busy_until=ready, loading=True))
-        self.loads += 1
+        self.loads += self.now < self.end
         self.loading[model.name] += 1
         self.last_used[name] = self.now
         self.at(ready, lambda: self._loaded(device, name, model))
@@ -235,8 +255,7 @@ class Cluster:
             return
         first, device.running = batch[0], batch
         for request in batch:
-            if request.arrived >= WARM_UP * self.end:
-                self.waits.append(self.now - request.arrived)
+            request.started = self.now
         replica = self.index.replica(first.replica)
         assert replica is not None
         seconds = max(each.seconds for each in batch) * (1 + BATCH_SHARE * (len(batch) - 1))
@@ -249,9 +268,13 @@ class Cluster:
 
     def _advance(self, until: float) -> None:
         while self._events and self._events[0][0] <= until:
-            self.now, _, action = heapq.heappop(self._events)
-            action()
+            self._step()
         self.now = until
+
+    def _step(self) -> None:
+        """Let the next event happen."""
+        self.now, _, action = heapq.heappop(self._events)
+        action()
 
     def _learn_arrival(self, request: Request) -> None:
         model = request.model
@@ -274,7 +297,10 @@ class Cluster:
         if device.life != life:
             return
         batch, device.running = device.running, []
-        device.busy_seconds += seconds
+        device.busy_seconds += max(0.0, min(self.now, self.end) - (self.now - seconds))
+        # A wait counts once a request is answered: it ends with the start of the run that did not fail.
+        self.answered += len(batch)
+        self.waits += [each.started - each.arrived for each in batch if each.arrived >= WARM_UP * self.end]
         model, name = batch[0].model.name, batch[0].replica
         self.demand[model] = self.demand[model].with_run(seconds / len(batch))
         self.last_used[name] = self.now
@@ -289,14 +315,17 @@ class Cluster:
         until, working = self.now + device.expected, bool(device.running)
         self.index.put_device(Device(device.name, DEVICE_BYTES, device.node, until, working))
 
-    def _schedule_failures(self, rng: random.Random) -> None:
-        nodes = sorted({each.node for each in self.devices.values()})
-        for node in nodes:
-            if (when := rng.expovariate(1 / NODE_LIFE)) < self.end:
+    def _schedule_failures(self, rng: random.Random, node_life: float) -> None:
+        """Let nodes fail at times that depend on the seed only, so that they are those of every policy."""
+        for node in sorted({each.node for each in self.devices.values()}):
+            when = rng.expovariate(1 / node_life)
+            while when < self.end:
                 self.at(when, lambda node=node: self._fail(node))  # type: ignore[misc]
+                when += REPAIR_SECONDS + rng.expovariate(1 / node_life)
 
     def _fail(self, node: str) -> None:
         """Take a node down: its replicas are lost, and its requests are sent again."""
+        self.failures += 1
         lost: list[Request] = []
         failed = [each for each in self.devices.values() if each.node == node]
         for device in failed:
@@ -304,9 +333,12 @@ class Cluster:
             device.queue.clear()
             device.running, device.expected, device.up = [], 0.0, False
             device.life += 1
-            self.loading.subtract(each.model for each in self.index.remove_device(device.name) if each.loading)
+            for replica in self.index.remove_device(device.name):
+                self.loading[replica.model] -= replica.loading
+                self.last_used.pop(replica.name, None)
+        self.restarted += len(lost)
         self.at(self.now + REPAIR_SECONDS, lambda: self._repair(failed))
-        for request in lost:
+        for request in sorted(lost, key=lambda each: each.arrived):
             self._policy.arrive(self, request)
 
     def _repair(self, devices: list[SimulatedDevice]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -41,8 +42,8 @@ class Octabox:
     def arrive(self, cluster: Cluster, request: Request) -> None:
         """Let a free replica take a request, or let it wait, and load a replica where that is worth it."""
         queue = self._queues.setdefault(request.model.name, deque())
-        lost = request.arrived < cluster.now
-        (queue.appendleft if lost else queue.append)(request)
+        # Those whose device was lost arrived before others.
+        insort(queue, request, key=lambda each: each.arrived)
         if len(queue) == 1:
             free = cluster.index.free_replicas(request.model.name, request.adapters)
             if replica := choose_warm(free, request.adapters):

@@ -18,7 +18,7 @@ from octabox.engine.cluster.index import ClusterIndex
 from octabox.engine.cluster.placement import choose_device
 from octabox.engine.cluster.routing import choose_warm
 from octabox.engine.cluster.state import Device, ModelCosts, Replica
-from simulated_cluster import DEVICE_BYTES, GIB, NODE_DEVICES, Cluster, traffic, zipf_models
+from simulated_cluster import DEVICE_BYTES, GIB, NODE_DEVICES, NODE_LIFE, Cluster, traffic, zipf_models
 from simulated_policies import POLICIES
 
 
@@ -30,13 +30,19 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=6.0, help="length of the simulated day")
     parser.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--peak", type=float, default=0.85, help="share of the devices that the peak needs")
+    parser.add_argument(
+        "--node-hours", type=float, default=NODE_LIFE / 3600, help="hours of a node between failures, on average"
+    )
     parser.add_argument("--sizes", type=int, nargs="*", default=[10, 100, 1000, 10000], help="of the second table")
     options = parser.parse_args()
     print(
-        f"{options.devices} devices, {options.models} models, a day of {options.hours:g} h, {options.peak:.0%} at its peak"
+        f"{options.devices} devices, {options.models} models, a day of {options.hours:g} h, {options.peak:.0%} at its peak, "
+        f"a node fails every {options.node_hours:g} h"
     )
-    print("| seed | policy | requests | wait p50 | p99 | mean | devices in use | loads per hour |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print(
+        "| seed | policy | requests | wait p50 | p99 | mean | devices in use | loads per hour | failures | restarted |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for seed in options.seed:
         for policy in POLICIES:
             print(simulate(policy, options, seed), flush=True)
@@ -52,13 +58,13 @@ def simulate(policy: type, options: argparse.Namespace, seed: int) -> str:
     """Return the row of a policy: the traffic and the failures are those of the seed."""
     rng, end = random.Random(seed), options.hours * 3600
     models, shares = zipf_models(options.models, rng)
-    cluster = Cluster(policy(), options.devices, end, seed)
+    cluster = Cluster(policy(), options.devices, end, seed, options.node_hours * 3600)
     cluster.run(traffic(models, shares, options.devices, end, options.peak, rng))
     waits = sorted(cluster.waits) or [0.0]
     p50, p99 = (waits[int(share * (len(waits) - 1))] for share in (0.5, 0.99))
     return (
         f"| {seed} | {policy.name} | {cluster.requests} | {p50:.1f} s | {p99:.1f} s | {statistics.fmean(waits):.1f} s "  # type: ignore[attr-defined]
-        f"| {cluster.use:.0%} | {cluster.loads / options.hours:.0f} |"
+        f"| {cluster.use:.0%} | {cluster.loads / options.hours:.0f} | {cluster.failures} | {cluster.restarted} |"
     )
 
 
