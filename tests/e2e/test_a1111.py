@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from a1111_images import BASE, STAR, ask, difference, encoded, image, mask
+from a1111_images import BASE, STAR, ask, decoded, difference, encoded, image, mask
 from control import OTHER, SCENE, drawn, outline
 from demo_pictures import border_colour, centre_colour
 from makers import pipelines
@@ -159,37 +161,62 @@ def test_a_plot(http: httpx.Client) -> None:
 def test_two_clients(http: httpx.Client) -> None:
     """Each sees its own progress and preview; the interrupted one has its images so far, the other all."""
     clients = [httpx.Client(base_url=http.base_url, timeout=240, trust_env=False) for _ in range(2)]
+    asked = [
+        {"steps": 900, "force_task_id": "first"},
+        {"steps": 300, "force_task_id": "second", "prompt": BASE["prompt"].replace("red", "blue")},
+    ]
     answers: dict[int, httpx.Response] = {}
 
-    def generate(index: int, steps: int) -> None:
-        answers[index] = ask(clients[index], steps=steps, override_settings={"live_previews_enable": True})
+    def generate(index: int) -> None:
+        answers[index] = ask(clients[index], override_settings={"live_previews_enable": True}, **asked[index])
 
     for client in clients:
         client.get("/sdapi/v1/scripts")
-    threads = [threading.Thread(target=generate, args=pair) for pair in ((0, 900), (1, 24))]
+    threads = [threading.Thread(target=generate, args=[index]) for index in range(2)]
     threads[0].start()
-    seen = wait_for_preview(clients[0])
+    first = wait_for(clients[0], "current_image")
     threads[1].start()
+    # Both run or wait now: whoever asks sees its own.
+    both = [wait_for(client, "id_task") for client in clients]
     clients[0].post("/sdapi/v1/interrupt")
+    second = list(previews_of(clients[1], threads[1]))
     for thread in threads:
         thread.join(240)
-    idle = clients[0].get("/sdapi/v1/progress").json()
+    idle = [client.get("/sdapi/v1/progress").json() for client in clients]
     for client in clients:
         client.close()
 
-    assert (1, 900) == (seen["state"]["job_count"], seen["state"]["sampling_steps"])
+    assert ["first", "second"] == [each["id_task"] for each in both]
+    assert (1, 900) == (first["state"]["job_count"], first["state"]["sampling_steps"])
+    assert {("second", 1, 300)} == {
+        (each["id_task"], each["state"]["job_count"], each["state"]["sampling_steps"]) for each in second
+    }
+    assert sorted(each["progress"] for each in second) == [each["progress"] for each in second]
+    assert "blue" == centre_colour(decoded(second[-1]["current_image"]))
+    assert not {first["current_image"]} & {each["current_image"] for each in second}
     assert 1 == len(answers[0].json()["images"])
-    assert "red" == centre_colour(image(answers[1]))
-    assert (0, 0) == (idle["progress"], idle["state"]["job_count"])
+    assert "blue" == centre_colour(image(answers[1]))
+    for each in idle:
+        assert (0, 0, None) == (each["progress"], each["state"]["job_count"], each["id_task"])
 
 
-def wait_for_preview(client: httpx.Client) -> dict[str, Any]:
-    """Return the progress once it has a preview."""
-    for _ in range(2000):
+def wait_for(client: httpx.Client, name: str) -> dict[str, Any]:
+    """Return the progress once a field of it has a value; the model may have to be loaded first."""
+    end = time.monotonic() + 200
+    while time.monotonic() < end:
+        seen: dict[str, Any] = client.get("/sdapi/v1/progress").json()
+        if seen[name]:
+            return seen
+        time.sleep(0.01)
+    raise AssertionError(f"there is no {name}")
+
+
+def previews_of(client: httpx.Client, thread: threading.Thread) -> Iterator[dict[str, Any]]:
+    """Yield the progress with a preview while a request runs."""
+    while thread.is_alive():
         seen: dict[str, Any] = client.get("/sdapi/v1/progress").json()
         if seen["current_image"]:
-            return seen
-    raise AssertionError("no preview")
+            yield seen
 
 
 def test_tiling(http: httpx.Client) -> None:
