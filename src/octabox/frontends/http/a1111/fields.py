@@ -33,6 +33,15 @@ def drop_null(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def asks_for_something(value: Any) -> bool:
+    """Return whether arguments of a script ask for anything: a value that is not empty, false, zero or null, in any nesting."""
+    if isinstance(value, Mapping):
+        return any(map(asks_for_something, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(asks_for_something, value))
+    return bool(value)
+
+
 class LenientModel(BaseModel):
     """Model of a body: null means the default, and unknown fields are kept."""
 

@@ -262,3 +262,42 @@ async def test_the_size_of_a_preprocessor(server: Server) -> None:
         shown += [each for files in request.inputs.values() for each in files]
 
     assert shown[0] == shown[2] != shown[1]
+
+
+#: Arguments of scripts in no form that a script has, or in one of older clients.
+MALFORMED = (
+    *(True, 1, 0.5, "on", [True], [0, "x"], [[True]], [{"enabled": True}], [{"a": {"b": [0, 1]}}]),
+    *({"on": True}, {"args": True}, {"args": 3}, {"args": "on"}, {"args": [True]}, {"args": {"on": True}}),
+    *({"args": {"args": [True]}}, {"args": [["x"]]}, {"arg": [1]}),
+)
+
+
+@pytest.mark.parametrize("args", MALFORMED, ids=json.dumps)
+@pytest.mark.parametrize("name", ["ADetailer", "controlnet", "ControlNet"])
+@pytest.mark.parametrize("route", ["txt2img", "img2img"])
+async def test_no_arguments_are_ignored_silently(server: Server, route: str, name: str, args: Any) -> None:
+    """Whatever their form is, a script that has no effect is named by an error or a warning."""
+    body = {"prompt": "x", "init_images": [IMAGE], "alwayson_scripts": {name: args}}
+    answer = await server.http.post(f"/sdapi/v1/{route}", json=body)
+    told = answer.json()["warnings"] if answer.is_success else [answer.json()["detail"], answer.json()["param"]]
+    # A unit without an image has that of the request.
+    is_unit = name != "ADetailer" and args == [{"enabled": True}] and route == "img2img"
+
+    assert is_unit or any(name.casefold() in each.casefold() for each in told), told
+    assert answer.status_code in (200, 400)
+
+
+@pytest.mark.parametrize("name", ["ADetailer", "controlnet"])
+@pytest.mark.parametrize(
+    "args", [None, [], {}, [False], {"args": []}, {"args": None}, {"args": [False, None]}], ids=json.dumps
+)
+async def test_arguments_that_ask_for_nothing_need_no_warning(server: Server, name: str, args: Any) -> None:
+    """Clients send them for each script that they know."""
+    assert [] == (await sent(server, prompt="x", alwayson_scripts={name: args}))[1]
+
+
+async def test_arguments_of_no_script(server: Server) -> None:
+    """They are a warning, unless they ask for nothing."""
+    warnings = [(await sent(server, prompt="x", script_args=each))[1] for each in ([1], [["x"]], [], ["", False], {})]
+
+    assert [["'script_args' has no effect without 'script_name'."]] * 2 + [[]] * 3 == warnings

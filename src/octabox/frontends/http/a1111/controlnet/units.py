@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from octabox.errors import InvalidParameterError
-from octabox.frontends.http.a1111.fields import Count, LenientModel, Number
+from octabox.frontends.http.a1111.fields import Count, LenientModel, Number, asks_for_something
 from octabox.frontends.http.a1111.images import RESIZE_ALIASES, RESIZE_LABELS, RESIZE_MODES
 from octabox.frontends.http.bodies import check_fields
 
@@ -142,7 +142,7 @@ def _number(value: str | int, names: Mapping[str, int], field: str, aliases: Map
 
 
 def parse_units(scripts: Mapping[str, Any]) -> tuple[tuple[Unit, ...], tuple[str, ...]]:
-    """Return the units of a request that are enabled, and a warning for each other script.
+    """Return the units of a request that are enabled, and a warning for each script whose arguments have no effect.
 
     Raises:
         RequestError: A field of a unit has an invalid value.
@@ -152,11 +152,13 @@ def parse_units(scripts: Mapping[str, Any]) -> tuple[tuple[Unit, ...], tuple[str
     for name, script in scripts.items():
         args = script.get("args", script) if isinstance(script, Mapping) else script
         if name.strip().casefold() != SCRIPT:
-            args = list(args.values()) if isinstance(args, Mapping) else args
-            if isinstance(args, Sequence) and any(args):
+            if asks_for_something(args):
                 warnings.append(f"The script '{name[:60]}' has no effect: there is only ControlNet.")
             continue
-        units += [check_fields(Unit, each, "alwayson_scripts.controlnet.") for each in _fields_of_units(args)]
+        fields = _fields_of_units(args)
+        if not fields and asks_for_something(args):
+            warnings.append(f"The script '{name[:60]}' has no effect: its arguments have no unit.")
+        units += [check_fields(Unit, each, "alwayson_scripts.controlnet.") for each in fields]
     enabled = tuple(each for each in units if each.enabled)
     return enabled, (*warnings, *(text for each in enabled for text in _unit_warnings(each)))
 

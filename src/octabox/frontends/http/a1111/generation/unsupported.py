@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from octabox.frontends.http.a1111.fields import asks_for_something
 from octabox.frontends.http.a1111.generation.defaults import infotext_warnings
 from octabox.frontends.http.a1111.generation.schema import GenerationBody, TextToImageBody
 
@@ -27,6 +28,8 @@ def unsupported_warnings(body: GenerationBody) -> Iterator[str]:
             yield f"'{name}' has no effect: {reason}."
     if isinstance(body, TextToImageBody) and body.firstpass_image and not body.enable_hr:
         yield "'firstpass_image' has no effect without 'enable_hr': it takes the place of the first of two passes."
+    if not body.script_name and asks_for_something(body.script_args):
+        yield "'script_args' has no effect without 'script_name'."
     if body.override_settings and not body.override_settings_restore_afterwards:
         yield "'override_settings_restore_afterwards' has no effect: 'override_settings' apply to this request alone."
     yield from infotext_warnings(body.infotext)
