@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ray.scripts.scripts import start as ray_start
 
 from octabox.cli.main import cli
 from octabox.cli.serve import command as serve
-from octabox.engine.ray.resources import replica_resources
+from octabox.engine.ray.resources import ACCELERATOR_BYTES, needed_bytes, replica_resources
 
 #: A version of Kubernetes that is older than those in support.
 VERSION = "1.30.0"
@@ -32,6 +33,13 @@ def containers() -> dict[str, dict[str, Any]]:
     spec = documents()["RayCluster"]["spec"]
     groups = [("head", spec["headGroupSpec"]), *((each["groupName"], each) for each in spec["workerGroupSpecs"])]
     return {name: group["template"]["spec"]["containers"][0] for name, group in groups}
+
+
+def declared_resources() -> dict[str, int]:
+    """Return the resources of the nodes with accelerators, as Ray's autoscaler reads those of a group of the operator."""
+    *_, accelerators = documents()["RayCluster"]["spec"]["workerGroupSpecs"]
+    found: dict[str, int] = json.loads(accelerators["rayStartParams"]["resources"][1:-1].replace("\\", ""))
+    return found
 
 
 def validate(document: dict[str, Any]) -> None:
@@ -121,7 +129,56 @@ def test_models_run_only_where_they_are_mounted() -> None:
 
     assert "0" == spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == servers["rayStartParams"]["num-cpus"]
     assert 0 == accelerators["minReplicas"] < accelerators["maxReplicas"]
-    assert ["/models", "/cache"] == [each["mountPath"] for each in containers()["accelerators"]["volumeMounts"]]
+    assert ["/models", "/cache", "/files"] == [
+        each["mountPath"] for each in containers()["accelerators"]["volumeMounts"]
+    ]
+
+
+def test_models_share_accelerators() -> None:
+    """The bytes are declared as the operator and Ray read them; a small model reserves a share, and a large one all."""
+    *_, accelerators = documents()["RayCluster"]["spec"]["workerGroupSpecs"]
+    declared = declared_resources()
+    # The operator writes the value into a command of the shell.
+    (argument,) = shlex.split(f"--resources={accelerators['rayStartParams']['resources']}")
+    nodes = [{"GPU": 1.0, "CPU": 8.0, **{name: float(value) for name, value in declared.items()}}]
+
+    assert declared == json.loads(argument.removeprefix("--resources="))
+    assert {ACCELERATOR_BYTES} == set(declared)
+    assert 0 < replica_resources("accelerator", None, nodes, needed_bytes(4 * 2**30))["GPU"] <= 0.5
+    assert {"GPU": 1.0} == replica_resources("accelerator", None, nodes, needed_bytes(20 * 2**30))
+    # Cards of 24 GB state no more than 22.5 GiB where they correct errors of their memory.
+    assert declared[ACCELERATOR_BYTES] <= 22.5 * 2**30
+
+
+def test_servers_and_nodes_see_the_same_files() -> None:
+    """Each pod that serves or runs models mounts the file store in the same place, from one claim, for several servers."""
+    words = shlex.split(containers()["servers"]["args"][0].splitlines()[-1])
+    store = words[words.index("--file-store") + 1]
+    claims = set()
+    for group in documents()["RayCluster"]["spec"]["workerGroupSpecs"]:
+        spec = group["template"]["spec"]
+        (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["mountPath"] == store]
+        (volume,) = [each for each in spec["volumes"] if each["name"] == mount["name"]]
+        claims.add(volume["persistentVolumeClaim"]["claimName"])
+        assert not mount.get("readOnly")
+        assert 10001 == spec["securityContext"]["fsGroup"]
+
+    assert 1 == len(claims)
+    assert "OCTABOX_JOB_STORE" in {each["name"] for each in containers()["servers"]["env"]}
+    assert "ClientIP" == documents()["Service"]["spec"]["sessionAffinity"]
+
+
+def test_the_guide_lists_what_must_be_changed() -> None:
+    """Each claim and the declared bytes, with the value of the manifest."""
+    guide = (FOLDER.parents[1] / "docs" / "guides" / "cluster.md").read_text(encoding="utf-8").split("## Kubernetes")[1]
+    *_, accelerators = documents()["RayCluster"]["spec"]["workerGroupSpecs"]
+    volumes = accelerators["template"]["spec"]["volumes"]
+    claims = [each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each]
+    (declared,) = declared_resources().values()
+
+    assert all(f"`{name}`" in guide for name in claims)
+    assert str(declared) in guide
+    assert "`job-store`" in guide
 
 
 def test_the_service_finds_the_servers() -> None:
