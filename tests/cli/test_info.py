@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from octabox.cli.info import INTERNAL_EXTRAS, PURPOSES
 from octabox.cli.main import cli
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.messages import DeviceMemory, Survey
@@ -47,6 +49,23 @@ def test_packages_are_shown_by_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"faces", "full", "postgres", "ray", "terminal", "turbo", "upscalers"} == set(extras)
     assert "onnxruntime" in extras["full"]
     assert None is extras["turbo"]["cache-dit"] or extras["turbo"]["cache-dit"]
+
+
+def test_each_extra_has_its_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each one that pyproject.toml offers to users, as the guide states it, in the table and as JSON."""
+    root = Path(__file__).parents[2]
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    section = project.split("[project.optional-dependencies]\n")[1].split("\n[")[0]
+    offered = set(re.findall(r"^([\w-]+) = \[", section, re.MULTILINE)) - INTERNAL_EXTRAS
+    guide = (root / "docs" / "guides" / "install.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `octabox\[(\w+)\]` \| (.+) \|$", guide, re.MULTILINE))
+    lines = info(monkeypatch, NO_DEVICES).splitlines()
+
+    assert offered == set(PURPOSES)
+    assert {name: re.sub(r"\[(.+?)\]\(.+?\)", r"\1", text) for name, text in rows.items()} == PURPOSES
+    assert json.loads(info(monkeypatch, NO_DEVICES, "--json"))["purposes"] == PURPOSES
+    for extra, purpose in PURPOSES.items():
+        assert any(line.split()[:1] == [extra] and line.endswith(purpose) for line in lines), extra
 
 
 def test_keys_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,17 @@ from octabox.telemetry.installation import describe_machine, describe_versions, 
 #: Extras that are of no use to a user.
 INTERNAL_EXTRAS = {"dev"}
 
+#: What each extra is for, as docs/guides/install.md states it.
+PURPOSES = {
+    "faces": "restoration of faces where OpenCV 5 is installed",
+    "full": "packages that some pipelines need, such as OpenCV and librosa",
+    "postgres": "background jobs in PostgreSQL",
+    "ray": "a cluster of machines",
+    "terminal": "images in terminals with sixels",
+    "turbo": "more step caches",
+    "upscalers": "upscalers such as ESRGAN",
+}
+
 
 @click.command(help=__doc__)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -27,6 +38,7 @@ def command(*, as_json: bool) -> None:
         "machine": describe_machine(),
         "devices": _devices(),
         "extras": _extras(),
+        "purposes": PURPOSES,
         "settings": _settings(),
     }
     if as_json:
@@ -93,6 +105,12 @@ def _show_machine(report: dict[str, Any]) -> None:
 
 
 def _show_extras(report: dict[str, Any]) -> None:
-    packages = [(extra, *each) for extra, found in report["extras"].items() for each in found.items()]
-    rows = [(extra, name, version or "not installed") for extra, name, version in packages]
+    rows = []
+    for extra, found in report["extras"].items():
+        # The purpose is in the first row of an extra.
+        purposes = [report["purposes"].get(extra, "")] + [""] * len(found)
+        rows += [
+            (extra, name, version or "not installed", purpose)
+            for (name, version), purpose in zip(found.items(), purposes, strict=False)
+        ]
     click.echo("\n".join(format_lines(rows)) + "\n")
