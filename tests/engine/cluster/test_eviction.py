@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +38,23 @@ def test_a_plan_frees_enough_and_nothing_in_vain(on_device: list[Replica], neede
         assert all(each.evictable for each in plan)
         assert freed >= needed
         assert all(freed - each.size < needed for each in plan)
+
+
+@given(replicas, st.lists(st.integers(0, 3), min_size=8, max_size=8), st.integers(-5, 150), st.integers(1, 9))
+def test_a_plan_frees_enough_cpus_as_well(held: list[Replica], cpus: list[int], needed: int, processors: int) -> None:
+    """Where they are counted, it frees both, and none of its replicas in vain."""
+    on_device = [replace(each, processors=count) for each, count in zip(held, cpus, strict=False)]
+    plan = plan_eviction(on_device, needed, lambda each: float(each.size % 7), processors)
+    may_leave = [each for each in on_device if each.evictable]
+    lacking = sum(each.size for each in may_leave) < needed or sum(each.processors for each in may_leave) < processors
+
+    assert (plan is None) == lacking
+    if plan is not None:
+        assert sum(each.size for each in plan) >= needed
+        assert sum(each.processors for each in plan) >= processors
+        for left in plan:
+            rest = [each for each in plan if each is not left]
+            assert sum(each.size for each in rest) < needed or sum(each.processors for each in rest) < processors
 
 
 def test_what_costs_least_for_each_byte_is_unloaded_first() -> None:

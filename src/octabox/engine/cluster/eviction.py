@@ -49,9 +49,9 @@ def keep_value(costs: ModelCosts, replicas: int) -> float:
 
 
 def plan_eviction(
-    replicas: Iterable[Replica], needed: int, value: Callable[[Replica], float]
+    replicas: Iterable[Replica], needed: int, value: Callable[[Replica], float], processors: int = 0
 ) -> tuple[Replica, ...] | None:
-    """Return what to unload to free so many bytes of a device; None if that is not possible.
+    """Return what to unload to free so many bytes, and CPUs, of a device; None if that is not possible.
 
     What is in use, being loaded or pinned is never unloaded. Those whose value is lowest for each byte are first, of equal
     ones those that were used first, and none is unloaded that the others make superfluous.
@@ -60,22 +60,31 @@ def plan_eviction(
         replicas: The replicas on the device.
         needed: Bytes to free.
         value: Returns what unloading a replica costs.
+        processors: CPUs to free.
     """
-    if needed <= 0:
+    if needed <= 0 and processors <= 0:
         return ()
+
+    def share(replica: Replica) -> float:
+        """Return how much of what is needed a replica frees."""
+        if processors <= 0:
+            return max(replica.size, 1)
+        return max(replica.size / needed if needed > 0 else 0.0, 0.0) + replica.processors / processors or 1e-9
+
     candidates = [each for each in replicas if each.evictable]
     taken: list[Replica] = []
-    for replica in sorted(candidates, key=lambda each: (value(each) / max(each.size, 1), each.busy_until, each.name)):
+    spare, spare_processors = -needed, -processors
+    for replica in sorted(candidates, key=lambda each: (value(each) / share(each), each.busy_until, each.name)):
         taken.append(replica)
-        if sum(each.size for each in taken) >= needed:
+        spare, spare_processors = spare + replica.size, spare_processors + replica.processors
+        if spare >= 0 and spare_processors >= 0:
             break
-    spare = sum(each.size for each in taken) - needed
-    if spare < 0:
+    if spare < 0 or spare_processors < 0:
         return None
     for replica in list(reversed(taken)):
-        if replica.size <= spare:
+        if replica.size <= spare and replica.processors <= spare_processors:
             taken.remove(replica)
-            spare -= replica.size
+            spare, spare_processors = spare - replica.size, spare_processors - replica.processors
     return tuple(taken)
 
 

@@ -17,17 +17,60 @@ WORKING = 1e12
 
 @dataclass
 class _Slot:
-    """A device with its replicas, the bytes that they hold, and those of what may be unloaded."""
+    """A device with its replicas, the bytes and CPUs that they hold, and those of what may be unloaded."""
 
     device: Device
     replicas: dict[str, Replica] = field(default_factory=dict)
     held: int = 0
     evictable: int = 0
+    held_processors: int = 0
+    evictable_processors: int = 0
+
+    @property
+    def free(self) -> int:
+        """The bytes that no replica holds."""
+        return self.device.total - self.held
+
+    @property
+    def free_processors(self) -> int:
+        """The CPUs that no replica holds; 0 where they are not counted."""
+        return 0 if self.device.processors is None else self.device.processors - self.held_processors
 
     def count(self, replica: Replica, sign: int) -> None:
-        """Add (1) or remove (-1) the bytes of a replica."""
+        """Add (1) or remove (-1) what a replica holds."""
         self.held += sign * replica.size
-        self.evictable += sign * replica.size if replica.evictable else 0
+        self.held_processors += sign * replica.processors
+        if replica.evictable:
+            self.evictable += sign * replica.size
+            self.evictable_processors += sign * replica.processors
+
+    def holds(self, model: str) -> bool:
+        """Return whether there is a replica of a model that excludes another one, as it does not on several CPUs."""
+        return self.device.processors is None and any(each.model == model for each in self.replicas.values())
+
+
+class _Offers:
+    """The devices by what is free there, and by what would be once that which is not in use there was unloaded."""
+
+    def __init__(self) -> None:
+        self.free, self.reclaimable = CapacityIndex(), CapacityIndex()
+
+    def set(self, slot: _Slot) -> None:
+        """Add a device, or change it; one that drains offers nothing."""
+        name, at = slot.device.name, slot.device.busy_until
+        if slot.device.working:
+            at += WORKING  # One that is overdue, too, is after all that are idle.
+        if slot.device.draining:
+            self.discard(name)
+            return
+        free, processors = slot.free, slot.free_processors
+        self.free.set(name, free, at, processors)
+        self.reclaimable.set(name, free + slot.evictable, at, processors + slot.evictable_processors)
+
+    def discard(self, name: str) -> None:
+        """Remove a device, if it is there."""
+        self.free.discard(name)
+        self.reclaimable.discard(name)
 
 
 class ClusterIndex:
@@ -42,7 +85,7 @@ class ClusterIndex:
         self._rankings = ReplicaRankings()
         self._nodes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._counts: Counter[str] = Counter()
-        self._free, self._reclaimable = CapacityIndex(), CapacityIndex()
+        self._offers = _Offers()
 
     def put_device(self, device: Device) -> None:
         """Add a device, or change it."""
@@ -53,7 +96,7 @@ class ClusterIndex:
         if (before.busy_until, before.working) != (device.busy_until, device.working):
             for replica in slot.replicas.values():
                 self._rank(replica)
-        self._measure(slot)
+        self._offers.set(slot)
 
     def remove_device(self, name: str) -> list[Replica]:
         """Remove a device that was lost, and return the replicas that were on it."""
@@ -62,8 +105,7 @@ class ClusterIndex:
         for replica in lost:
             self.remove(replica.name)
         self._slots.pop(name, None)
-        self._free.discard(name)
-        self._reclaimable.discard(name)
+        self._offers.discard(name)
         return lost
 
     def put(self, replica: Replica) -> None:
@@ -80,11 +122,11 @@ class ClusterIndex:
             self._rankings.discard(before)
         self._replicas[replica.name] = slot.replicas[replica.name] = replica
         self._rank(replica)
-        if before is None or (before.size, before.evictable) != (replica.size, replica.evictable):
+        if before is None or _counted(before) != _counted(replica):
             if before is not None:
                 slot.count(before, -1)
             slot.count(replica, 1)
-            self._measure(slot)
+            self._offers.set(slot)
 
     def remove(self, name: str) -> None:
         """Remove a replica, which holds no memory any more; an unknown one is ignored."""
@@ -96,7 +138,7 @@ class ClusterIndex:
         self._rankings.discard(replica)
         self._nodes[replica.model][slot.device.node] -= 1
         self._counts[replica.model] -= 1
-        self._measure(slot)
+        self._offers.set(slot)
 
     def replica(self, name: str) -> Replica | None:
         """Return a replica; None if it is unknown."""
@@ -115,13 +157,16 @@ class ClusterIndex:
         return [self._replicas[name] for name in self._rankings.firsts(model, self.count(model))]
 
     def holds(self, device: str, model: str) -> bool:
-        """Return whether a device holds a replica of a model."""
-        return any(each.model == model for each in self._slots[device].replicas.values())
+        """Return whether a device holds a replica of a model that excludes another one there."""
+        return self._slots[device].holds(model)
 
     def free_bytes(self, device: str) -> int:
         """Return how many bytes of a device no replica holds."""
-        slot = self._slots[device]
-        return slot.device.total - slot.held
+        return self._slots[device].free
+
+    def free_processors(self, device: str) -> int:
+        """Return how many CPUs of a device no replica holds; 0 where they are not counted."""
+        return self._slots[device].free_processors
 
     def count(self, model: str) -> int:
         """Return how many replicas a model has."""
@@ -158,29 +203,21 @@ class ClusterIndex:
     @property
     def roomy(self) -> CapacityIndex:
         """The devices by the bytes that are free."""
-        return self._free
+        return self._offers.free
 
     @property
     def reclaimable(self) -> CapacityIndex:
         """The devices by the bytes that are free once what is not in use there is unloaded."""
-        return self._reclaimable
+        return self._offers.reclaimable
 
     def _rank(self, replica: Replica) -> None:
         """Rank a replica by when it is free, among those of its model and, while it is free, of its adapters."""
         self._rankings.set(replica, self.free_at(replica), idle=not self._slots[replica.device].device.working)
 
-    def _measure(self, slot: _Slot) -> None:
-        """Index what a device has free, and what it would have."""
-        name, at = slot.device.name, slot.device.busy_until
-        if slot.device.working:
-            at += WORKING  # One that is overdue, too, is after all that are idle.
-        if slot.device.draining:
-            self._free.discard(name)
-            self._reclaimable.discard(name)
-            return
-        free = slot.device.total - slot.held
-        self._free.set(name, free, at)
-        self._reclaimable.set(name, free + slot.evictable, at)
+
+def _counted(replica: Replica) -> tuple[int, int, bool]:
+    """Return what a device counts of a replica."""
+    return replica.size, replica.processors, replica.evictable
 
 
 def _remaining(until: float, now: float) -> float:

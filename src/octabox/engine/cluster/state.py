@@ -26,6 +26,7 @@ class Device:
         busy_until: When it will have finished the work that it has; for an idle device, when it finished the last.
         working: Whether it runs something.
         draining: Whether it takes no new replicas.
+        processors: CPUs that replicas may reserve on it, where it is all those of a node; None does not count them.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Device:
     busy_until: float = 0.0
     working: bool = False
     draining: bool = False
+    processors: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Replica:
         loading: Whether it is being loaded.
         draining: Whether it takes no new requests, since it is to be unloaded.
         pinned: Whether it is never unloaded for another one.
+        processors: CPUs that it reserves there, where they are counted.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Replica:
     loading: bool = False
     draining: bool = False
     pinned: bool = False
+    processors: int = 0
 
     @property
     def evictable(self) -> bool:
