@@ -14,7 +14,7 @@ from ray.scripts.scripts import start as ray_start
 
 from octabox.cli.main import cli
 from octabox.cli.serve import command as serve
-from octabox.engine.ray.resources import ACCELERATOR_BYTES, needed_bytes, replica_resources
+from octabox.engine.ray.resources import ACCELERATOR_BYTES, card_bytes, needed_bytes, replica_need
 
 #: A version of Kubernetes that is older than those in support.
 VERSION = "1.30.0"
@@ -104,7 +104,7 @@ def test_models_reserve_accelerators_that_are_yet_to_be_added() -> None:
     words = shlex.split(containers()["servers"]["args"][0].splitlines()[-1])
     device = words[words.index("--device") + 1]
 
-    assert {"GPU": 1.0} == replica_resources(device, 10**9, [{"CPU": 8.0}])
+    assert {"GPU": 1.0} == replica_need(device, 10**9, [{"CPU": 8.0}]).resources()
 
 
 def test_the_image_has_what_the_manifest_needs() -> None:
@@ -144,8 +144,10 @@ def test_models_share_accelerators() -> None:
 
     assert declared == json.loads(argument.removeprefix("--resources="))
     assert {ACCELERATOR_BYTES} == set(declared)
-    assert 0 < replica_resources("accelerator", None, nodes, needed_bytes(4 * 2**30))["GPU"] <= 0.5
-    assert {"GPU": 1.0} == replica_resources("accelerator", None, nodes, needed_bytes(20 * 2**30))
+    (card,) = (card_bytes(node) for node in nodes)
+    small, large = (replica_need("accelerator", None, nodes, needed_bytes(gib * 2**30)) for gib in (4, 20))
+    assert 0 < small.resources(card)["GPU"] <= 0.5
+    assert {"GPU": 1.0} == large.resources(card)
     # Cards of 24 GB state no more than 22.5 GiB where they correct errors of their memory.
     assert declared[ACCELERATOR_BYTES] <= 22.5 * 2**30
 

@@ -159,7 +159,7 @@ async def test_small_models_share_an_accelerator(cluster: Any, embedded: ModelCo
     total = 8 * 2**30
     node = add_node(cluster, gpus=1, **{ACCELERATOR_BYTES: total})
     needed = needed_bytes(sum((weight_bytes(embedded, "cuda") or {}).values()))
-    share = accelerator_share(needed, [{"GPU": 1.0, ACCELERATOR_BYTES: total}])
+    share = accelerator_share(needed, total)
     # The other engine's rule for more replicas may be in place.
     engine = RayEngine(WorkerOptions(threads=1), address=cluster.address, max_replicas=1, load_timeout=240)
     await engine.start()

@@ -16,10 +16,11 @@ from fake_worker import model as configuration
 from octabox.config.model import ModelConfig
 from octabox.config.sections.parallel import ParallelConfig
 from octabox.engine.messages import Loaded, LoadFailed
-from octabox.engine.ray import placement_groups, reservations
+from octabox.engine.ray import placement_groups
 from octabox.engine.ray.engine import RayEngine
 from octabox.engine.ray.node_placement import HeldPlace
 from octabox.engine.ray.placement_groups import NODE_LABEL
+from octabox.engine.ray.places import reserving, snapshot
 from octabox.engine.ray.reservations import Reservations
 from octabox.errors import CapacityError, OutOfMemoryError, ServerStoppingError, WorkerDiedError
 from queue_houses import until
@@ -33,20 +34,18 @@ class Replicas:
         #: Those that are in use, and those of them that have given their places.
         self.in_use, self.done = list[str](), list[str]()
 
-    def resident(self) -> dict[str, Any]:
-        """Return them."""
-        return {
-            name: SimpleNamespace(
-                name=name,
-                keep_value=value,
-                idle=name not in self.in_use,
-                pinned=False,
-                last_used=0.0,
-                memory={},
-                yields_to="",
-            )
-            for name, value in self.values.items()
-        }
+    def find(self, name: str) -> Any:
+        """Return one of them."""
+        if name not in self.values:
+            return None
+        idle, value = name not in self.in_use, self.values[name]
+        return SimpleNamespace(
+            name=name, keep_value=value, idle=idle, pinned=False, last_used=0.0, memory={}, yields_to=""
+        )
+
+    def take_changed(self) -> list[str]:
+        """Return all, of which any may have changed."""
+        return list(self.values)
 
     def yielded(self, name: str) -> list[str]:
         """Return those whose calls are done."""
@@ -218,7 +217,11 @@ class Group:
         (self.resources,) = bundles
         self.node = (bundle_label_selector or [{NODE_LABEL: "any"}])[0][NODE_LABEL]
 
-    def wait(self, _seconds: float) -> bool:
+    async def ready(self) -> None:
+        """Wait for its place, which a node that is lost does not give."""
+        await until(self.has_place)
+
+    def has_place(self) -> bool:
         """Return whether the node is still there."""
         return self.node != "lost"
 
@@ -227,10 +230,16 @@ def places_on(
     monkeypatch: pytest.MonkeyPatch, replicas: Replicas, free: dict[str, dict[str, float]], **held: str
 ) -> Reservations:
     """Return the places of a cluster with these free resources, on whose nodes the replicas are."""
-    nodes = [{"Alive": True, "NodeID": "any", "Resources": {"CPU": 1.0}}]
+
+    def nodes() -> list[dict[str, Any]]:
+        total = {name: float(max(1, [*held.values()].count(name))) for name in free}
+        return [{"Alive": True, "NodeID": name, "Resources": {"CPU": cpus}} for name, cpus in total.items()]
+
     monkeypatch.setattr(placement_groups, "placement_group", Group)
-    monkeypatch.setattr(reservations, "all_nodes", lambda: nodes)
-    monkeypatch.setattr(reservations, "available_by_node", lambda: free)
+    monkeypatch.setattr(snapshot, "all_nodes", nodes)
+    monkeypatch.setattr(snapshot, "available_by_node", lambda: {name: dict(left) for name, left in free.items()})
+    monkeypatch.setattr(snapshot, "draining_nodes", set)
+    monkeypatch.setattr(reserving, "FREE_TIMEOUT", 0.1)
     monkeypatch.setattr(placement_groups, "node_of_group", lambda group: group.node)
     monkeypatch.setattr(placement_groups, "remove_placement_group", lambda _: None)
     found = Reservations("cpu", 1.0, grows=False, replicas=replicas)
@@ -241,10 +250,15 @@ def places_on(
 
 async def test_processes_of_the_cpu_reserve_no_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     """The devices that a model is split over are those that its configuration names."""
-    monkeypatch.setattr(reservations, "node_resources", lambda: [{"CPU": 8.0, "GPU": 4.0}])
+    node = {"Alive": True, "NodeID": "a", "Resources": {"CPU": 8.0, "GPU": 4.0}}
+    monkeypatch.setattr(snapshot, "all_nodes", lambda: [node])
+    monkeypatch.setattr(snapshot, "available_by_node", dict)
+    monkeypatch.setattr(snapshot, "draining_nodes", set)
     names: list[tuple[str, ...]] = [("cpu", "cpu"), ("cuda:0", "cuda:1")]
     models = [configuration("new").model_copy(update={"parallel": ParallelConfig(devices=each)}) for each in names]
-    found = [await Reservations("cuda", 1.0, grows=False, replicas=Replicas()).resources(each) for each in models]
+    places = Reservations("cuda", 1.0, grows=False, replicas=Replicas())
+    await places._places.refresh()
+    found = [(await places.need(each)).resources() for each in models]
 
     assert [None, 2.0] == [each.get("GPU") for each in found]
 
@@ -256,9 +270,9 @@ async def test_a_replica_is_placed_where_it_costs_least(monkeypatch: pytest.Monk
     reserved = await places.reserve("new", configuration("new"))
 
     assert ["cheap"] == replicas.evicted
-    assert HeldPlace("new", "b", {"CPU": 1.0}) == places._places._held["new"]
+    assert HeldPlace("new", "b", {"CPU": 1.0}) == places._places["new"]
     await reserved.release()
-    assert "new" not in places._places._held
+    assert "new" not in places._places
 
 
 async def test_another_replica_has_a_place_where_that_costs_no_more_than_it_is_worth(
@@ -268,7 +282,8 @@ async def test_another_replica_has_a_place_where_that_costs_no_more_than_it_is_w
     replicas = Replicas(one=3.0)
     places, model = places_on(monkeypatch, replicas, {"a": {}}, one="a"), configuration("new")
     found = [await places.has_room(model, 0, (), value) for value in (2.9, 3.0)]
-    monkeypatch.setattr(reservations, "available_by_node", lambda: {"a": {"CPU": 1.0}})
+    monkeypatch.setattr(snapshot, "available_by_node", lambda: {"a": {"CPU": 1.0}})
+    monkeypatch.setattr(snapshot, "all_nodes", lambda: [{"Alive": True, "NodeID": "a", "Resources": {"CPU": 2.0}}])
 
     assert [False, True] == found
     assert await places.has_room(model, 0, (), 0.0)
@@ -279,8 +294,8 @@ async def test_a_replica_in_use_gives_its_place_at_the_end_of_its_turn(monkeypat
     """It is the one of those whose place costs least, and leaves once its calls are done."""
     replicas = Replicas(dear=9.0, cheap=1.0)
     replicas.in_use = ["dear", "cheap"]
-    monkeypatch.setattr(Group, "wait", lambda self, _seconds: self.node != "any" or bool(replicas.evicted))
-    monkeypatch.setattr(reservations, "POLL", 0.0)
+    monkeypatch.setattr(Group, "has_place", lambda self: self.node != "any" or bool(replicas.evicted))
+    monkeypatch.setattr(reserving, "POLL", 0.0)
     places = places_on(monkeypatch, replicas, {"a": {"CPU": 0.0}, "b": {"CPU": 0.0}}, dear="a", cheap="b")
     await places.reserve("new", configuration("new"))
 
@@ -292,7 +307,7 @@ async def test_a_place_that_only_seems_to_be_free(monkeypatch: pytest.MonkeyPatc
     """Where the cluster does not give it, the replica that costs least leaves memory, instead of a wait for nothing."""
     replicas = Replicas(dear=9.0, cheap=1.0)
     places = places_on(monkeypatch, replicas, {"a": {"CPU": 1.0}}, dear="a", cheap="a")
-    monkeypatch.setattr(Group, "wait", lambda *_: bool(replicas.evicted))
+    monkeypatch.setattr(Group, "has_place", lambda _: bool(replicas.evicted))
     await places.reserve("new", configuration("new"))
 
     assert ["cheap"] == replicas.evicted
@@ -302,10 +317,10 @@ async def test_a_client_that_leaves_ends_the_wait_for_a_place(monkeypatch: pytes
     """What waits in the cluster would let an autoscaler add a node, or idle replicas be unloaded, for nobody."""
     removed, waits, workers = list[Any](), list[int](), FakeWorkers()
     places = places_on(monkeypatch, Replicas(), {"any": {}})
-    places._timeout, places._grows = 600.0, True
-    monkeypatch.setattr(Group, "wait", lambda *_: waits.append(1))
+    places._grows, places._search._timeout, places._search._grows = True, 600.0, True
+    monkeypatch.setattr(Group, "has_place", lambda _: waits.append(1))
     monkeypatch.setattr(placement_groups, "remove_placement_group", removed.append)
-    monkeypatch.setattr(reservations, "POLL", 0.0)
+    monkeypatch.setattr(reserving, "POLL", 0.0)
 
     async def start(reserve: Any, order: Any, *arguments: Any) -> FakeWorker:
         await reserve(order.model)
@@ -317,7 +332,7 @@ async def test_a_client_that_leaves_ends_the_wait_for_a_place(monkeypatch: pytes
     assert [] == removed
     await client.leave()
     await until(lambda: removed)
-    monkeypatch.setattr(Group, "wait", lambda *_: True)
+    monkeypatch.setattr(Group, "has_place", lambda _: True)
     other = client_of(engine)
     worker = await workers.next_started()
 
@@ -333,7 +348,7 @@ async def test_a_client_that_leaves_when_its_place_is_found(
     """The place is given up at each step after its request, whether it was free or was waited for; else it is lost for good."""
     removed, begun, goes_on = list[Any](), threading.Event(), threading.Event()
     places = places_on(monkeypatch, Replicas(), free)
-    places._grows = True
+    places._grows = places._search._grows = True
 
     def find(group: Group) -> str:
         begun.set()
@@ -388,16 +403,17 @@ async def test_a_node_that_is_lost_meanwhile_is_replaced(monkeypatch: pytest.Mon
     free = {"lost": {"CPU": 1.0}}
     places = places_on(monkeypatch, Replicas(), free)
 
-    def wait(group: Group, _seconds: float) -> bool:
+    def has_place(group: Group) -> bool:
         if group.node != "lost":
             return True
-        free["new"] = free.pop("lost")
+        if "lost" in free:
+            free["new"] = free.pop("lost")
         return False
 
-    monkeypatch.setattr(Group, "wait", wait)
+    monkeypatch.setattr(Group, "has_place", has_place)
     await places.reserve("new", configuration("new"))
 
-    assert "new" == places._places._held["new"].node
+    assert "new" == places._places["new"].node
 
 
 async def test_nothing_waits_in_a_cluster_that_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,8 +426,8 @@ async def test_nothing_waits_in_a_cluster_that_does_not_grow(monkeypatch: pytest
         return Group(*arguments, **options)
 
     monkeypatch.setattr(placement_groups, "placement_group", create)
-    monkeypatch.setattr(reservations, "POLL", 0.0)
-    places._timeout = 0.1
+    monkeypatch.setattr(reserving, "POLL", 0.0)
+    places._search._timeout = 0.1
     with pytest.raises(CapacityError, match=r"No node of the cluster has 1 CPU .* in 0\.1 seconds"):
         await places.reserve("new", configuration("new"))
 

@@ -12,9 +12,10 @@ import pytest
 from fake_worker import Client, FakeWorker, FakeWorkers, call, settle
 from octabox.config.sections.parallel import ParallelConfig
 from octabox.engine.messages import Loaded
-from octabox.engine.ray import placement_groups, reservations
+from octabox.engine.ray import placement_groups
 from octabox.engine.ray.engine import RayEngine
 from octabox.engine.ray.placement_groups import NODE_LABEL
+from octabox.engine.ray.places import reserving, snapshot
 from octabox.errors import CapacityError, WorkerDiedError
 from queue_houses import until
 
@@ -32,9 +33,9 @@ class Group:
         self.cluster, self.cpus, self.label = cluster, cpus, label
         self.node, self.placed = "", threading.Event()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for its place; return whether it has one."""
-        return self.placed.wait(seconds)
+    async def ready(self) -> None:
+        """Wait for its place."""
+        await until(self.placed.is_set)
 
 
 class SmallCluster:
@@ -50,6 +51,8 @@ class SmallCluster:
         self.loaded = list[str]()
         #: What the end of a worker waits for, by the name of its model.
         self.held_back: dict[str, asyncio.Event] = {}
+        #: The nodes that are being drained.
+        self.draining = set[str]()
         self._lock = threading.RLock()
 
     def create(
@@ -118,10 +121,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> SmallCluster:
     monkeypatch.setattr(placement_groups, "placement_group", found.create)
     monkeypatch.setattr(placement_groups, "remove_placement_group", found.remove)
     monkeypatch.setattr(placement_groups, "node_of_group", lambda group: group.node)
-    monkeypatch.setattr(reservations, "all_nodes", found.all_nodes)
-    monkeypatch.setattr(reservations, "available_by_node", found.free)
-    monkeypatch.setattr(reservations, "POLL", 0.01)
-    monkeypatch.setattr(reservations, "FREE_TIMEOUT", 1.0)
+    monkeypatch.setattr(snapshot, "all_nodes", found.all_nodes)
+    monkeypatch.setattr(snapshot, "available_by_node", found.free)
+    monkeypatch.setattr(snapshot, "draining_nodes", lambda: found.draining)
+    monkeypatch.setattr(reserving, "POLL", 0.01)
+    monkeypatch.setattr(reserving, "FREE_TIMEOUT", 1.0)
     return found
 
 
@@ -259,7 +263,7 @@ async def test_a_place_that_is_not_given_lets_what_has_left_be_loaded(
 ) -> None:
     """A node that is lost meanwhile gives none; both are loaded on another one."""
     workers = FakeWorkers(runs=False, answers=slow_loads(4))
-    monkeypatch.setattr(reservations, "FREE_TIMEOUT", 0.1)
+    monkeypatch.setattr(reserving, "FREE_TIMEOUT", 0.1)
     cluster.nodes["x"] = 1.0
     engine = engine_of(cluster, workers)
     one = client_of(engine, "one")

@@ -130,7 +130,7 @@ class RequestQueue:
         """Forget what requests have set for a model that was unloaded; let a replica serve what still waits."""
         if unloaded and not self.resident:
             self.retention.reset()
-        self._residency.notify_freed()
+        self._residency.notify_freed(*(each.name for each in self._replicas))
         asyncio.get_running_loop().call_soon(self._wake)
 
     def _create_replica(self, number: int, occupied: Callable[[], Collection[str]]) -> LocalReplica:

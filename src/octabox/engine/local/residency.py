@@ -81,8 +81,13 @@ class Residency:
         """Add a model that may be loaded."""
         self.models.by_name[model.name] = model
 
-    def notify_freed(self) -> None:
-        """Wake the loads that wait for room, since a model has become idle or has left memory."""
+    def notify_freed(self, *names: str) -> None:
+        """Wake the loads that wait for room, since a model has become idle or has left memory.
+
+        Args:
+            names: The models that have changed; none is any.
+        """
+        del names
         self._freed.set()
         self._freed = asyncio.Event()
         self._idle.update()
@@ -90,7 +95,7 @@ class Residency:
     def notify_taken(self, model: ResidentModel) -> None:
         """Wake the loads that wait for room, where a model that has taken a request has to give its place to one of them."""
         if self._turns.is_awaited(model):
-            self.notify_freed()
+            self.notify_freed(model.name)
 
     def close(self) -> None:
         """Unload no models for lack of requests any more."""
@@ -133,7 +138,7 @@ class Residency:
             self.models.admitted.discard(name)
             self.models.needs.pop(name, None)
             self._turns.end(name)
-            self.notify_freed()
+            self.notify_freed(name)
 
     async def _load_placed(self, name: str, load: LoadModel, pipeline: str, placed: ModelConfig) -> None:
         """Load a model on its devices; where memory runs out, once again after an idle model on each was unloaded."""
@@ -157,10 +162,10 @@ class Residency:
                 await load(placed, makes_room=False)
         except BaseException:
             if self.models.needs.pop(name, None):  # Others may have the bytes, while it waits for another device.
-                self.notify_freed()
+                self.notify_freed(name)
             raise
 
     def _end_wait(self, name: str) -> None:
         """End the wait of a load, which others may have waited for."""
         if self._turns.end(name):
-            self.notify_freed()
+            self.notify_freed(name)

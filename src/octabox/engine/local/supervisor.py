@@ -55,7 +55,7 @@ class WorkerSupervisor(WorkerHolder):
         self.key, self._occupied, self._has_place = key or name, occupied, has_place
         self.name, self._options, self._residency = name, options, residency
         self._starter, self._ending = WorkerStarter(name, processes, start_worker, load_timeout), SharedTask[bool]()
-        self._sent, self.loading = SentCalls(name, residency.notify_freed), LoadTask()
+        self._sent, self.loading = SentCalls(name, partial(residency.notify_freed, self.key)), LoadTask()
         self.connect(lambda _: None)
         self.run_seconds = 1.0  # What the last call took.
         self.ready_since = 0.0  # When the model was loaded or has woken up, by `time.perf_counter`.
@@ -173,7 +173,7 @@ class WorkerSupervisor(WorkerHolder):
         """Forget the worker, which has ended, and fail its calls or have them run again; the queue stays."""
         self.worker = None
         self._requeue(self._sent.end(error))
-        self._residency.notify_freed()
+        self._residency.notify_freed(self.key)
 
 
 @contextmanager

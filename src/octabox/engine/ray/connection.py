@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 from ray._private import services
-from ray._private.state import available_resources_per_node
+from ray._private.state import available_resources_per_node, state
 
 from octabox.errors import ConfigError
 
@@ -130,3 +130,8 @@ def all_nodes() -> list[dict[str, Any]]:
 def available_by_node() -> dict[str, dict[str, float]]:
     """Return the free resources of each node that is alive, by its id; Ray has no public function for it."""
     return dict(available_resources_per_node())  # type: ignore[no-untyped-call]
+
+
+def draining_nodes() -> set[str]:
+    """Return the ids of the nodes that are being drained, such as by an autoscaler; Ray has no public function for it."""
+    return set(state.get_draining_nodes())

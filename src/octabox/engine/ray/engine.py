@@ -94,15 +94,15 @@ class RayEngine(QueueEngine):
             # A replica has reserved its memory, and devices of the same type may be on any node.
             share_devices=False,
         )
-        timeout = PLACE_SHARE * load_timeout
         self._reservations = reservations or Reservations(
             self._options.device,
-            timeout,
+            PLACE_SHARE * load_timeout,
             grows=grows,
             dtype=self._options.dtype,
             limits=self._options.max_memory,
             replicas=self._cluster,
         )
+        self._cluster.places = self._reservations
         store = open_store(file_store)
         self._messages = MessageStore(store) if store else None
         self._sweeping: asyncio.Task[None] | None = None

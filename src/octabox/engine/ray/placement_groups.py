@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
+from typing import Any
 
+from ray.exceptions import RayError
 from ray.util.placement_group import (
     PlacementGroup,
     placement_group,
@@ -19,6 +21,9 @@ from octabox.engine.ray.resources import Resources
 
 #: Label that Ray gives each node: its id.
 NODE_LABEL = "ray.io/node-id"
+
+#: Seconds after which a place that could not be asked for is asked for again.
+RETRY = 1.0
 
 
 class Reservation:
@@ -39,6 +44,7 @@ class Reservation:
         on_card: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._group, self.resources, self._on_release, self.note_card = group, resources, on_release, on_card
+        self._ready: asyncio.Task[None] | None = None
 
     @property
     def strategy(self) -> PlacementGroupSchedulingStrategy:
@@ -47,7 +53,11 @@ class Reservation:
 
     async def wait(self, seconds: float) -> bool:
         """Wait until a node has the place; return whether one has."""
-        return bool(await asyncio.to_thread(self._group.wait, seconds))
+        if self._ready is None:
+            self._ready = asyncio.create_task(_wait_for_group(self._group), name="place on a node")
+        # Ray reports it to the event loop: a thread for each that waits would leave none for anything else.
+        done, _ = await asyncio.wait({self._ready}, timeout=seconds)
+        return bool(done) and not self._ready.cancelled() and self._ready.result() is None
 
     async def node(self) -> str:
         """Return the id of the node that has the place."""
@@ -56,6 +66,8 @@ class Reservation:
     async def release(self) -> None:
         """Give the place up."""
         self._on_release()
+        if self._ready:
+            self._ready.cancel()
         await _remove(self._group)
 
     @contextlib.asynccontextmanager
@@ -68,16 +80,16 @@ class Reservation:
             raise
 
 
-async def create_group(resources: Resources, node: str | None) -> PlacementGroup:
-    """Request a placement group on a node, or on any; where the caller is cancelled, it is removed again.
+async def create_group(resources: Resources, labels: Mapping[str, str]) -> PlacementGroup:
+    """Request a placement group on a node; where the caller is cancelled, it is removed again.
 
     Args:
         resources: What it reserves.
-        node: Id of the node; None for any.
+        labels: Labels that the node must have, as Ray selects them; none for any node.
     """
     create = partial(placement_group, [dict(resources)], "SPREAD")
-    if node is not None:
-        create = partial(create, bundle_label_selector=[{NODE_LABEL: node}])
+    if labels:
+        create = partial(create, bundle_label_selector=[dict(labels)])
     # The thread goes on where the caller is cancelled, and then nothing but this task knows what it has created.
     creation = asyncio.create_task(asyncio.to_thread(create), name="creation of a placement group")
     try:
@@ -85,6 +97,22 @@ async def create_group(resources: Resources, node: str | None) -> PlacementGroup
     except asyncio.CancelledError:
         await asyncio.shield(_remove_created(creation))
         raise
+
+
+async def _wait_for_group(group: PlacementGroup) -> None:
+    """Wait until a node has the place of a group, also beyond errors of the cluster, such as while its head restarts."""
+    while True:
+        try:
+            await _result(group.ready())
+        except RayError:
+            await asyncio.sleep(RETRY)
+        else:
+            return
+
+
+async def _result(reference: Any) -> Any:
+    """Return what an object of Ray is once it is there."""
+    return await reference
 
 
 async def _remove_created(creation: asyncio.Task[PlacementGroup]) -> None:
