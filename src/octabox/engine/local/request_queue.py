@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.local.replicas.local_replica import LocalReplica
-from octabox.engine.local.replicas.replica_set import MAX_REPLICAS, ReplicaRoom, ReplicaSet
+from octabox.engine.local.replicas.replica_set import MAX_REPLICAS, ModelWorth, ReplicaRoom, ReplicaSet
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
@@ -50,8 +50,9 @@ class RequestQueue:
         self.name, self.retention = name, retention
         self._create_supervisor, self._residency = create, residency
         self._waiting = WaitingList(name, limit)
-        placement = room or residency.placement
-        self._replicas = ReplicaSet(self._create_replica, placement, self._waiting, maximum or MAX_REPLICAS)
+        #: What is learned of the model.
+        self.worth, room = ModelWorth(), room or residency.placement
+        self._replicas = ReplicaSet(self._create_replica, room, self._waiting, self.worth, maximum or MAX_REPLICAS)
 
     @property
     def waiting(self) -> int:
@@ -67,7 +68,7 @@ class RequestQueue:
         """
         if request.call and not request.call.continues:
             self.check_room(request.client)
-        self._replicas.worth.note_request()
+        self.worth.note_request()
         self._insert(self._waiting.add, request)
         try:
             while (event := await request.next_event()) is not None:
@@ -115,9 +116,10 @@ class RequestQueue:
         """Return whether others keep the model in memory, so that this replica may be unloaded."""
         return name in self._replicas.extra
 
-    def keep_value(self, load_seconds: float, run_seconds: float) -> float:
-        """Return the seconds that unloading a replica is expected to cost, by those of its load and of its last call."""
-        return self._replicas.worth.of_replica(load_seconds, run_seconds, len(self._replicas.resident))
+    @property
+    def keep_value(self) -> float:
+        """Seconds that unloading a replica is expected to cost."""
+        return self.worth.of_replica(len(self._replicas.resident))
 
     def on_taken(self, request: QueuedRequest) -> None:
         """Report the new positions, and add a replica where the requests that are left need it."""
@@ -137,7 +139,7 @@ class RequestQueue:
         name = self.name if number == 1 else f"{self.name} (replica {number})"
         supervisor = self._create_supervisor(name, occupied)
         # The first replica is made before the set of them is known here.
-        supervisor.connect(self._requeue, lambda request: self._replicas.scale(request))  # noqa: PLW0108
+        supervisor.connect(self._requeue, lambda *loaded: self._replicas.on_loaded(*loaded), self.worth.note_run)  # noqa: PLW0108
         replica = LocalReplica(supervisor, self._waiting, self)
         self._residency.add(replica)
         return replica

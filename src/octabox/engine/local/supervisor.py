@@ -23,6 +23,20 @@ from octabox.types import Progress
 logger = logging.getLogger("octabox.engine")
 
 
+#: Receives requests whose worker has ended.
+Requeue = Callable[[Sequence[QueuedRequest]], None]
+
+#: Receives the request that a model was loaded for, and what that took; None where it has only woken up.
+OnLoaded = Callable[[QueuedRequest, float | None], None]
+
+#: Receives what a call took, or each one of a batch.
+OnRun = Callable[[float], None]
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing."""
+
+
 class WorkerSupervisor(WorkerHolder):
     """Keeps the worker of one model: started for the first request, and replaced once it has ended.
 
@@ -57,16 +71,11 @@ class WorkerSupervisor(WorkerHolder):
         self._starter, self._ending = WorkerStarter(name, processes, start_worker, load_timeout), SharedTask[bool]()
         self._sent, self.loading = SentCalls(name, partial(residency.notify_freed, self.key)), LoadTask()
         self.connect(lambda _: None)
-        self.run_seconds = 1.0  # What the last call took.
         self.ready_since = 0.0  # When the model was loaded or has woken up, by `time.perf_counter`.
 
-    def connect(
-        self,
-        requeue: Callable[[Sequence[QueuedRequest]], None],
-        on_loaded: Callable[[QueuedRequest], None] = lambda _: None,
-    ) -> None:
-        """Set what receives the requests whose worker has ended, and those that the model was loaded for."""
-        self._requeue, self._on_loaded = requeue, on_loaded
+    def connect(self, requeue: Requeue, on_loaded: OnLoaded = _ignore, on_run: OnRun = _ignore) -> None:
+        """Set what receives the requests whose worker has ended, those that the model was loaded for, and what is measured."""
+        self._requeue, self._on_loaded, self._on_run = requeue, on_loaded, on_run
 
     @property
     def busy(self) -> bool:
@@ -87,7 +96,7 @@ class WorkerSupervisor(WorkerHolder):
         finally:
             self._sent.discard(requests)
         if requests[0].started:
-            self.run_seconds = (time.perf_counter() - began) / len(requests)
+            self._on_run((time.perf_counter() - began) / len(requests))
 
     async def cancel(self, request: QueuedRequest) -> None:
         """Cancel the call of a request, if the worker has it."""
@@ -132,12 +141,13 @@ class WorkerSupervisor(WorkerHolder):
             await self.drain()
             await self.stop()
         if self.worker is None or self.asleep:
+            slept = self.asleep and self.worker
             for each in requests:
                 each.publish(Progress("loading"))
             with _timed_load(self.name, [each.timings for each in requests]):
                 await self.loading.run(requests, self._load(requests))
             self.ready_since = time.perf_counter()
-            self._on_loaded(request)
+            self._on_loaded(request, None if self.worker is slept else self.load_seconds)
         if self.worker is None or self.worker.process is None:
             raise WorkerDiedError(f"The worker process of model '{self.name}' ended after its load.", model=self.name)
         return self.worker.process

@@ -92,6 +92,14 @@ def residents(engine: LocalEngine) -> list[Any]:
     return [*engine._residency.models.occupants()]
 
 
+def expect(engine: LocalEngine, run_seconds: float) -> None:
+    """Let each call of the models in memory be expected to take so long, as after many of them."""
+    for each in residents(engine):
+        worth = each._owner.worth
+        costs = replace(worth.costs, run_seconds=run_seconds)
+        worth._demand = replace(worth._demand, costs=costs, runs=99)
+
+
 async def test_callers_of_one_model_use_both_devices() -> None:
     """A second replica is loaded on the other device while requests wait, both run calls, and the status shows both."""
     workers = FakeWorkers(runs=False)
@@ -188,8 +196,7 @@ async def test_a_call_that_takes_longer_than_expected_gets_a_replica(monkeypatch
     workers = FakeWorkers(runs=False)
     engine = engine_of(workers)
     clients = await started(engine, workers, 1)
-    for each in residents(engine):
-        each.supervisor.run_seconds = 0.01
+    expect(engine, run_seconds=0.01)
     clients.append(Client(engine, anywhere()))
     await asyncio.sleep(0.05)
     assert 1 == len(workers.started)
@@ -205,7 +212,7 @@ async def test_what_a_model_holds_in_its_sleep_is_not_what_a_replica_needs(devic
     engine = engine_of(workers)
     await run_all(await started(engine, workers, 1), workers.started[0])
     (worker,), (replica,) = workers.started, residents(engine)
-    replica.supervisor.run_seconds = 1.0
+    expect(engine, run_seconds=1.0)
     assert await replica.sleep()
     worker.post(Memory({"cuda:0": 0, "host": MODEL_BYTES}))
     devices(2, 10)
@@ -290,8 +297,7 @@ async def test_a_replica_that_is_not_needed_leaves_memory(monkeypatch: pytest.Mo
         (reason, each.alive) for (_, reason), each in zip(evicted, dead(workers), strict=True)
     ]
     assert ((), None) == (status.replicas, status.time_left)
-    for each in residents(engine):
-        each.supervisor.run_seconds = 1.0
+    expect(engine, run_seconds=1.0)
     clients = [Client(engine, anywhere()) for _ in range(8)]
     left = next(worker for worker in workers.started if worker.alive)
     await run_all(clients, left, await workers.next_started())
@@ -382,15 +388,51 @@ def test_what_is_requested_often_is_worth_more(monkeypatch: pytest.MonkeyPatch) 
     now = 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
     rare, often = ModelWorth(), ModelWorth()
-    assert 0 == rare.of_replica(30, 2, 1)  # Nobody has requested it.
-    for model, count in ((rare, 1), (often, 50)):
+    assert 0 == rare.of_replica(1)  # Nobody has requested it.
+    longer = ModelWorth()
+    for model, seconds in ((rare, 30), (often, 30), (longer, 60)):
+        model.note_load(seconds)
+        model.note_run(2)
+    for model, count in ((rare, 1), (often, 50), (longer, 1)):
         for _ in range(count):
             model.note_request()
     now += 600
 
-    assert 0 < rare.of_replica(30, 2, 1) < often.of_replica(30, 2, 1)
-    assert rare.of_replica(60, 2, 1) == pytest.approx(2 * rare.of_replica(30, 2, 1))
-    assert often.of_replica(30, 2, 2) < often.of_replica(30, 2, 1)
-    before = rare.of_replica(30, 2, 1)
+    assert 0 < rare.of_replica(1) < often.of_replica(1)
+    assert longer.of_replica(1) == pytest.approx(2 * rare.of_replica(1))
+    assert often.of_replica(2) < often.of_replica(1)
+    before = rare.of_replica(1)
     now += 3 * 86400
-    assert 0 < rare.of_replica(30, 2, 1) < before
+    assert 0 < rare.of_replica(1) < before
+
+
+def test_one_long_call_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a model is worth is by the averages of its calls and loads, also where the last one took ten times as long."""
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    worth = ModelWorth()
+    for _ in range(10):
+        worth.note_request()
+        worth.note_run(2)
+        worth.note_load(20)
+    worth.note_run(20)
+    worth.note_load(200)
+
+    assert 2 < worth.costs.run_seconds < 6
+    assert 20 < worth.costs.load_seconds < 60
+
+
+async def test_calls_and_loads_are_learned_from() -> None:
+    """Those of all replicas count, and what wakes up was not loaded; the queue expects what its calls took on average."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    await run_all(await started(engine, workers, 3, replicas=1), workers.started[0])
+    (replica,) = residents(engine)
+    demand = replica._owner.worth._demand
+    assert (3, 1) == (demand.runs, demand.loads)
+    assert await replica.sleep()
+    await run_all([Client(engine, anywhere(replicas=1))], workers.started[0])
+    after = replica._owner.worth._demand
+
+    assert (4, 1) == (after.runs, after.loads)
+    assert after.costs.run_seconds == replica._owner.worth.costs.run_seconds
+    await engine.close()

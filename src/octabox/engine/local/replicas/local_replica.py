@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Protocol
 
 from octabox.engine.cluster.autoscaling import IDLE_SECONDS
+from octabox.engine.cluster.state import ModelCosts
 from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.model_worker import ModelWorker, WorkerHolder
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
@@ -24,10 +25,22 @@ from octabox.errors import LoadError, OctaboxError, WorkerDiedError
 MOVE_TIMEOUT = 120.0
 
 
+class LearnedWorth(Protocol):
+    """What is learned of a model."""
+
+    @property
+    def costs(self) -> ModelCosts:
+        """What is known of it."""
+
+
 class ReplicaOwner(Protocol):
     """The queue of a model, as its replicas know it."""
 
     retention: Retention
+
+    @property
+    def worth(self) -> LearnedWorth:
+        """What is learned of the model."""
 
     @property
     def resident(self) -> bool:
@@ -36,8 +49,9 @@ class ReplicaOwner(Protocol):
     def is_extra(self, name: str) -> bool:
         """Return whether others keep the model in memory, so that this replica may be unloaded."""
 
-    def keep_value(self, load_seconds: float, run_seconds: float) -> float:
-        """Return the seconds that unloading a replica is expected to cost, by those of its load and of its last call."""
+    @property
+    def keep_value(self) -> float:
+        """Seconds that unloading a replica is expected to cost."""
 
     def on_taken(self, request: QueuedRequest) -> None:
         """Note that a replica has taken requests, of which this is the first."""
@@ -100,12 +114,12 @@ class LocalReplica(WorkerHolder):
     @property
     def keep_value(self) -> float:
         """Seconds that unloading it is expected to cost."""
-        return self._owner.keep_value(self.load_seconds, self.supervisor.run_seconds)
+        return self._owner.keep_value
 
     @property
     def busy_seconds(self) -> float:
         """Seconds for which it is expected to be in use, whatever waits; 0 while it is idle."""
-        run_seconds = self.supervisor.run_seconds
+        run_seconds = self._owner.worth.costs.run_seconds
         return 0.0 if self.idle or not self.resident else max(self.taken.wait(run_seconds), run_seconds)
 
     @property

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from octabox.config.model import ModelConfig
@@ -53,7 +52,7 @@ class ReplicaRoom(Protocol):
 
 
 class ModelWorth:
-    """What is learned of a model while its server runs; the rule is that of a cluster."""
+    """What is learned of a model while its server runs, as in the simulation: averages, which one long call changes little."""
 
     def __init__(self) -> None:
         self._demand = LearnedDemand()
@@ -62,24 +61,26 @@ class ModelWorth:
         """Count a request that arrives."""
         self._demand = self._demand.with_arrival(time.time())
 
-    def costs(self, load_seconds: float, run_seconds: float) -> ModelCosts:
-        """Return what is known of the model.
+    def note_run(self, seconds: float) -> None:
+        """Learn from what a call took, or each one of a batch."""
+        self._demand = self._demand.with_run(seconds)
 
-        Args:
-            load_seconds: What its load took.
-            run_seconds: What its last request took.
-        """
-        return replace(self._demand.at(time.time()), load_seconds=load_seconds, run_seconds=run_seconds)
+    def note_load(self, seconds: float) -> None:
+        """Learn from what a load took."""
+        self._demand = self._demand.with_load(seconds)
 
-    def of_replica(self, load_seconds: float, run_seconds: float, replicas: int) -> float:
+    @property
+    def costs(self) -> ModelCosts:
+        """What is known of the model."""
+        return self._demand.at(time.time())
+
+    def of_replica(self, replicas: int) -> float:
         """Return the seconds that unloading a replica is expected to cost.
 
         Args:
-            load_seconds: What its load took.
-            run_seconds: What its last request took.
             replicas: How many the model has.
         """
-        return keep_value(self.costs(load_seconds, run_seconds), replicas)
+        return keep_value(self.costs, replicas)
 
 
 class ReplicaSet:
@@ -89,6 +90,7 @@ class ReplicaSet:
         create: Creates a replica by its number, with what returns the devices that it must not be on.
         room: Knows whether another one has room.
         waiting: The requests that wait for the model.
+        worth: What is learned of the model.
         maximum: How many there may be, even if the configuration of the model sets more.
     """
 
@@ -97,12 +99,11 @@ class ReplicaSet:
         create: Callable[[int, Callable[[], list[str]]], LocalReplica],
         room: ReplicaRoom,
         waiting: WaitingList,
+        worth: ModelWorth,
         maximum: int = MAX_REPLICAS,
     ) -> None:
         self._create, self._room, self._maximum = create, room, maximum
-        #: What is learned of the model.
-        self.worth = ModelWorth()
-        self._waiting = waiting
+        self._waiting, self._worth = waiting, worth
         self._limits = ScalingLimits(max_replicas=maximum)
         self._replicas: list[LocalReplica] = []
         #: The loads in the background, and what they load once that is decided.
@@ -122,9 +123,7 @@ class ReplicaSet:
     @property
     def run_seconds(self) -> float:
         """The time in which one request leaves the queue."""
-        resident = self.resident
-        last = max(each.supervisor.run_seconds for each in resident or self._replicas)
-        return last / max(len(resident), 1)
+        return self._worth.costs.run_seconds / max(len(self.resident), 1)
 
     @property
     def extra(self) -> set[str]:
@@ -148,6 +147,17 @@ class ReplicaSet:
         elif not any(each.serving or each.yields_to for each in self._replicas) and not self.resident:
             self._replicas[0].serve()
 
+    def on_loaded(self, request: QueuedRequest, seconds: float | None) -> None:
+        """Learn from the load of a replica, and load another one where that is needed.
+
+        Args:
+            request: The request that it was loaded for.
+            seconds: What the load took; None where the replica has only woken up.
+        """
+        if seconds is not None:
+            self._worth.note_load(seconds)
+        self.scale(request)
+
     def scale(self, request: QueuedRequest) -> None:
         """Load another replica in the background, where the requests that wait, or the configuration, need it.
 
@@ -158,9 +168,7 @@ class ReplicaSet:
         loaded = [each for each in self.resident if each.measured]
         if not loaded or not self._room.several_devices:
             return
-        costs = self.worth.costs(
-            max(each.load_seconds for each in loaded), max(each.supervisor.run_seconds for each in loaded)
-        )
+        costs = self._worth.costs
         self._set_timer(costs.load_seconds)
         # Several may be loaded at a time, each once the place of the one before is known.
         placing = any(replica is None or not replica.resident for replica in self._adding.values())
@@ -243,7 +251,7 @@ def model_load(resident: Sequence[LocalReplica], waiting: Iterable[QueuedRequest
         len(resident),
         len(waits),
         costs,
-        [each.taken.wait(each.supervisor.run_seconds) if each.measured else costs.load_seconds for each in resident],
+        [each.taken.wait(costs.run_seconds) if each.measured else costs.load_seconds for each in resident],
         max(waits, default=0.0),
         loading=not all(each.measured for each in resident),
     )
