@@ -22,6 +22,7 @@ from octabox.engine.messages import BatchReport, Start, WorkerOptions
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.batches import limits
 from octabox.engine.worker.batches.joined import JoinedRunner
+from octabox.engine.worker.batches.limits import BatchLimits
 from octabox.engine.worker.batches.proof import PROBES
 from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel
@@ -259,7 +260,8 @@ def test_a_request_that_fails_alone_says_nothing_about_its_class(params: dict[st
 
     assert "" == batches.proof.find_reason(good, lambda: None)
     assert "" == find_verdict(NAME, "tiny")
-    assert "" == batches.proof.find_reason(bad, lambda: None)
+    # A value of the same kind as the default takes the branches that are proved now; another is probed again.
+    assert ("clip_skip" in params) == bool(batches.proof.find_reason(bad, lambda: None))
 
 
 def test_a_class_that_no_request_proves_is_probed_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +293,47 @@ def test_a_scheduler_with_a_seed_of_its_own_runs_singly(shared: tuple[Runner, Ba
     proof = shared[1].proof
     reason = proof.find_reason(call("one", scheduler=choice), lambda: None)
 
-    assert f"{choice.name} keeps its own seed" == reason == proof.reasons[f"{NAME} with {choice.name}"]
+    assert f"{choice.name} keeps its own seed" == reason
+    assert reason in proof.reasons.values()
+
+
+@pytest.mark.parametrize("name", ["StableDiffusion3Pipeline", "FluxPipeline"])
+@pytest.mark.parametrize("first", [False, True], ids=["after plain requests", "at first"])
+def test_a_setting_of_the_scheduler_has_its_own_verdict(name: str, *, first: bool) -> None:
+    """One that draws noise from the global generator runs singly, whatever was proved, in memory or on disk, without it."""
+    choice = SchedulerChoice("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True})
+    plain = call("plain", name=name, batching="auto")
+    noisy = replace(plain, id="noisy", scheduler=choice)
+    _, batches = tiny(name)
+    if not first:
+        assert "" == batches.proof.find_reason(plain, lambda: None)
+    assert "differs by" in batches.proof.find_reason(noisy, lambda: None)
+
+    _, again = tiny(name)
+    assert "differs by" in again.proof.find_reason(noisy, lambda: None)
+    assert "" == again.proof.find_reason(plain, lambda: None)
+    assert "" == again.proof.find_reason(replace(plain, scheduler=replace(choice, settings={})), lambda: None)
+    assert [f"{name} with {choice.name}, stochastic_sampling"] == [*again.proof.reasons]
+    assert frozenset() == again.proof.single_classes
+
+
+def test_each_member_is_proved_by_what_its_own_texts_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that is empty may take another branch than that of the first member; such a member runs singly."""
+    _, batches = tiny()
+    cls: Any = type(makers.pipelines()[NAME].make())
+    original = cls.encode_prompt
+
+    def encode_prompt(self: Any, prompt: Any, *args: Any, **options: Any) -> Any:
+        return original(self, prompt if prompt != "" else "another text", *args, **options)
+
+    monkeypatch.setattr(cls, "encode_prompt", encode_prompt)
+    calls = [call(str(index), text, seeds=(index,), batching="auto") for index, text in enumerate(("a", "b", "", "c"))]
+    batches.add_single(calls[0], 300.0)
+    monkeypatch.setattr(BatchLimits, "limit", lambda *_: 4)
+    done = batch(batches, calls)
+
+    assert [2, 2, None, None] == [done[str(index)].outputs[0][2].get("batch") for index in range(4)]
+    assert [f"{NAME} with empty prompt"] == [*batches.proof.reasons]
 
 
 def test_a_failed_batch_halves_its_size() -> None:

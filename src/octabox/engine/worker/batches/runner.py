@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -116,13 +116,13 @@ class BatchRunner:
 
     def take_report(self) -> BatchReport | None:
         """Return how many runs may run together; None if that is as it was before."""
-        reasons = self.proof.reasons
+        single = self.proof.single_classes
         limits = {
             key: limit
             for key, limit in self._limits.by_size.items()
-            if limit > 1 and key.partition(" ")[0] not in reasons
+            if limit > 1 and key.partition(" ")[0] not in single
         }
-        report = BatchReport(limits, dict(reasons), self._limits.ceilings)
+        report = BatchReport(limits, self.proof.reasons, self._limits.ceilings)
         if report == self._reported:
             return None
         self._reported = report
@@ -145,20 +145,21 @@ class BatchRunner:
         # The probe is last, since it takes a while. Where it fails for lack of memory, runs of this size share no batch.
         self._last, self.alone = (key, PROBED), None
         calls = [member.call for member in (first, *waiting)]
-        if self._find_reason(calls, events):
-            return group
-        while waiting and len(group) < limit and self._joined.is_plain(target, waiting[0].call, waiting[0].run):
-            group.append(waiting.popleft())
-        return group
-
-    def _find_reason(self, calls: Sequence[Call], events: CallEvents) -> str:
-        """Return why calls run singly; a probe ends once all of them are cancelled."""
 
         def check() -> None:
             if all(map(events.is_cancelled, calls)):
                 raise GenerationCancelledError("All requests of this batch were cancelled.")
 
-        return self.proof.find_reason(calls[0], check)
+        if self.proof.find_reason(first.call, check, first.run):
+            return group
+        while waiting and len(group) < limit and self._may_join(target, waiting[0], check):
+            group.append(waiting.popleft())
+        return group
+
+    def _may_join(self, target: Target, member: Member, check: Callable[[], None]) -> bool:
+        """Return whether a member may join others, whose texts may take other branches, such as one that is empty."""
+        is_plain = self._joined.is_plain(target, member.call, member.run)
+        return is_plain and not self.proof.find_reason(member.call, check, member.run)
 
     def _pixels(self, target: Target, run: Run) -> int:
         return call_pixels(target.pipe, target.entry, run.params, run.inputs)
