@@ -17,6 +17,12 @@ from octabox.engine.protocol import Call, Run
 #: Most members of a batch.
 MAX_MEMBERS = 16
 
+#: Members of the batches that prove a class.
+PROBED = 2
+
+#: Of how many sizes it is known, at a time, how many may run together.
+MAX_SIZES = 64
+
 #: Most pixels of a batch, over all frames of all its members.
 MAX_PIXELS = 2**25
 

@@ -20,7 +20,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.batches.verdicts import find_verdict
 from octabox.engine.messages import BatchReport, Start, WorkerOptions
 from octabox.engine.protocol import Call, Run
-from octabox.engine.worker.batches import limits
+from octabox.engine.worker.batches import limits, measuring
 from octabox.engine.worker.batches.joined import JoinedRunner
 from octabox.engine.worker.batches.limits import BatchLimits
 from octabox.engine.worker.batches.proof import PROBES
@@ -29,6 +29,7 @@ from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.runner import Runner
+from octabox.engine.worker.trial import ReportingRunner
 from octabox.errors import GenerationCancelledError
 from octabox.noise import Variation
 from octabox.types import OutputFormat, Progress, SchedulerChoice
@@ -51,7 +52,12 @@ class Events:
     def __init__(self, cancel: str = "", after: int = 0) -> None:
         self.progress: dict[str, list[Progress]] = {}
         self.dropped: list[str] = []
+        self.started: list[tuple[str, int]] = []
         self._cancel, self._after = cancel, after
+
+    def start(self, call: Call, members: int) -> None:
+        """Keep a start."""
+        self.started.append((call.id, members))
 
     def publish(self, call: Call, progress: Progress) -> None:
         """Keep progress."""
@@ -154,9 +160,11 @@ def test_weighted_prompts_run_singly(shared: tuple[Runner, BatchRunner]) -> None
     _, batches = shared
     texts = ("a star", "a (star:1.4)", "a circle", "a square")
     calls = [call(text, text, prompt_syntax="a1111") for text in texts]
-    sizes = [output.outputs[0][2].get("batch") for output in batch(batches, calls).values()]
+    events = Events()
+    sizes = [output.outputs[0][2].get("batch") for output in batch(batches, calls, events).values()]
 
     assert [None, None, 2, 2] == sizes
+    assert [("a star", 1), ("a (star:1.4)", 1), ("a circle", 2), ("a square", 2)] == events.started
 
 
 @pytest.mark.parametrize(
@@ -349,6 +357,34 @@ def test_a_failed_batch_halves_its_size() -> None:
     assert report.limits.get(key, 1) <= 2
     assert {key: 2} == report.ceilings
     assert {2} == {output.outputs[0][2]["batch"] for output in batch(batches, calls).values()}
+
+
+def test_a_worker_begins_with_what_ended_an_earlier_one() -> None:
+    """A size that the server knows to fail is not tried again, also where batches are always made."""
+    pipe = makers.pipelines()[NAME].make()
+    pipe.set_progress_bar_config(disable=True)
+    pipe.safety_checker = None
+    key = f"{NAME} 64x64"
+    start = Start(ModelConfig(name="tiny", model="tiny"), NAME, WorkerOptions(device="cpu"), ceilings={key: 2})
+    batches = ReportingRunner(LoadedModel(pipe, "cpu"), start).batches
+    done = batch(batches, [call("four", seeds=(1, 2, 3, 4))])
+
+    assert [2, 2, 2, 2] == [metadata["batch"] for *_, metadata in done["four"].outputs]
+
+
+def test_the_memory_of_the_host_limits_batches_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many share a call as the free memory is enough for, by what a call of the size has needed."""
+    _, batches = tiny()
+    four, events = call("four", seeds=(1, 2, 3, 4)), Events()
+    monkeypatch.setattr(measuring, "reset_host_peak", lambda: 100)
+    monkeypatch.setattr(measuring, "host_peak", lambda: 100 + 1000 * events.started[-1][1])
+    sizes = []
+    for free in (10_000, 2500, 0):
+        monkeypatch.setattr(measuring, "host_memory", lambda free=free: (free, 0))
+        done = batch(batches, [four], events)["four"]
+        sizes.append([metadata.get("batch") for *_, metadata in done.outputs])
+
+    assert [[4] * 4, [2] * 4, [None] * 4] == sizes
 
 
 def test_joined_lists_are_copies(shared: tuple[Runner, BatchRunner], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def describe_params(run: Run, entry: PipelineEntry) -> dict[str, Any]:
 
 
 def describe_value(value: Any, *, is_text: bool = False, exact_integers: bool = False) -> Any:
-    """Return a description of a value, which is equal for values that code does not tell apart by their size alone.
+    """Return a description of a value, which is equal for numbers between the same bounds.
 
     Args:
         value: The value.
