@@ -23,6 +23,7 @@ from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.batches import limits, measuring
 from octabox.engine.worker.batches.joined import JoinedRunner
 from octabox.engine.worker.batches.limits import BatchLimits
+from octabox.engine.worker.batches.probe import Probe, Verdict
 from octabox.engine.worker.batches.proof import PROBES
 from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel
@@ -32,9 +33,10 @@ from octabox.engine.worker.runner import Runner
 from octabox.engine.worker.trial import ReportingRunner
 from octabox.errors import GenerationCancelledError
 from octabox.noise import Variation
-from octabox.types import OutputFormat, Progress, SchedulerChoice
+from octabox.types import OutputFormat, PerformanceReport, Progress, SchedulerChoice
 
 NAME = "StableDiffusionPipeline"
+CONFIG = ModelConfig(name="tiny", model="tiny")
 PARAMS = {"prompt": "a red star", "num_inference_steps": 3, "height": 64, "width": 64, "negative_prompt": ""}
 PROMPTS = ("a red star", "a very large blue circle on the left of a small green square", "one")
 
@@ -225,7 +227,7 @@ def test_a_class_is_proved_before_it_is_used() -> None:
     sizes = [output.outputs[0][2].get("batch") for output in batch(batches, calls).values()]
 
     assert [2, 2] == sizes[:2]
-    assert "" == find_verdict(NAME, "tiny")
+    assert {} == find_verdict(NAME, CONFIG)
     report = batches.take_report()
     assert report is not None
     assert {} == report.reasons
@@ -254,7 +256,7 @@ def test_the_probe_finds_a_class_that_mixes_up_its_members(monkeypatch: pytest.M
     assert report is not None
     assert "the same prompts and seeds differs by" in report.reasons[NAME]
     assert {} == report.limits
-    assert find_verdict(NAME, "tiny") == report.reasons[NAME]
+    assert report.reasons == find_verdict(NAME, CONFIG)
 
 
 @pytest.mark.parametrize("params", [{"guidance_scale": 1e30}, {"clip_skip": 99}], ids=["not finite", "refused"])
@@ -263,11 +265,11 @@ def test_a_request_that_fails_alone_says_nothing_about_its_class(params: dict[st
     _, batches = tiny()
     bad, good = call("bad", batching="auto", params=params), call("good", batching="auto")
     assert batches.proof.find_reason(bad, lambda: None)
-    assert find_verdict(NAME, "tiny") is None
+    assert find_verdict(NAME, CONFIG) is None
     assert {} == batches.proof.reasons
 
     assert "" == batches.proof.find_reason(good, lambda: None)
-    assert "" == find_verdict(NAME, "tiny")
+    assert {} == find_verdict(NAME, CONFIG)
     # A value of the same kind as the default takes the branches that are proved now; another is probed again.
     assert ("clip_skip" in params) == bool(batches.proof.find_reason(bad, lambda: None))
 
@@ -290,7 +292,7 @@ def test_a_class_that_no_request_proves_is_probed_a_few_times(monkeypatch: pytes
 
     assert counts[0] > 0
     assert [*range(1, PROBES + 1), PROBES, PROBES] == [count // counts[0] for count in counts]
-    assert find_verdict(NAME, "tiny") is None
+    assert find_verdict(NAME, CONFIG) is None
 
 
 # The scheduler reads a tensor in a way that numpy has deprecated.
@@ -302,6 +304,8 @@ def test_a_scheduler_with_a_seed_of_its_own_runs_singly(shared: tuple[Runner, Ba
     reason = proof.find_reason(call("one", scheduler=choice), lambda: None)
 
     assert f"{choice.name} keeps its own seed" == reason
+    # It is stored, so that the reason is known before the model is loaded.
+    assert reason in (find_verdict(NAME, CONFIG) or {}).values()
     assert reason in proof.reasons.values()
 
 
@@ -323,6 +327,7 @@ def test_a_setting_of_the_scheduler_has_its_own_verdict(name: str, *, first: boo
     assert "" == again.proof.find_reason(replace(plain, scheduler=replace(choice, settings={})), lambda: None)
     assert [f"{name} with {choice.name}, stochastic_sampling"] == [*again.proof.reasons]
     assert frozenset() == again.proof.single_classes
+    assert again.proof.reasons == find_verdict(name, CONFIG)
 
 
 def test_each_member_is_proved_by_what_its_own_texts_decide(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,6 +390,38 @@ def test_the_memory_of_the_host_limits_batches_on_a_processor(monkeypatch: pytes
         sizes.append([metadata.get("batch") for *_, metadata in done.outputs])
 
     assert [[4] * 4, [2] * 4, [None] * 4] == sizes
+
+
+def test_what_other_models_of_the_class_have_shown_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model with the same components reports, once it is loaded, that its calls will run singly, and why."""
+    _, batches = tiny()
+    reason = "an output differs"
+    monkeypatch.setattr(Probe, "find_verdict", lambda *_: Verdict(reason))
+    assert reason == batches.proof.find_reason(call("one", batching="auto"), lambda: None)
+
+    other = ModelConfig(name="other", model="other")
+    assert find_verdict(NAME, other) is None
+    assert {NAME: reason} == find_verdict(NAME, other, {"unet": "UNet2DConditionModel"})
+    assert find_verdict(NAME, other, {"unet": "OtherModel"}) is None
+    _, again = tiny()
+    again.proof.expect(other, NAME)
+    report = again.take_report()
+    assert report is not None
+    assert {NAME: reason} == report.reasons
+
+
+def test_a_step_cache_is_expected_to_prevent_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known before any request, and another configuration of the same model says nothing about it."""
+    _, batches = tiny()
+    report = PerformanceReport(applied={"cache": "first_block"})
+    monkeypatch.setattr(type(batches._model.performance), "report", report)
+    batches.proof.expect(CONFIG, NAME)
+    assert "step cache" in batches.proof.reasons[NAME]
+    assert batches.proof.find_reason(call("one", batching="auto"), lambda: None)
+    assert "step cache" in str(find_verdict(NAME, CONFIG))
+
+    changed = CONFIG.model_copy(update={"performance": CONFIG.performance.model_copy(update={"profile": "exact"})})
+    assert find_verdict(NAME, changed) is None
 
 
 def test_joined_lists_are_copies(shared: tuple[Runner, BatchRunner], monkeypatch: pytest.MonkeyPatch) -> None:

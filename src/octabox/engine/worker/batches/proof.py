@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from octabox.engine.batches.verdicts import read_verdict, write_verdict
+from octabox.config.model import ModelConfig
+from octabox.engine.batches.verdicts import find_verdict, join_reasons, read_verdict, write_verdict
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.batches.branches import (
     describe_choice,
@@ -66,21 +67,31 @@ class BatchProof:
     def __init__(self, runner: Runner, joined: JoinedRunner, model: LoadedModel) -> None:
         self._runner, self._joined, self._model = runner, joined, model
         self._proofs: dict[str, _Proof] = {}
+        self._expected: dict[str, str] = {}
+
+    def expect(self, config: ModelConfig, pipeline: str) -> None:
+        """Report why calls will run singly until one was tried, by what is known of the model and of others of its class.
+
+        Args:
+            config: The configuration of the model.
+            pipeline: The class that it is loaded as.
+        """
+        target = self._runner.targets[pipeline]
+        if config.deterministic or config.batching == "never" or not target.entry.batches:
+            return
+        if reason := self._static_reason(target, Run({})):
+            self._expected = {pipeline: reason}
+        elif config.batching == "auto":
+            self._expected = find_verdict(pipeline, config, _component_classes(target)) or {}
 
     @property
     def reasons(self) -> dict[str, str]:
         """Why calls run singly: by class, if one reason holds for all that is known of it; else by what distinguishes them."""
-        reasons: dict[str, str] = {}
-        for class_name in dict.fromkeys(each.class_name for each in self._known):
-            known = [each for each in self._known if each.class_name == class_name]
-            if len({each.reason for each in known}) == 1:
-                found = {class_name: known[0].reason or ""}
-            else:
-                # What all of them have in common distinguishes none.
-                common = frozenset[str].intersection(*(frozenset(each.names) for each in known))
-                found = {_label(each, common): each.reason or "" for each in known}
-            reasons |= {label: reason for label, reason in found.items() if reason}
-        return reasons
+        known: dict[str, dict[tuple[str, ...], str]] = {}
+        for each in self._known:
+            known.setdefault(each.class_name, {})[tuple(each.names)] = each.reason or ""
+        expected = {name: reason for name, reason in self._expected.items() if name.partition(" ")[0] not in known}
+        return {**expected, **join_reasons(known)}
 
     @property
     def _known(self) -> list[_Proof]:
@@ -112,8 +123,12 @@ class BatchProof:
         self._runner.reset_pipeline(target, call)
         verdict = Verdict(self._static_reason(target, run))
         if not verdict.reason and call.model.batching != "always":
-            verdict = self._probe(target, call, run, check)
+            verdict = self._probe(target, call, run, check, names)
             proof.probes += 1
+        elif verdict.reason:
+            key_of_file = {"class": target.entry.name, "source": call.model.model, "static": key}
+            performance = call.model.performance.model_dump_json()
+            write_verdict({**key_of_file, "performance": performance}, verdict.reason, names=names)
         if verdict.is_final or proof.probes >= PROBES:
             proof.reason = verdict.reason
         return verdict.reason
@@ -129,7 +144,7 @@ class BatchProof:
             return "its IP-Adapters take the images of one request"
         return ""
 
-    def _probe(self, target: Target, call: Call, run: Run, check: Callable[[], None]) -> Verdict:
+    def _probe(self, target: Target, call: Call, run: Run, check: Callable[[], None], names: Sequence[str]) -> Verdict:
         """Return the verdict of the probe, from the disk if there is one."""
         device = self._runner.device
         key = self._verdict_key(target, call, run)
@@ -153,7 +168,7 @@ class BatchProof:
             probe = Probe(run_together, recover, TOLERANCE if is_exact else None)
             verdict = probe.find_verdict(run, target.entry, target.pipe)
         if verdict.is_final:
-            write_verdict(key, verdict.reason, source=call.model.model)
+            write_verdict(key, verdict.reason, source=call.model.model, names=names)
         return verdict
 
     def _verdict_key(self, target: Target, call: Call, run: Run) -> Mapping[str, Any]:
@@ -163,7 +178,7 @@ class BatchProof:
         return {
             "class": target.entry.name,
             "module": target.entry.module,
-            "components": {name: type(part).__name__ for name, part in sorted(parts.items()) if part is not None},
+            "components": _component_classes(target),
             "device": torch.device(self._runner.device).type,
             "dtypes": sorted({str(getattr(each, "dtype", "")) for each in modules}),
             "media": sorted(run.inputs),
@@ -174,7 +189,6 @@ class BatchProof:
         }
 
 
-def _label(proof: _Proof, common: Collection[str]) -> str:
-    """Return the class of a kind of requests, and what distinguishes them from others."""
-    names = ", ".join(name for name in proof.names if name not in common)
-    return f"{proof.class_name} with {names}" if names else proof.class_name
+def _component_classes(target: Target) -> dict[str, str]:
+    """Return the classes of a pipeline's components."""
+    return {name: type(part).__name__ for name, part in sorted(target.pipe.components.items()) if part is not None}

@@ -72,6 +72,7 @@ def serve(pipe: Pipe, followers: Sequence[Connection] = ()) -> None:
         return
     pipe.send(runner.memory())
     pipe.send(runner.describe(time.perf_counter() - began))
+    _send_report(runner, pipe)
     with closing(Encoder()) as encoder:
         while _run_calls(pipe.calls.get(), runner, pipe, encoder):
             pass
