@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fake_worker import LIMIT, PIPELINE, Client, FakeWorker, FakeWorkers, call, engine_of, model, result, settle
+from octabox.config.model import ModelConfig
 from octabox.engine.local import waiting_list
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import BatchReport, Failed, Finished, Loaded, RunBatch, RunCall, RunFinished, StepDone
@@ -578,6 +579,29 @@ async def test_nothing_shares_a_batch_that_must_not() -> None:
 
     assert isinstance(worker.received[-1], RunBatch)
     assert [calls[0].id, calls[2].id] == [each.id for each in worker.received[-1].calls]
+    await engine.close()
+    await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
+
+
+async def test_configurations_of_the_same_weights_share_a_batch() -> None:
+    """Where they differ only in what is in each call or for clients, such as a name, a description or defaults."""
+    workers = FakeWorkers(runs=False)
+    engine, worker, first = await batching_engine(workers)
+    changes: list[dict[str, object]] = [
+        {},
+        {"name": "other", "description": "It is the same.", "defaults": {"num_inference_steps": 4}, "seed": 3},
+        {"name": "third", "adapters": [{"lora": "x"}]},
+    ]
+    fields = call().model.model_dump(exclude_unset=True)
+    calls = [replace(call(), model=ModelConfig.model_validate({**fields, **each})) for each in changes]
+    clients = [Client(engine, each) for each in calls]
+    await settle()
+    worker.finish(first.call)
+    await settle()
+
+    assert isinstance(worker.received[-1], RunBatch)
+    assert [calls[0].id, calls[1].id] == [each.id for each in worker.received[-1].calls]
+    assert ["demo", "other"] == [each.model.name for each in worker.received[-1].calls]
     await engine.close()
     await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
 

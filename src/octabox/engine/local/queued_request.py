@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.batches.keys import batch_key
+from octabox.engine.memory.identity import loading_key
 from octabox.engine.protocol import Call
 from octabox.error_copies import copy_error
 from octabox.errors import (
@@ -73,6 +74,7 @@ class QueuedRequest:
     turn: float = 0.0
     sent_id: str = ""
     _batch_key: tuple[str | None] | None = None
+    _loading_key: str = ""
     _events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
     #: How many previews of each output this attempt has sent, and how many the caller has received.
     _previews: Counter[int] = field(default_factory=Counter)
@@ -103,11 +105,13 @@ class QueuedRequest:
         """Return whether its call may be in one batch with that of another request."""
         if self.call is None or other.call is None or self.cancelled:
             return False
-        return (
-            self.batch_key is not None
-            and (self.batch_key, self.pipeline) == (other.batch_key, other.pipeline)
-            and self.model == other.model
-        )
+        return self.batch_key is not None and (self.batch_key, self.loading_key) == (other.batch_key, other.loading_key)
+
+    @property
+    def loading_key(self) -> str:
+        """What requests for the same weights have in common: the rest of a configuration is in their calls."""
+        self._loading_key = self._loading_key or loading_key(self.model, self.pipeline)
+        return self._loading_key
 
     @property
     def batch_key(self) -> str | None:
