@@ -72,8 +72,8 @@ def _run_key(run: Run, entry: PipelineEntry, configured: tuple[AdapterChoice, ..
         return None
     # A parameter that is None by default may as well be missing.
     empty = {each.name for each in entry.parameters if not each.required and each.literal and each.default is None}
-    given = {name: value for name, value in run.params.items() if not (value is None and name in empty)}
-    others = {name: value for name, value in given.items() if name not in present}
+    values = {name: value for name, value in run.params.items() if not (value is None and name in empty)}
+    others = {name: value for name, value in values.items() if name not in present}
     adapters = [asdict(each) for each in (configured if run.adapters is None else run.adapters)]
     return json.dumps([present, others, media, adapters, run.seamless], sort_keys=True)
 
