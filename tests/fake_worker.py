@@ -130,9 +130,9 @@ class FakeWorker:
         for message in messages:
             asyncio.get_running_loop().call_soon(self._listener, message)
 
-    def start_run(self, of: Call) -> None:
-        """Start a call."""
-        self.post(RunStarted(of.id))
+    def start_run(self, of: Call, members: int = 1) -> None:
+        """Start a call, in a batch of so many members."""
+        self.post(RunStarted(of.id, members))
 
     def finish(self, of: Call) -> None:
         """Finish a call, its encoding included."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from octabox.cli.main import cli
+from octabox.demo import FOLDER
+from octabox.engine.batches.verdicts import write_verdict
 from octabox.errors import MediaError
 from octabox.media.images import encode
 from octabox.types import OutputFormat
@@ -42,6 +45,25 @@ def test_show_tells_what_an_image_was_made_from(tmp_path: Path) -> None:
     assert {"params.prompt", "a red star", "seed", "7", "demo"} <= {
         each.strip() for each in output.replace("  ", "\n").split("\n")
     }
+
+
+def test_show_states_what_will_happen_to_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the verdicts about the model, and by those about others of the same classes; of several kinds of calls, which."""
+    monkeypatch.setenv("OCTABOX_CACHE_DIR", str(tmp_path))
+
+    def shown() -> str:
+        output = CliRunner().invoke(cli, ["show", "demo"], catch_exceptions=False).output
+        return next(line for line in output.splitlines() if line.startswith("batching"))
+
+    assert "auto, not tried yet" in shown()
+    index = json.loads((FOLDER / "model_index.json").read_text())
+    components = {name: part[1] for name, part in index.items() if isinstance(part, list)}
+    key = {"class": index["_class_name"], "components": components}
+    write_verdict({**key, "x": 1}, "they differ", source="another model", names=["seed"])
+    assert "runs singly: they differ" in shown()
+    write_verdict({**key, "x": 2}, "", source="another model", names=[])
+
+    assert f"auto, {index['_class_name']} with seed runs singly: they differ" in shown()
 
 
 def test_an_image_that_tells_nothing(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def _row(model: dict[str, Any]) -> list[str]:
         ", ".join(each["device"] or "" for each in replicas),
         performance.get("profile", ""),
         ", ".join(dict.fromkeys((performance.get("attention") or {}).values())),
-        _batches(performance),
+        describe_batches(performance),
         status.get("memory_mode") or "",
         memory,
         _format_last_use(status),
@@ -132,7 +132,7 @@ def _row(model: dict[str, Any]) -> list[str]:
     return [", ".join([model["id"], *model.get("aliases", ())]), *map(str, cells)]
 
 
-def _batches(performance: dict[str, Any]) -> str:
+def describe_batches(performance: dict[str, Any]) -> str:
     """Return how many runs share a call by what was learned, and why others run singly."""
     reports = (performance.get(name, {}).get("batching") for name in ("applied", "skipped"))
     return "; ".join(filter(None, reports))

@@ -37,6 +37,7 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
         return
     info = parts.models.snapshot().get(parts.name)
     others = ", ".join(name for name in schema["x-tasks"] if name != schema["x-task"])
+    performance = _loaded_performance(parts)
     show_title(info.name, info.description)
     show_fields(
         [
@@ -46,8 +47,8 @@ def command(model: str, task: str | None, models: Path | None, *, as_json: bool)
             ("task", schema["x-task"]),
             ("other tasks", others),
             ("performance", _performance(parts)),
-            ("attention", _attention(parts)),
-            ("batching", _batching(parts, schema["x-pipeline"])),
+            ("attention", _attention(parts, performance)),
+            ("batching", _batching(parts, schema["x-pipeline"], performance)),
         ]
     )
     required = set(schema.get("required", ()))
@@ -82,21 +83,26 @@ def _performance(parts: Parts) -> str:
     return ", ".join([config.profile or parts.settings.profile, *overrides])
 
 
-def _attention(parts: Parts) -> str:
-    """Return how a model computes attention: where it is in memory what it does, else what is configured."""
+def _loaded_performance(parts: Parts) -> dict[str, Any]:
+    """Return what became of the performance settings of a model that a server in the background has in memory."""
     from octabox.cli.ps import list_background
 
-    config = parts.models.snapshot().config(parts.name)
-    loaded = (each.get("status") or {} for each in list_background() or () if each["id"] == config.name)
-    for status in loaded:
-        if found := (status.get("performance") or {}).get("attention"):
-            return ", ".join(f"{denoiser}: {text}" for denoiser, text in found.items())
-    configured = config.performance.overrides.get("attention")
+    name = parts.models.snapshot().config(parts.name).name
+    loaded = (each.get("status") or {} for each in list_background() or () if each["id"] == name)
+    return next((found for status in loaded if (found := status.get("performance"))), {})
+
+
+def _attention(parts: Parts, performance: dict[str, Any]) -> str:
+    """Return how a model computes attention: where it is in memory what it does, else what is configured."""
+    if found := performance.get("attention"):
+        return ", ".join(f"{denoiser}: {text}" for denoiser, text in found.items())
+    configured = parts.models.snapshot().config(parts.name).performance.overrides.get("attention")
     return f"{configured or 'the default of diffusers'}; `octabox ps` shows that of a model in memory"
 
 
-def _batching(parts: Parts, pipeline: str) -> str:
-    """Return whether runs share a call of the pipeline, by the configuration and the last probe of the class."""
+def _batching(parts: Parts, pipeline: str, performance: dict[str, Any]) -> str:
+    """Return whether runs share a call of the pipeline: by the configuration, by the model in memory, or by the last probes."""
+    from octabox.cli.ps import describe_batches
     from octabox.engine.batches.verdicts import find_verdict
 
     config = parts.models.snapshot().config(parts.name)
@@ -104,10 +110,28 @@ def _batching(parts: Parts, pipeline: str) -> str:
         return "never"
     if not parts.models.catalog.pipeline(pipeline).batches:
         return f"runs singly: {pipeline} takes no list of prompts with a generator for each"
-    reason = find_verdict(pipeline, config.model)
-    if reason is None:
+    if learned := describe_batches(performance):
+        return f"{config.batching}, {learned}"
+    reasons = find_verdict(pipeline, config, _component_classes(config.model))
+    if reasons is None:
         return f"{config.batching}, not tried yet"
-    return f"runs singly: {reason}" if reason else f"{config.batching}, outputs of batches are equal to single ones"
+    if config.batching == "auto" and reasons.keys() == {pipeline}:
+        return f"runs singly: {reasons[pipeline]}"
+    single = "; ".join(f"{kind} runs singly: {reason}" for kind, reason in reasons.items())
+    return f"{config.batching}, {single or 'outputs of batches are equal to single ones'}"
+
+
+def _component_classes(source: str) -> dict[str, str]:
+    """Return the classes of diffusers that the index of a model folder names, by component; empty where there is none."""
+    from octabox.errors import OctaboxError
+    from octabox.hub.folder import folder_index
+
+    try:
+        index = folder_index(Path(source))
+    except (OctaboxError, OSError, ValueError):
+        return {}
+    named = {name: part for name, part in index.items() if isinstance(part, list) and part[:1] == ["diffusers"]}
+    return {name: part[1] for name, part in named.items() if isinstance(part[-1], str)}
 
 
 def _type(schema: dict[str, Any]) -> str:

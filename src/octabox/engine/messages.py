@@ -55,6 +55,7 @@ class Start:
         options: Settings of the worker.
         occupied: Bytes that other models hold on its device.
         makes_room: Whether the server takes another model off the device, and loads this one again, where memory runs out.
+        ceilings: Most members of a batch by class and size, where larger ones have failed or ended an earlier worker.
     """
 
     model: ModelConfig
@@ -62,6 +63,7 @@ class Start:
     options: WorkerOptions
     occupied: int = 0
     makes_room: bool = False
+    ceilings: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -182,9 +184,15 @@ class LoadFailed:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """From a worker: the call has started."""
+    """From a worker: the call, or a part of its runs, has started.
+
+    Args:
+        id: Id of the call.
+        members: How many runs share that call of the pipeline, those of other calls included.
+    """
 
     id: str
+    members: int = 1
 
 
 @dataclass(frozen=True)

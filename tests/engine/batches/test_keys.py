@@ -51,6 +51,24 @@ def test_all_else_must_be_equal(run: Run) -> None:
     assert batch_key(replace(of(run), runs=(Run(PARAMS), run)), ENTRY) is None
 
 
+def test_what_is_missing_is_what_is_none_by_default() -> None:
+    """A client that sends null asks for what one asks for that leaves the parameter out."""
+    bare = batch_key(of(Run(PARAMS)), ENTRY)
+
+    assert bare == batch_key(of(Run({**PARAMS, "negative_prompt": None, "clip_skip": None})), ENTRY) is not None
+    assert bare != batch_key(of(Run({**PARAMS, "guidance_scale": None})), ENTRY)
+    assert bare != batch_key(of(Run({**PARAMS, "unknown": None})), ENTRY)
+
+
+def test_configured_loras_are_those_of_a_run_that_names_none() -> None:
+    """So calls of two configurations with other LoRAs differ, and one that names the configured ones does not."""
+    configured = of(Run(PARAMS), adapters=[{"lora": "x", "weight": 0.5}])
+    keys = [batch_key(each, ENTRY) for each in (configured, of(Run(PARAMS)), of(Run(PARAMS, adapters=())))]
+
+    assert keys[0] != keys[1] == keys[2]
+    assert keys[0] == batch_key(of(Run(PARAMS, adapters=(AdapterChoice("x", 0.5),))), ENTRY)
+
+
 def test_media_must_have_one_size() -> None:
     """Images of one size and mode have one key; lists and other media have none."""
     one, same, other = (Image.new("RGB", (side, 8)) for side in (8, 8, 16))

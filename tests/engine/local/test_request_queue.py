@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from fake_worker import LIMIT, PIPELINE, Client, FakeWorker, FakeWorkers, call, engine_of, model, result, settle
+from octabox.config.model import ModelConfig
 from octabox.engine.local import waiting_list
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import BatchReport, Failed, Finished, Loaded, RunBatch, RunCall, RunFinished, StepDone
 from octabox.errors import (
+    DeviceError,
     GenerationCancelledError,
     LoadError,
     QueueFullError,
@@ -22,7 +24,7 @@ from octabox.errors import (
     WorkerDiedError,
 )
 from octabox.security.temporary_folder import TemporaryFolder
-from octabox.types import Generation, OutputFormat, Progress
+from octabox.types import Artifact, Generation, OutputFormat, Progress
 
 
 async def test_calls_run_in_the_order_of_their_arrival() -> None:
@@ -581,6 +583,29 @@ async def test_nothing_shares_a_batch_that_must_not() -> None:
     await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
 
 
+async def test_configurations_of_the_same_weights_share_a_batch() -> None:
+    """Where they differ only in what is in each call or for clients, such as a name, a description or defaults."""
+    workers = FakeWorkers(runs=False)
+    engine, worker, first = await batching_engine(workers)
+    changes: list[dict[str, object]] = [
+        {},
+        {"name": "other", "description": "It is the same.", "defaults": {"num_inference_steps": 4}, "seed": 3},
+        {"name": "third", "adapters": [{"lora": "x"}]},
+    ]
+    fields = call().model.model_dump(exclude_unset=True)
+    calls = [replace(call(), model=ModelConfig.model_validate({**fields, **each})) for each in changes]
+    clients = [Client(engine, each) for each in calls]
+    await settle()
+    worker.finish(first.call)
+    await settle()
+
+    assert isinstance(worker.received[-1], RunBatch)
+    assert [calls[0].id, calls[1].id] == [each.id for each in worker.received[-1].calls]
+    assert ["demo", "other"] == [each.model.name for each in worker.received[-1].calls]
+    await engine.close()
+    await asyncio.gather(*(client.task for client in clients), return_exceptions=True)
+
+
 async def test_no_request_is_passed_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that has waited for the age limit is passed by no member of a batch."""
     monkeypatch.setattr(waiting_list, "MAX_PASSED_AGE", 0.0)
@@ -613,6 +638,113 @@ async def test_calls_of_a_batch_run_again_after_the_end_of_their_worker() -> Non
 
     assert {client.call.id for client in clients} == {(await client.result()).id for client in clients}
     assert all(isinstance(message, RunCall) for message in other.received)
+
+
+FAILURES = {
+    "killed": WorkerDiedError("It was killed."),
+    "hung": WorkerDiedError("It gave no sign of life.", hung=True),
+    "device": DeviceError("The device failed."),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_the_members_of_a_batch_that_ends_its_worker_run_singly(failure: str) -> None:
+    """Those that had started and those that had not, once each; the one that fails again fails alone."""
+    error = FAILURES[failure]
+    workers = FakeWorkers(runs=False)
+    engine, worker, first = await batching_engine(workers)
+    clients = [Client(engine, call()) for _ in range(4)]
+    await settle()
+    worker.finish(first.call)
+    running = [await worker.next_call() for _ in clients]
+    preview = StepDone(running[0].id, Progress("running", 1, 2, preview=Artifact("image", "image/png", b"")))
+    worker.start_run(running[0], 2)
+    worker.start_run(running[1], 2)
+    worker.post(preview)
+    await settle()
+    worker.exit(error)
+    other = await workers.next_started()
+    other.post(BatchReport({PIPELINE: 4}))
+    for index in range(3):
+        following = await other.next_call()
+        assert following.deterministic
+        other.start_run(following)
+        if index == 0:
+            other.post(preview)
+        other.finish(following)
+    last = await other.next_call()
+    other.start_run(last)
+    await settle()
+    if failure == "device":
+        other.post(Failed(last.id, error))
+    other.exit(error)
+    if failure == "killed":  # It has been run by two workers.
+        await settle()
+
+    done = {each.call.id: each for each in clients}
+    failed = done.pop(last.id)
+    with pytest.raises(type(error), match=error.message):
+        await failed.result()
+    assert {*done} == {(await each.result()).id for each in done.values()}
+    assert all(isinstance(message, RunCall) for message in other.received)
+    # The caller gets a part of its result once.
+    (previewed,) = (each for each in clients if each.call.id == running[0].id)
+    assert 1 == sum(isinstance(each, Progress) and each.preview is not None for each in previewed.events)
+    await engine.close()
+
+
+async def test_the_call_that_ran_alone_in_a_batch_is_the_cause() -> None:
+    """One whose run shared nothing when its worker hung gets the error; those behind it run."""
+    workers = FakeWorkers(runs=False)
+    engine, worker, first = await batching_engine(workers)
+    clients = [Client(engine, call()) for _ in range(2)]
+    await settle()
+    worker.finish(first.call)
+    worker.start_run(await worker.next_call())
+    await settle()
+    worker.exit(FAILURES["hung"])
+    with pytest.raises(WorkerDiedError, match="no sign of life"):
+        await clients[0].result()
+    other = await workers.next_started()
+    following = await other.next_call()
+    other.start_run(following)
+    other.finish(following)
+
+    assert clients[1].call.id == (await clients[1].result()).id
+    await engine.close()
+
+
+@pytest.mark.parametrize(("members", "ceiling"), [(4, 2), (2, 1), (0, 1)])
+async def test_the_size_of_a_batch_that_ended_its_worker_is_known_to_the_next(members: int, ceiling: int) -> None:
+    """The runs of a request share the next batch with half as many; a probe that ended it lets them run singly."""
+    workers = FakeWorkers(runs=False)
+    engine = engine_of(workers)
+    many = replace(call(), runs=call().runs * 4)
+    client = Client(engine, many)
+    worker = await workers.next_started()
+    running = await worker.next_call()
+    assert not running.deterministic
+    assert {} == worker.start.ceilings
+    worker.post(BatchReport({}, {}, {"other": 3}))
+    if members:
+        worker.start_run(running, members)
+    await settle()
+    worker.exit(FAILURES["killed"])
+    other = await workers.next_started()
+    again = await other.next_call()
+    assert again.deterministic
+    assert {"other": 3, PIPELINE: ceiling} == other.start.ceilings
+    other.start_run(again)
+    other.finish(again)
+    assert many.id == (await client.result()).id
+
+    # Also after the model was unloaded.
+    await engine.unload("demo")
+    later = Client(engine, call())
+    third = await workers.next_started()
+    assert {"other": 3, PIPELINE: ceiling} == third.start.ceilings
+    await engine.close()
+    await asyncio.gather(later.task, return_exceptions=True)
 
 
 async def test_the_status_states_what_is_known_of_batches() -> None:

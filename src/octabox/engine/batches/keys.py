@@ -13,9 +13,16 @@ from PIL.Image import Image
 from octabox.catalog.entries import PipelineEntry
 from octabox.catalog.signature import is_one_each
 from octabox.engine.protocol import Call, Run
+from octabox.types import AdapterChoice
 
 #: Most members of a batch.
 MAX_MEMBERS = 16
+
+#: Members of the batches that prove a class.
+PROBED = 2
+
+#: Of how many sizes it is known, at a time, how many may run together.
+MAX_SIZES = 64
 
 #: Most pixels of a batch, over all frames of all its members.
 MAX_PIXELS = 2**25
@@ -38,9 +45,9 @@ def batch_key(call: Call, entry: PipelineEntry) -> str | None:
     """
     if call.deterministic or call.model.deterministic or call.model.batching == "never" or not entry.batches:
         return None
-    texts = text_parameters(entry)
+    configured = tuple(AdapterChoice(each.lora, each.weight, each.weights) for each in call.model.adapters)
     try:
-        keys = {_run_key(run, texts) for run in call.runs}
+        keys = {_run_key(run, entry, configured) for run in call.runs}
         scheduler = None if call.scheduler is None else asdict(call.scheduler)
         shared = [call.pipeline, call.runs_as, call.task, scheduler, asdict(call.output)]
         (run_key,) = keys
@@ -50,15 +57,24 @@ def batch_key(call: Call, entry: PipelineEntry) -> str | None:
         return None
 
 
-def _run_key(run: Run, texts: frozenset[str]) -> str | None:
-    """Return what a run has in common with the other members of a batch; None if it may be in no batch."""
-    present = sorted(name for name in texts if isinstance(run.params.get(name), str))
+def _run_key(run: Run, entry: PipelineEntry, configured: tuple[AdapterChoice, ...]) -> str | None:
+    """Return what a run has in common with the other members of a batch; None if it may be in no batch.
+
+    Args:
+        run: The run.
+        entry: The pipeline that it calls.
+        configured: The LoRAs of a run that names none.
+    """
+    present = sorted(name for name in text_parameters(entry) if isinstance(run.params.get(name), str))
     media = {name: _describe_medium(each) for name, each in run.inputs.items()}
     is_single = any(each is not None for each in (run.variation, run.noise, run.latent_fill))
     if not present or is_single or None in media.values():
         return None
-    others = {name: value for name, value in run.params.items() if name not in present}
-    adapters = None if run.adapters is None else [asdict(each) for each in run.adapters]
+    # A parameter that is None by default may as well be missing.
+    empty = {each.name for each in entry.parameters if not each.required and each.literal and each.default is None}
+    values = {name: value for name, value in run.params.items() if not (value is None and name in empty)}
+    others = {name: value for name, value in values.items() if name not in present}
+    adapters = [asdict(each) for each in (configured if run.adapters is None else run.adapters)]
     return json.dumps([present, others, media, adapters, run.seamless], sort_keys=True)
 
 

@@ -16,7 +16,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.batches.keys import batch_limit
 from octabox.engine.local.processes.weight_moves import WeightMoves
 from octabox.engine.local.processes.worker_process import Listener
-from octabox.engine.local.queued_request import SentCalls
+from octabox.engine.local.sent_calls import SentCalls
 from octabox.engine.memory.host import private_bytes
 from octabox.engine.messages import (
     Answer,
@@ -90,8 +90,7 @@ class ModelWorker:
         self.requested, self.device = requested, start.model.device
         self.process: Worker | None = None
         self.loaded: Loaded | None = None
-        self.memory, self.batches = Memory(), BatchReport()
-        self.since = time.time()
+        self.memory, self.batches, self.since = Memory(), BatchReport(ceilings=start.ceilings), time.time()
         self._start, self._sent, self._on_exit = start, sent, on_exit
         self._on_out_of_memory = on_out_of_memory
         self._load_outcome: asyncio.Future[Loaded | BadFork | OctaboxError] = asyncio.get_running_loop().create_future()
@@ -176,7 +175,7 @@ class ModelWorker:
         elif isinstance(message, StepDone):
             self._sent.publish(message.id, message.progress)
         elif isinstance(message, RunStarted):
-            self._sent.start(message.id)
+            self._sent.start(message.id, message.members)
         elif isinstance(message, RunFinished):
             self._sent.finish_run(message.id)
         elif isinstance(message, Finished):
@@ -200,6 +199,7 @@ class ModelWorker:
         """Take over what the worker has measured, and report each time that its memory has run out."""
         if isinstance(report, BatchReport):
             self.batches = report
+            self._sent.ceilings.merge(report.ceilings)
             return
         for _ in range(report.out_of_memory - self.memory.out_of_memory):
             self._on_out_of_memory()

@@ -1,17 +1,18 @@
-"""A request in the queue of a model, and the calls that its worker has been sent."""
+"""A request in the queue of a model."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.batches.keys import batch_key
+from octabox.engine.memory.identity import loading_key
 from octabox.engine.protocol import Call
 from octabox.error_copies import copy_error
 from octabox.errors import (
@@ -49,7 +50,9 @@ class QueuedRequest:
         enqueued_at: When it entered the queue, by `time.perf_counter`.
         timings: Seconds of its phases on the server.
         workers: How many workers its call has been sent to.
-        previewed: Whether the caller has received a part of the result.
+        may_share: Whether the worker may run its call, or its runs, in batches.
+        shares: Whether its call has been started in a batch.
+        alone: Whether its runs share no batch any more, since one has ended its worker.
         warnings: Warnings to add to its result.
         turn: Its turn: those of a client follow each other, and of requests with the same turn the first one is next.
         sent_id: The id of its call in the messages to and from its worker.
@@ -64,12 +67,18 @@ class QueuedRequest:
     enqueued_at: float = field(default_factory=time.perf_counter)
     timings: dict[str, float] = field(default_factory=dict)
     workers: int = 0
-    previewed: bool = False
+    may_share: bool = False
+    shares: bool = False
+    alone: bool = False
     warnings: tuple[str, ...] = ()
     turn: float = 0.0
     sent_id: str = ""
     _batch_key: tuple[str | None] | None = None
+    _loading_key: str = ""
     _events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
+    #: How many previews of each output this attempt has sent, and how many the caller has received.
+    _previews: Counter[int] = field(default_factory=Counter)
+    _received: Counter[int] = field(default_factory=Counter)
 
     @property
     def client(self) -> str:
@@ -96,22 +105,36 @@ class QueuedRequest:
         """Return whether its call may be in one batch with that of another request."""
         if self.call is None or other.call is None or self.cancelled:
             return False
-        return (
-            self.batch_key is not None
-            and (self.batch_key, self.pipeline) == (other.batch_key, other.pipeline)
-            and self.model == other.model
-        )
+        return self.batch_key is not None and (self.batch_key, self.loading_key) == (other.batch_key, other.loading_key)
+
+    @property
+    def loading_key(self) -> str:
+        """What requests for the same weights have in common: the rest of a configuration is in their calls."""
+        self._loading_key = self._loading_key or loading_key(self.model, self.pipeline)
+        return self._loading_key
 
     @property
     def batch_key(self) -> str | None:
         """What calls of a batch have in common; None if its call may be in none."""
+        if self.alone:
+            return None
         if self._batch_key is None and self.call is not None:
             self._batch_key = (batch_key(self.call, load_catalog().pipeline(self.call.runs_as)),)
         return self._batch_key[0] if self._batch_key else None
 
+    def start(self, members: int) -> None:
+        """Note that the worker has started its call, in a batch of so many members."""
+        if self.shares and members == 1:  # The batch has failed, and the worker runs each member by itself.
+            self._previews.clear()
+        self.started, self.shares = True, members > 1
+
     def publish(self, event: Event) -> None:
-        """Send an event to the caller."""
-        self.previewed = self.previewed or (isinstance(event, Progress) and event.preview is not None)
+        """Send an event to the caller, without a preview that it has received in an earlier attempt."""
+        if isinstance(event, Progress) and event.preview is not None:
+            self._previews[event.output] += 1
+            if self._previews[event.output] <= self._received[event.output]:
+                event = replace(event, preview=None)
+            self._received |= self._previews
         self._events.put_nowait(event)
 
     def finish(self, outcome: Generation | OctaboxError | None = None) -> None:
@@ -128,20 +151,28 @@ class QueuedRequest:
     def restart(self, error: OctaboxError) -> bool:
         """Prepare to be sent to another worker after the end of the first one; return whether that makes sense.
 
-        A call that ends each worker, as one that needs more memory than there is, must not end more than two. One that a
-        worker has hung in would take as long again, and a caller must not receive the same part of a result twice.
+        What was in a batch, or would have been, runs singly in the other worker, once, however the first one has ended: any
+        member may be the cause. A call that ends each worker, as one that needs more memory than there is, must not end more
+        than two. One that a worker has hung in would take as long again, and that of a failed device would fail again.
 
         Args:
             error: How the worker ended.
         """
-        if self.cancelled or self.finished or self.workers >= MAX_WORKERS:
+        if self.cancelled or self.finished:
+            return False
+        if self.may_share and not self.alone and (self.shares or not self.started):
+            self.alone = True
+        elif self.workers >= MAX_WORKERS or (self.started and not self._may_run_again(error)):
             return False
         if self.started:
-            if self.previewed or not isinstance(error, WorkerDiedError) or error.hung:
-                return False
             self.warnings = (*self.warnings, f"{error.message} The request was run again.")
-        self.started = False
+        self._previews.clear()
+        self.started = self.shares = self.may_share = False
         return True
+
+    def _may_run_again(self, error: OctaboxError) -> bool:
+        """Return whether its call may run again after it has ended its worker alone."""
+        return isinstance(error, WorkerDiedError) and not (error.hung or self._received)
 
     async def next_event(self) -> Event | None:
         """Wait for the next event; return None after the last one.
@@ -155,123 +186,12 @@ class QueuedRequest:
         return event
 
 
-class SentCalls:
-    """The calls that the worker of a model has been sent: the one that runs, and those whose outputs are being encoded.
-
-    Args:
-        model: Name of the model.
-        on_finished: Called when no call is left.
-    """
-
-    def __init__(self, model: str, on_finished: Callable[[], None]) -> None:
-        self._model, self._on_finished = model, on_finished
-        self._requests: dict[str, QueuedRequest] = {}
-        self._running: set[str] = set()
-        #: Set while the model is free for the next call, and while no call is left.
-        self.run_finished, self.all_finished = asyncio.Event(), asyncio.Event()
-        self.all_finished.set()
-
-    def __contains__(self, request: QueuedRequest) -> bool:
-        return self._requests.get(request.sent_id) is request
-
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    def add(self, requests: Sequence[QueuedRequest]) -> tuple[Call, ...]:
-        """Add requests whose calls are about to be sent together, and return the calls with the ids that they are sent with."""
-        calls = []
-        for request in requests:
-            if request.call:
-                request.workers += 1
-                request.sent_id = self._free_id(request.call.id)
-                self._requests[request.sent_id] = request
-                is_own = request.sent_id == request.call.id
-                calls.append(request.call if is_own else replace(request.call, id=request.sent_id))
-        self._running = {call.id for call in calls}
-        self.all_finished.clear()
-        self.run_finished.clear()
-        return tuple(calls)
-
-    def start(self, call_id: str) -> None:
-        """Mark a call as started by the worker."""
-        if request := self._requests.get(call_id):
-            request.started = True
-
-    def finish_run(self, call_id: str) -> None:
-        """Mark the model as free for the next call, where it is this call that ran last."""
-        if call_id in self._running:
-            self._running.discard(call_id)
-            if not self._running:
-                self.run_finished.set()
-
-    def publish(self, call_id: str, event: Event) -> None:
-        """Send an event to the caller of a call."""
-        if request := self._requests.get(call_id):
-            request.publish(event)
-
-    def finish(self, call_id: str, outcome: Generation | OctaboxError) -> None:
-        """End a call with its outcome."""
-        if request := self._remove(call_id):
-            if isinstance(outcome, OctaboxError):
-                log_failure(outcome, self._model)
-            request.finish(outcome)
-        self.finish_run(call_id)
-
-    def end(self, error: OctaboxError) -> list[QueuedRequest]:
-        """Take out all calls, since the worker has ended: fail those that must not run again, and return the others.
-
-        Args:
-            error: How the worker ended.
-        """
-        again = []
-        for call_id, request in list(self._requests.items()):
-            if request.restart(error):
-                self._remove(call_id)
-                again.append(request)
-            else:
-                self.finish(call_id, error if request.started else _never_started(self._model, request.workers))
-        self.run_finished.set()
-        return again
-
-    def discard(self, requests: Sequence[QueuedRequest]) -> None:
-        """Remove calls that no worker will start, so that nothing waits for their end."""
-        for request in requests:
-            if request in self and not request.started:
-                self._remove(request.sent_id)
-
-    def fail_all(self, error: OctaboxError) -> None:
-        """Fail all calls."""
-        for call_id, request in list(self._requests.items()):
-            request.finish(error)
-            self._remove(call_id)
-
-    def _free_id(self, call_id: str) -> str:
-        """Return the id of a call, or another one while the worker has a call with it, whose caller has left."""
-        others = (f"{call_id} ({number})" for number in itertools.count(2))
-        return next(each for each in itertools.chain([call_id], others) if each not in self._requests)
-
-    def _remove(self, call_id: str) -> QueuedRequest | None:
-        request = self._requests.pop(call_id, None)
-        if request and not self._requests:
-            self.all_finished.set()
-            self._on_finished()
-        return request
-
-
 def select_calls(requests: Sequence[QueuedRequest]) -> list[QueuedRequest]:
     """Return the requests whose calls are to be run; those that only load their model are finished."""
     for request in requests:
         if request.call is None:
             request.finish()
     return [request for request in requests if not (request.cancelled or request.finished)]
-
-
-def _never_started(model: str, workers: int) -> WorkerDiedError:
-    return WorkerDiedError(
-        f"{workers} workers of model '{model}' ended before they started this request.",
-        hint="It may need more memory than there is. The log states how they ended.",
-        model=model,
-    )
 
 
 def as_octabox_error(error: Exception, model: str) -> OctaboxError:

@@ -13,8 +13,9 @@ from octabox.engine.local.load_task import LoadTask, WorkerStarter
 from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker, WorkerHolder
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.uninterrupted import SharedTask
-from octabox.engine.local.queued_request import QueuedRequest, SentCalls, select_calls
+from octabox.engine.local.queued_request import QueuedRequest, select_calls
 from octabox.engine.local.residency import Residency
+from octabox.engine.local.sent_calls import SentCalls
 from octabox.engine.memory.identity import loading_config
 from octabox.engine.messages import CancelCall, RunBatch, RunCall, Start, WorkerOptions
 from octabox.errors import GenerationCancelledError, OctaboxError, WorkerDiedError
@@ -166,7 +167,7 @@ class WorkerSupervisor(WorkerHolder):
 
         async def create() -> ModelWorker:
             await self.stop()  # One that sleeps on another device, or whose fork cannot use the device, is replaced.
-            start = Start(model, requested[1], self._options, occupied, makes_room)
+            start = Start(model, requested[1], self._options, occupied, makes_room, self._sent.ceilings.of(requested))
             count = partial(self._residency.on_out_of_memory, self.name)
             self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
             return self.worker

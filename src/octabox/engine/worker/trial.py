@@ -48,7 +48,8 @@ class TrialRunner:
         """Run the following calls on a model."""
         self._runner, self._loaded = Runner(loaded), loaded
         self.modes = ModeController(loaded, self.start, self._out_of_memory)
-        self.batches = BatchRunner(self._runner, loaded, self.modes)
+        self.batches = BatchRunner(self._runner, loaded, self.modes, self.start.ceilings)
+        self.batches.proof.expect(self.start.model, self.start.pipeline)
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:

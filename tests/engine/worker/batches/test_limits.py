@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from octabox.engine.batches.keys import MAX_MEMBERS
-from octabox.engine.worker.batches.limits import COMPARE_INTERVAL, MAX_KEYS, MAX_SIZES, TRIALS, BatchLimits, Sample
+from octabox.engine.batches.keys import MAX_MEMBERS, MAX_SIZES
+from octabox.engine.worker.batches.limits import COMPARE_INTERVAL, MAX_KEYS, TRIALS, BatchLimits, Sample
 
 KEY = "class 128x128"
 
@@ -81,6 +81,26 @@ def test_memory_limits_batches() -> None:
 
     # 1.2 * (50 + 100 n) bytes.
     assert [1, 2, 4, 8] == [largest(available) for available in (200, 539, 600, 1100)]
+
+
+def test_memory_limits_batches_that_are_made_anyway() -> None:
+    """As far as the memory of the size is known, and so much as is free now."""
+    limits = BatchLimits()
+    assert 8 == limits.members_in_memory(KEY, 1, 8)
+    limits.add(KEY, COMMON, 1, Sample(1.0, peak=100, available=10_000))
+    limits.add(KEY, COMMON, 2, Sample(1.0, peak=200, available=10_000))
+
+    # 1.2 * 100 n bytes.
+    assert [8, 4, 1, 1] == [limits.members_in_memory(KEY, free, 8) for free in (10_000, 500, 239, 0)]
+    assert 8 == limits.members_in_memory(KEY, None, 8)
+
+
+def test_ceilings_of_an_earlier_process_are_kept() -> None:
+    """A size that ended it is not tried again."""
+    limits = BatchLimits({KEY: 2, "other": 1})
+
+    assert {KEY: 2, "other": 1} == limits.ceilings
+    assert 2 == max(learn(limits, lambda n: 1 + n / 8, calls=2 * COMPARE_INTERVAL))
 
 
 def test_only_calls_that_differ_in_their_texts_are_compared() -> None:

@@ -20,19 +20,23 @@ from octabox.config.model import ModelConfig
 from octabox.engine.batches.verdicts import find_verdict
 from octabox.engine.messages import BatchReport, Start, WorkerOptions
 from octabox.engine.protocol import Call, Run
-from octabox.engine.worker.batches import limits
+from octabox.engine.worker.batches import limits, measuring
 from octabox.engine.worker.batches.joined import JoinedRunner
+from octabox.engine.worker.batches.limits import BatchLimits
+from octabox.engine.worker.batches.probe import Probe, Verdict
 from octabox.engine.worker.batches.proof import PROBES
 from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.runner import Runner
+from octabox.engine.worker.trial import ReportingRunner
 from octabox.errors import GenerationCancelledError
 from octabox.noise import Variation
-from octabox.types import OutputFormat, Progress, SchedulerChoice
+from octabox.types import OutputFormat, PerformanceReport, Progress, SchedulerChoice
 
 NAME = "StableDiffusionPipeline"
+CONFIG = ModelConfig(name="tiny", model="tiny")
 PARAMS = {"prompt": "a red star", "num_inference_steps": 3, "height": 64, "width": 64, "negative_prompt": ""}
 PROMPTS = ("a red star", "a very large blue circle on the left of a small green square", "one")
 
@@ -50,7 +54,12 @@ class Events:
     def __init__(self, cancel: str = "", after: int = 0) -> None:
         self.progress: dict[str, list[Progress]] = {}
         self.dropped: list[str] = []
+        self.started: list[tuple[str, int]] = []
         self._cancel, self._after = cancel, after
+
+    def start(self, call: Call, members: int) -> None:
+        """Keep a start."""
+        self.started.append((call.id, members))
 
     def publish(self, call: Call, progress: Progress) -> None:
         """Keep progress."""
@@ -153,9 +162,11 @@ def test_weighted_prompts_run_singly(shared: tuple[Runner, BatchRunner]) -> None
     _, batches = shared
     texts = ("a star", "a (star:1.4)", "a circle", "a square")
     calls = [call(text, text, prompt_syntax="a1111") for text in texts]
-    sizes = [output.outputs[0][2].get("batch") for output in batch(batches, calls).values()]
+    events = Events()
+    sizes = [output.outputs[0][2].get("batch") for output in batch(batches, calls, events).values()]
 
     assert [None, None, 2, 2] == sizes
+    assert [("a star", 1), ("a (star:1.4)", 1), ("a circle", 2), ("a square", 2)] == events.started
 
 
 @pytest.mark.parametrize(
@@ -216,7 +227,7 @@ def test_a_class_is_proved_before_it_is_used() -> None:
     sizes = [output.outputs[0][2].get("batch") for output in batch(batches, calls).values()]
 
     assert [2, 2] == sizes[:2]
-    assert "" == find_verdict(NAME, "tiny")
+    assert {} == find_verdict(NAME, CONFIG)
     report = batches.take_report()
     assert report is not None
     assert {} == report.reasons
@@ -245,7 +256,7 @@ def test_the_probe_finds_a_class_that_mixes_up_its_members(monkeypatch: pytest.M
     assert report is not None
     assert "the same prompts and seeds differs by" in report.reasons[NAME]
     assert {} == report.limits
-    assert find_verdict(NAME, "tiny") == report.reasons[NAME]
+    assert report.reasons == find_verdict(NAME, CONFIG)
 
 
 @pytest.mark.parametrize("params", [{"guidance_scale": 1e30}, {"clip_skip": 99}], ids=["not finite", "refused"])
@@ -254,12 +265,13 @@ def test_a_request_that_fails_alone_says_nothing_about_its_class(params: dict[st
     _, batches = tiny()
     bad, good = call("bad", batching="auto", params=params), call("good", batching="auto")
     assert batches.proof.find_reason(bad, lambda: None)
-    assert find_verdict(NAME, "tiny") is None
+    assert find_verdict(NAME, CONFIG) is None
     assert {} == batches.proof.reasons
 
     assert "" == batches.proof.find_reason(good, lambda: None)
-    assert "" == find_verdict(NAME, "tiny")
-    assert "" == batches.proof.find_reason(bad, lambda: None)
+    assert {} == find_verdict(NAME, CONFIG)
+    # A value of the same kind as the default takes the branches that are proved now; another is probed again.
+    assert ("clip_skip" in params) == bool(batches.proof.find_reason(bad, lambda: None))
 
 
 def test_a_class_that_no_request_proves_is_probed_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +292,7 @@ def test_a_class_that_no_request_proves_is_probed_a_few_times(monkeypatch: pytes
 
     assert counts[0] > 0
     assert [*range(1, PROBES + 1), PROBES, PROBES] == [count // counts[0] for count in counts]
-    assert find_verdict(NAME, "tiny") is None
+    assert find_verdict(NAME, CONFIG) is None
 
 
 # The scheduler reads a tensor in a way that numpy has deprecated.
@@ -291,7 +303,50 @@ def test_a_scheduler_with_a_seed_of_its_own_runs_singly(shared: tuple[Runner, Ba
     proof = shared[1].proof
     reason = proof.find_reason(call("one", scheduler=choice), lambda: None)
 
-    assert f"{choice.name} keeps its own seed" == reason == proof.reasons[f"{NAME} with {choice.name}"]
+    assert f"{choice.name} keeps its own seed" == reason
+    # It is stored, so that the reason is known before the model is loaded.
+    assert reason in (find_verdict(NAME, CONFIG) or {}).values()
+    assert reason in proof.reasons.values()
+
+
+@pytest.mark.parametrize("name", ["StableDiffusion3Pipeline", "FluxPipeline"])
+@pytest.mark.parametrize("first", [False, True], ids=["after plain requests", "at first"])
+def test_a_setting_of_the_scheduler_has_its_own_verdict(name: str, *, first: bool) -> None:
+    """One that draws noise from the global generator runs singly, whatever was proved, in memory or on disk, without it."""
+    choice = SchedulerChoice("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True})
+    plain = call("plain", name=name, batching="auto")
+    noisy = replace(plain, id="noisy", scheduler=choice)
+    _, batches = tiny(name)
+    if not first:
+        assert "" == batches.proof.find_reason(plain, lambda: None)
+    assert "differs by" in batches.proof.find_reason(noisy, lambda: None)
+
+    _, again = tiny(name)
+    assert "differs by" in again.proof.find_reason(noisy, lambda: None)
+    assert "" == again.proof.find_reason(plain, lambda: None)
+    assert "" == again.proof.find_reason(replace(plain, scheduler=replace(choice, settings={})), lambda: None)
+    assert [f"{name} with {choice.name}, stochastic_sampling"] == [*again.proof.reasons]
+    assert frozenset() == again.proof.single_classes
+    assert again.proof.reasons == find_verdict(name, CONFIG)
+
+
+def test_each_member_is_proved_by_what_its_own_texts_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text that is empty may take another branch than that of the first member; such a member runs singly."""
+    _, batches = tiny()
+    cls: Any = type(makers.pipelines()[NAME].make())
+    original = cls.encode_prompt
+
+    def encode_prompt(self: Any, prompt: Any, *args: Any, **options: Any) -> Any:
+        return original(self, prompt if prompt != "" else "another text", *args, **options)
+
+    monkeypatch.setattr(cls, "encode_prompt", encode_prompt)
+    calls = [call(str(index), text, seeds=(index,), batching="auto") for index, text in enumerate(("a", "b", "", "c"))]
+    batches.add_single(calls[0], 300.0)
+    monkeypatch.setattr(BatchLimits, "limit", lambda *_: 4)
+    done = batch(batches, calls)
+
+    assert [2, 2, None, None] == [done[str(index)].outputs[0][2].get("batch") for index in range(4)]
+    assert [f"{NAME} with empty prompt"] == [*batches.proof.reasons]
 
 
 def test_a_failed_batch_halves_its_size() -> None:
@@ -307,6 +362,66 @@ def test_a_failed_batch_halves_its_size() -> None:
     assert report.limits.get(key, 1) <= 2
     assert {key: 2} == report.ceilings
     assert {2} == {output.outputs[0][2]["batch"] for output in batch(batches, calls).values()}
+
+
+def test_a_worker_begins_with_what_ended_an_earlier_one() -> None:
+    """A size that the server knows to fail is not tried again, also where batches are always made."""
+    pipe = makers.pipelines()[NAME].make()
+    pipe.set_progress_bar_config(disable=True)
+    pipe.safety_checker = None
+    key = f"{NAME} 64x64"
+    start = Start(ModelConfig(name="tiny", model="tiny"), NAME, WorkerOptions(device="cpu"), ceilings={key: 2})
+    batches = ReportingRunner(LoadedModel(pipe, "cpu"), start).batches
+    done = batch(batches, [call("four", seeds=(1, 2, 3, 4))])
+
+    assert [2, 2, 2, 2] == [metadata["batch"] for *_, metadata in done["four"].outputs]
+
+
+def test_the_memory_of_the_host_limits_batches_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many share a call as the free memory is enough for, by what a call of the size has needed."""
+    _, batches = tiny()
+    four, events = call("four", seeds=(1, 2, 3, 4)), Events()
+    monkeypatch.setattr(measuring, "reset_host_peak", lambda: 100)
+    monkeypatch.setattr(measuring, "host_peak", lambda: 100 + 1000 * events.started[-1][1])
+    sizes = []
+    for free in (10_000, 2500, 0):
+        monkeypatch.setattr(measuring, "host_memory", lambda free=free: (free, 0))
+        done = batch(batches, [four], events)["four"]
+        sizes.append([metadata.get("batch") for *_, metadata in done.outputs])
+
+    assert [[4] * 4, [2] * 4, [None] * 4] == sizes
+
+
+def test_what_other_models_of_the_class_have_shown_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model with the same components reports, once it is loaded, that its calls will run singly, and why."""
+    _, batches = tiny()
+    reason = "an output differs"
+    monkeypatch.setattr(Probe, "find_verdict", lambda *_: Verdict(reason))
+    assert reason == batches.proof.find_reason(call("one", batching="auto"), lambda: None)
+
+    other = ModelConfig(name="other", model="other")
+    assert find_verdict(NAME, other) is None
+    assert {NAME: reason} == find_verdict(NAME, other, {"unet": "UNet2DConditionModel"})
+    assert find_verdict(NAME, other, {"unet": "OtherModel"}) is None
+    _, again = tiny()
+    again.proof.expect(other, NAME)
+    report = again.take_report()
+    assert report is not None
+    assert {NAME: reason} == report.reasons
+
+
+def test_a_step_cache_is_expected_to_prevent_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known before any request, and another configuration of the same model says nothing about it."""
+    _, batches = tiny()
+    report = PerformanceReport(applied={"cache": "first_block"})
+    monkeypatch.setattr(type(batches._model.performance), "report", report)
+    batches.proof.expect(CONFIG, NAME)
+    assert "step cache" in batches.proof.reasons[NAME]
+    assert batches.proof.find_reason(call("one", batching="auto"), lambda: None)
+    assert "step cache" in str(find_verdict(NAME, CONFIG))
+
+    changed = CONFIG.model_copy(update={"performance": CONFIG.performance.model_copy(update={"profile": "exact"})})
+    assert find_verdict(NAME, changed) is None
 
 
 def test_joined_lists_are_copies(shared: tuple[Runner, BatchRunner], monkeypatch: pytest.MonkeyPatch) -> None:

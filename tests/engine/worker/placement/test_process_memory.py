@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from octabox.config.model import ModelConfig
 from octabox.engine.worker.failures import to_load_error
 from octabox.engine.worker.placement import process_memory
-from octabox.engine.worker.placement.process_memory import free_memory
+from octabox.engine.worker.placement.process_memory import free_memory, host_peak, reset_host_peak
 from octabox.errors import OutOfMemoryError
 
 
@@ -36,3 +38,18 @@ def test_a_load_that_runs_out_of_memory_is_reported(device: str) -> None:
     assert isinstance(error, OutOfMemoryError)
     assert (2 * 2**30, None) == (error.requested, error.free)
     assert "accelerator" not in error.message
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="The system does not report the peak.")
+def test_the_peak_of_the_host_is_that_since_its_reset() -> None:
+    """It counts what was released again, but nothing before the reset."""
+    size = 2**27
+    del (before := [torch.ones(size // 2)])[:]
+    held = reset_host_peak()
+    assert held is not None
+    assert host_peak() - held < size // 2
+    del (during := [torch.ones(size // 4)])[:]
+
+    assert not before
+    assert not during
+    assert host_peak() - held > size // 2

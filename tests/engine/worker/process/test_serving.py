@@ -243,11 +243,13 @@ class FakeBatches:
         """Return whether there are several."""
         return len(calls) > 1
 
-    def run(self, _: Sequence[Call], events: CallEvents) -> Iterator[None]:
-        """Drop the cancelled calls, and fail."""
+    def run(self, calls: Sequence[Call], events: CallEvents) -> Iterator[None]:
+        """Drop the cancelled calls, start the others, and fail."""
         for each in self.cancelled:
             assert events.is_cancelled(each)
             events.drop(each)
+        for each in [] if self.cancelled else [self.alone] if self.alone else calls:
+            events.start(each, 1 if self.alone else len(calls))
         raise self.error
         yield
 
@@ -282,6 +284,7 @@ def test_the_calls_of_a_failed_batch_run_singly() -> None:
 
     single = ["RunStarted", "restored", "Memory", "Failed"]
     assert ["RunStarted", "RunStarted", "restored", "Memory", *single, *single] == kinds
+    assert [2, 2, 1, 1] == [message.members for message in pipe.sent if isinstance(message, RunStarted)]
     assert [each.id for each in calls] == failed
     assert 1 == len(batches.failures)
     assert usable
@@ -296,7 +299,7 @@ def test_a_call_that_ran_out_of_memory_alone_is_not_repeated() -> None:
 
     assert isinstance(failed[calls[0].id], OutOfMemoryError)
     assert not isinstance(failed[calls[1].id], OutOfMemoryError)
-    assert [calls[0].id, calls[1].id, calls[1].id] == started
+    assert [calls[0].id, calls[1].id] == started
     assert usable
 
 
@@ -313,12 +316,24 @@ def test_a_batch_that_is_cancelled_is_not_repeated() -> None:
     assert usable
 
 
-def test_a_device_that_fails_in_a_batch_fails_its_calls() -> None:
-    """No call is repeated on it, and the worker is to end."""
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_device_that_fails_in_a_batch_fails_only_a_call_that_ran_alone(*, alone: bool) -> None:
+    """Any member may be the cause, and some have not run: the server runs them again. The worker is to end."""
     calls = [call(), call()]
-    pipe, _, usable = run_calls(calls, DeviceError("It is gone.", model="demo"))
+    pipe, _, usable = run_calls(calls, DeviceError("It is gone.", model="demo"), alone=calls[0] if alone else None)
 
-    assert [each.id for each in calls] == [message.id for message in pipe.sent if isinstance(message, Failed)]
+    assert [calls[0].id] * alone == [message.id for message in pipe.sent if isinstance(message, Failed)]
+    assert not usable
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_device_that_is_not_usable_after_a_batch_likewise(monkeypatch: pytest.MonkeyPatch, *, alone: bool) -> None:
+    """Whatever was raised."""
+    monkeypatch.setattr(serving, "is_usable", lambda _: False)
+    calls = [call(), call()]
+    pipe, _, usable = run_calls(calls, RuntimeError("What?"), alone=calls[0] if alone else None)
+
+    assert [calls[0].id] * alone == [message.id for message in pipe.sent if isinstance(message, Failed)]
     assert not usable
 
 

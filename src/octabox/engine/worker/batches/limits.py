@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from octabox.engine.batches.keys import MAX_MEMBERS
+from octabox.engine.batches.keys import MAX_MEMBERS, MAX_SIZES
 
 #: Samples of each of two sizes before they are compared, which are the last ones.
 TRIALS = 3
@@ -18,8 +18,8 @@ FASTER = 0.97
 #: Runs after which sizes that were compared are compared again, since other work of the machine may have disturbed it.
 COMPARE_INTERVAL = 1000
 
-#: How many sizes are known at a time, and of each how many kinds of calls are compared.
-MAX_SIZES, MAX_KEYS = 64, 8
+#: How many kinds of calls of a size are compared.
+MAX_KEYS = 8
 
 #: Factor on the predicted memory of a batch.
 MARGIN = 1.2
@@ -33,8 +33,8 @@ class Sample:
 
     Args:
         seconds: Its duration.
-        peak: The most bytes that it needed on the accelerator, in addition to the weights; 0 if that is not known.
-        available: Bytes that were available on the accelerator; None if that is not known.
+        peak: The most bytes that it needed on the device, in addition to the weights; 0 if that is not known.
+        available: Bytes that were available on the device; None if that is not known.
     """
 
     seconds: float
@@ -77,7 +77,7 @@ class _Learned:
         if self.candidate and size in (self.best, self.candidate):
             by_size = use_last(self.seconds, batch_key, dict, MAX_KEYS)
             by_size.setdefault(size, deque(maxlen=TRIALS)).append(sample.seconds / members)
-        if self.candidate and not self._has_room(self.candidate, sample.available):
+        if self.candidate and not self.has_room(self.candidate, sample.available):
             self._end()
         elif self.candidate and all(self._count(batch_key, each) >= TRIALS for each in (self.best, self.candidate)):
             self._compare(self.seconds[batch_key])
@@ -109,7 +109,7 @@ class _Learned:
         self.candidate = 0
         self.seconds.clear()
 
-    def _has_room(self, members: int, available: int | None) -> bool:
+    def has_room(self, members: int, available: int | None) -> bool:
         """Return whether memory is enough for so many members, by a line through the measured peaks."""
         if not self.peaks or available is None:
             return True
@@ -125,10 +125,13 @@ class BatchLimits:
     """How many runs may run together, by class and size; batches double as long as they become faster.
 
     What is known of the sizes that were used last is kept.
+
+    Args:
+        ceilings: The most that may, by class and size, after failures in earlier processes.
     """
 
-    def __init__(self) -> None:
-        self._learned: dict[str, _Learned] = {}
+    def __init__(self, ceilings: Mapping[str, int] | None = None) -> None:
+        self._learned = {key: _Learned(ceiling=ceiling) for key, ceiling in (ceilings or {}).items()}
 
     @property
     def by_size(self) -> Mapping[str, int]:
@@ -148,6 +151,18 @@ class BatchLimits:
             batch_key: What they have in common.
         """
         return self._learned[key].limit_of(batch_key) if key in self._learned else 1
+
+    def members_in_memory(self, key: str, available: int | None, limit: int) -> int:
+        """Return how many may share a call in so much memory, as far as their memory is known; 1 at least.
+
+        Args:
+            key: Their class and size.
+            available: Free bytes; None if they are not known.
+            limit: The most that may.
+        """
+        learned = self._learned.get(key)
+        sizes = range(limit, 1, -1)
+        return next((size for size in sizes if learned is None or learned.has_room(size, available)), 1)
 
     def add(self, key: str, batch_key: str, members: int, sample: Sample) -> None:
         """Add what a call of the pipeline took.

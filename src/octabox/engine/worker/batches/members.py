@@ -21,6 +21,9 @@ from octabox.types import AdapterReport, Progress
 class CallEvents(Protocol):
     """Where the events of the calls of a batch go."""
 
+    def start(self, call: Call, members: int) -> None:
+        """Report that a call, or a part of its runs, starts in a batch of so many members."""
+
     def publish(self, call: Call, progress: Progress) -> None:
         """Send the progress of a call."""
 

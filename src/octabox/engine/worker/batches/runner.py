@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from octabox.catalog.pipelines import load_catalog
-from octabox.engine.batches.keys import batch_key, batch_limit, size_key
+from octabox.engine.batches.keys import PROBED, batch_key, batch_limit, size_key
 from octabox.engine.messages import BatchReport
 from octabox.engine.protocol import Call, Run
 from octabox.engine.worker.batches.joined import JoinedRunner, complete_run
 from octabox.engine.worker.batches.limits import BatchLimits, Sample
-from octabox.engine.worker.batches.measuring import measured
+from octabox.engine.worker.batches.measuring import free_host_bytes, measured
 from octabox.engine.worker.batches.members import CallEvents, CallRecord, Member, SharedSteps, drop_cancelled
 from octabox.engine.worker.batches.proof import BatchProof
 from octabox.engine.worker.inputs.sizes import call_pixels
@@ -30,9 +30,6 @@ from octabox.types import AdapterReport
 
 #: The key of a run's metadata for the number of runs that shared its call of the pipeline.
 BATCH = "batch"
-
-#: Members of the batches of a probe.
-PROBED = 2
 
 
 @dataclass(frozen=True)
@@ -61,16 +58,19 @@ class BatchRunner:
         runner: Runs single runs.
         model: The model.
         modes: Selects the memory mode of each batch.
+        ceilings: Most members by class and size, after failures in earlier processes.
     """
 
-    def __init__(self, runner: Runner, model: LoadedModel, modes: ModeController) -> None:
+    def __init__(
+        self, runner: Runner, model: LoadedModel, modes: ModeController, ceilings: Mapping[str, int] | None = None
+    ) -> None:
         self._runner, self._model, self._modes = runner, model, modes
         #: The call whose run was the last one that ran, if it shared that with no other.
         self.alone: Call | None = None
         self._joined = JoinedRunner(runner, model)
         self.proof = BatchProof(runner, self._joined, model)
-        self._limits = BatchLimits()
-        self._reported = BatchReport()
+        self._limits = BatchLimits(ceilings)
+        self._reported = BatchReport(ceilings=dict(ceilings or {}))
         self._last: tuple[str, int] = ("", 1)
 
     def may_batch(self, calls: Sequence[Call]) -> bool:
@@ -116,13 +116,13 @@ class BatchRunner:
 
     def take_report(self) -> BatchReport | None:
         """Return how many runs may run together; None if that is as it was before."""
-        reasons = self.proof.reasons
+        single = self.proof.single_classes
         limits = {
             key: limit
             for key, limit in self._limits.by_size.items()
-            if limit > 1 and key.partition(" ")[0] not in reasons
+            if limit > 1 and key.partition(" ")[0] not in single
         }
-        report = BatchReport(limits, dict(reasons), self._limits.ceilings)
+        report = BatchReport(limits, self.proof.reasons, self._limits.ceilings)
         if report == self._reported:
             return None
         self._reported = report
@@ -140,25 +140,27 @@ class BatchRunner:
         limit = batch_limit(first.call, target.entry, learned, self._limits.ceilings) if waiting else 1
         if limit > 1:
             limit = self._modes.members_in_memory(self._pixels(target, first.run), limit)
+            limit = self._limits.members_in_memory(key, free_host_bytes(self._runner.device), limit)
         if limit == 1 or not self._joined.is_plain(target, first.call, first.run):
             return group
         # The probe is last, since it takes a while. Where it fails for lack of memory, runs of this size share no batch.
         self._last, self.alone = (key, PROBED), None
         calls = [member.call for member in (first, *waiting)]
-        if self._find_reason(calls, events):
-            return group
-        while waiting and len(group) < limit and self._joined.is_plain(target, waiting[0].call, waiting[0].run):
-            group.append(waiting.popleft())
-        return group
-
-    def _find_reason(self, calls: Sequence[Call], events: CallEvents) -> str:
-        """Return why calls run singly; a probe ends once all of them are cancelled."""
 
         def check() -> None:
             if all(map(events.is_cancelled, calls)):
                 raise GenerationCancelledError("All requests of this batch were cancelled.")
 
-        return self.proof.find_reason(calls[0], check)
+        if self.proof.find_reason(first.call, check, first.run):
+            return group
+        while waiting and len(group) < limit and self._may_join(target, waiting[0], check):
+            group.append(waiting.popleft())
+        return group
+
+    def _may_join(self, target: Target, member: Member, check: Callable[[], None]) -> bool:
+        """Return whether a member may join others, whose texts may take other branches, such as one that is empty."""
+        is_plain = self._joined.is_plain(target, member.call, member.run)
+        return is_plain and not self.proof.find_reason(member.call, check, member.run)
 
     def _pixels(self, target: Target, run: Run) -> int:
         return call_pixels(target.pipe, target.entry, run.params, run.inputs)
@@ -167,6 +169,8 @@ class BatchRunner:
         """Run the members of a batch in a memory mode that fits, and add their outputs to the records of their calls."""
         call, run = group[0].call, group[0].run
         self._last, self.alone = (size_key(run, target.entry), len(group)), call if len(group) == 1 else None
+        for record in dict.fromkeys(member.record for member in group):
+            events.start(record.call, len(group))
         call_pipeline = partial(self._call_pipeline, target, group, events)
         done, changes = self._modes.run_in_memory(
             self._runner, call.model.name, self._pixels(target, run), call_pipeline, len(group)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -74,6 +75,24 @@ def reset_peak(device: str) -> None:
     for module in _device_modules(torch_device):
         with contextlib.suppress(Exception):
             module.reset_peak_memory_stats(torch_device.index or 0)
+
+
+def reset_host_peak() -> int | None:
+    """Begin to measure the most bytes of the host that this process holds; return those that it holds now, None if unknown."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return None
+    return _resident_bytes() or None
+
+
+def host_peak() -> int:
+    """Return the most bytes of the host that this process has held since `reset_host_peak`; 0 if they are not known."""
+    with contextlib.suppress(OSError, ValueError):
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        if found := re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE):
+            return 1024 * int(found[1])
+    return 0
 
 
 def free_memory(device: str | None) -> int | None:

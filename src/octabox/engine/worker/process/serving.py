@@ -72,6 +72,7 @@ def serve(pipe: Pipe, followers: Sequence[Connection] = ()) -> None:
         return
     pipe.send(runner.memory())
     pipe.send(runner.describe(time.perf_counter() - began))
+    _send_report(runner, pipe)
     with closing(Encoder()) as encoder:
         while _run_calls(pipe.calls.get(), runner, pipe, encoder):
             pass
@@ -119,6 +120,10 @@ class _BatchEvents:
     def __init__(self, pipe: Pipe) -> None:
         self._pipe, self._dropped = pipe, set[str]()
 
+    def start(self, call: Call, members: int) -> None:
+        """Report that a call starts in a batch of so many members."""
+        self._pipe.send(RunStarted(call.id, members))
+
     def publish(self, call: Call, progress: Progress) -> None:
         """Send the progress of a call."""
         self._pipe.send(StepDone(call.id, progress))
@@ -143,8 +148,6 @@ def _run_batches(calls: Sequence[Call], runner: ReportingRunner, pipe: Pipe, enc
     """
     left, events = {call.id: call for call in calls}, _BatchEvents(pipe)
     failure: OctaboxError | None = None
-    for call in calls:
-        pipe.send(RunStarted(call.id))
     try:
         runner.note_state()
         for output in runner.batches.run(calls, events):
@@ -177,20 +180,28 @@ def _recover_batch(
     Returns:
         The calls that are still to run, each alone; None if the device has failed.
     """
+    alone = runner.batches.alone if runner.batches.alone in left else None
     if isinstance(failure, DeviceError):
-        for call in left:
-            pipe.fail(call.id, failure)
+        # Sent first, since any use of a broken device may kill the process. The server runs the others in another one.
+        logger.error("The device of %s has failed in a batch: %s", left[0].model.name if left else "a model", failure)
+        _fail_alone(alone, failure, pipe)
         return None
     if left and not isinstance(failure, GenerationCancelledError):
         logger.info("A batch of %s has failed, and its calls run singly: %s", left[0].model.name, failure)
         runner.batches.add_failure(failure)
     _clean_up(failure, runner, pipe)
-    alone = runner.batches.alone
-    if alone in left and isinstance(failure, OutOfMemoryError):
+    usable = is_usable(runner.device)
+    if alone and (isinstance(failure, OutOfMemoryError) or not usable):
         # It has run alone, and again where another memory mode needs less.
         left.remove(alone)
-        pipe.fail(alone.id, failure)
-    return left if is_usable(runner.device) else None
+        _fail_alone(alone, failure, pipe)
+    return left if usable else None
+
+
+def _fail_alone(call: Call | None, failure: OctaboxError, pipe: Pipe) -> None:
+    """Report the failure of a call that shared it with no other, if there is one."""
+    if call:
+        pipe.fail(call.id, failure)
 
 
 def _send_report(runner: ReportingRunner, pipe: Pipe) -> None:
