@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import MAX_SEED, ComponentConfig, ModelConfig
@@ -186,9 +187,10 @@ def test_one_other_mistake_is_named_too() -> None:
         ({"prompt": []}, Limits(), "num_outputs", "not 0"),
         ({"prompt": ["a", "b"], "negative_prompt": ["c"]}, Limits(), "negative_prompt", "1 texts"),
         ({"seed": -1}, Limits(), "seed", "from 0"),
-        ({"seed": MAX_SEED}, Limits(), "seed", "from 0"),
+        ({"seed": MAX_SEED, "num_outputs": 2}, Limits(), "seed", "from 0 to 4294967294 for 2 outputs"),
+        ({"seed": MAX_SEED + 1}, Limits(), "seed", "from 0 to 4294967295, not 4294967296"),
         ({"variation": Variation(-2, 0.5)}, Limits(), "workflow.variation.seed", "from 0"),
-        ({"variation": Variation(MAX_SEED - 1, 0.5), "num_outputs": 2}, Limits(), "workflow.variation.seed", "from 0"),
+        ({"variation": Variation(MAX_SEED, 0.5), "num_outputs": 2}, Limits(), "workflow.variation.seed", "from 0"),
         ({"output": OutputFormat("mp4")}, Limits(), "output_format", "mp4"),
     ],
 )
@@ -218,6 +220,18 @@ def test_every_prompt_has_runs_with_seeds_of_their_own() -> None:
     assert [("a", "c", 5), ("a", "c", 6), ("b", "d", 7), ("b", "d", 8)] == [
         (params["prompt"], params["negative_prompt"], seed) for params, seed in found.runs
     ]
+
+
+def test_no_two_seeds_that_are_accepted_are_the_same_to_a_generator() -> None:
+    """The largest seed is the last one that torch's generator on a CPU tells apart from a smaller one."""
+
+    def noise(seed: int) -> list[float]:
+        return torch.randn(8, generator=torch.Generator("cpu").manual_seed(seed)).tolist()  # type: ignore[no-any-return]
+
+    assert noise(0) == noise(MAX_SEED + 1)
+    assert noise(MAX_SEED % 2**31) != noise(MAX_SEED)
+    assert planned(prompt="x", seed=MAX_SEED).runs[0][1] == MAX_SEED
+    assert "7 gives the same noise" in refused(prompt="x", seed=MAX_SEED + 8).hint
 
 
 def test_a_seed_is_drawn_once_for_all_outputs() -> None:

@@ -19,8 +19,8 @@ from octabox.config.sections.paths import PathText
 from octabox.config.sections.scheduler import Scheduled
 from octabox.prompts.names import Syntax
 
-#: Maximum seed: torch takes 64 bits, but JSON clients store numbers as doubles, which are exact only up to here.
-MAX_SEED = 2**53 - 1
+#: Maximum seed: torch's generator on a CPU, which makes all noise, reads 32 bits, so that larger seeds repeat smaller ones.
+MAX_SEED = 2**32 - 1
 
 #: Dtypes of weights; ``auto`` is float32 on a CPU, else one that the device, the weights and the class have in common.
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]

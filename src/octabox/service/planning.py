@@ -32,8 +32,8 @@ AUTOENCODER, UNSUITABLE = re.compile(r"(?i)autoencoder|vae|vqmodel"), re.compile
 #: Call parameters for the number of outputs of a prompt, which is `num_outputs` of a request.
 OUTPUTS_PER_PROMPT = re.compile(r"num_\w+_per_prompt")
 
-#: Upper bound of random seeds, which are short enough to be typed again.
-MAX_RANDOM_SEED = 2**32
+#: Upper bound of random seeds, behind which there is room for those of other outputs.
+MAX_RANDOM_SEED = 2**31
 
 #: The seed by which clients ask for one at random.
 RANDOM_SEED = -1
@@ -183,7 +183,7 @@ def _runs(
         )
     seed = default_seed if request.seed is None else request.seed
     seed = secrets.randbelow(MAX_RANDOM_SEED) if seed is None else seed
-    _check_seed("seed", seed, total)
+    _check_seed("seed", seed, 1 if request.variation else total)
     if request.variation:
         _check_seed("workflow.variation.seed", request.variation.seed, total)
     texts = {name for name, value in params.items() if isinstance(value, list) and is_one_each(accepted[name])}
@@ -201,8 +201,12 @@ def _check_seed(name: str, seed: int, total: int) -> None:
     Raises:
         InvalidParameterError: It is negative, or too large for one of them.
     """
-    if not 0 <= seed <= MAX_SEED - total:
-        raise InvalidParameterError(f"'{name}' must be from 0 to {MAX_SEED - total}, not {seed}.", parameter=name)
+    maximum = MAX_SEED + 1 - total
+    if not 0 <= seed <= maximum:
+        outputs = f" for {total} outputs" if total > 1 else ""
+        same = f"A generator reads 32 bits: {seed % (MAX_SEED + 1)} gives the same noise." if seed > MAX_SEED else ""
+        message = f"'{name}' must be from 0 to {maximum}{outputs}, not {seed}."
+        raise InvalidParameterError(message, hint=same, parameter=name)
 
 
 def _one_of(name: str, values: list[Any], index: int, count: int) -> Any:

@@ -185,7 +185,7 @@ class Runner:
         messages += self._solver_check.warnings(pipe, entry, run.params)
         # Some pipelines use the global generators of the libraries, also in addition to the one that they are passed.
         torch.manual_seed(run.seed)
-        np.random.seed(run.seed % 2**32)  # noqa: NPY002 (the generator that pipelines use)
+        np.random.seed(run.seed)  # noqa: NPY002 (the generator that pipelines use)
         arguments = call_arguments(pipe, entry, run) | steps.call_arguments()
         arguments |= size_of_image(pipe, entry, run.params, run.inputs)
         if target.has_control:

@@ -46,7 +46,7 @@ class Grid extends EventTarget {
     this.restored = true;
     this.page = 0;
     this.made = Object.fromEntries(AXES.map((each) => [each, valuesOf(this.axes[each], form)]));
-    const bodies = cellsOf(body, this.axes, Math.floor(Math.random() * 2 ** 32), form);
+    const bodies = cellsOf(body, this.axes, Math.floor(Math.random() * 2 ** 31), form);
     const cells = new Map([...bodies].map(([place, each]) => [place, new Run({ ...each, partial_images: 0 })]));
     this.take(cells, []);
     await runs.submit(...cells.values());
