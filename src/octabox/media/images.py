@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageChops, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from octabox.errors import InvalidParameterError, MediaError
 from octabox.media.containers import COMPLETE_HINT, media_error
 from octabox.media.formats import QUALITY, check_output_format, media_type_of, select_format
 from octabox.media.limits import MediaLimits
-from octabox.media.metadata.chunks import CHUNK, EXIF_DIRECTORY, TEXT_CHUNK, USER_COMMENT, as_json, encode_comment
+from octabox.media.metadata.chunks import (
+    CHUNK,
+    EXIF_DIRECTORY,
+    TEXT_CHUNK,
+    USER_COMMENT,
+    as_json,
+    decode_comment,
+    encode_comment,
+    strip_json,
+)
 from octabox.media.metadata.infotext import format_infotext
 from octabox.types import OutputFormat
 
@@ -73,6 +84,22 @@ def decode_transparency(data: bytes, *, parameter: str, limits: MediaLimits) -> 
             return Image.new("L", (1, 1))
         upright = _as_eight_bits(ImageOps.exif_transpose(image))
         return ImageChops.invert(upright.convert("RGBA").getchannel("A"))
+
+
+def decode_texts(data: bytes, *, parameter: str, limits: MediaLimits) -> npt.NDArray[np.uint8]:
+    """Decode the texts in the file of an image, which may follow its pixels, with its infotext as that of the web UI's chunk.
+
+    Returns:
+        An object of texts by their names, as JSON in UTF-8: decoders send media and arrays alone.
+
+    Raises:
+        MediaError: As for `decode`.
+    """
+    with open_image(data, parameter=parameter, limits=limits) as image:
+        texts = {str(name): value for name, value in image.info.items() if isinstance(value, str)}
+        comment = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
+    texts[TEXT_CHUNK] = strip_json(texts[TEXT_CHUNK] if TEXT_CHUNK in texts else decode_comment(comment))
+    return np.frombuffer(json.dumps(texts).encode(), np.uint8)
 
 
 def encode(image: Image.Image, output: OutputFormat, metadata: Mapping[str, Any]) -> tuple[bytes, str]:

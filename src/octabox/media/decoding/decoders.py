@@ -15,11 +15,12 @@ from octabox.media.video import Video
 #: A decoded file.
 Decoded = Image.Image | Video | Audio | npt.NDArray[Any]
 
-#: Decoder functions by parameter kind, and that of an image's transparency.
+#: Decoder functions by parameter kind, and those of an image's transparency and of the texts in its file.
 DECODERS: Mapping[str, Callable[..., Decoded]] = {
     "image": images.decode,
     "mask": images.decode_mask,
     "transparency": images.decode_transparency,
+    "texts": images.decode_texts,
     "video": video.decode,
     "audio": audio.decode,
     "array": arrays.decode,

@@ -117,19 +117,17 @@ def read_parameters(data: bytes) -> dict[str, Any]:
     return parse_infotext(text) if text else {}
 
 
-def read_infotext(data: bytes, formats: tuple[str, ...] | None = None) -> str:
-    """Read the infotext of an image; empty if there is none.
-
-    Args:
-        data: Content of the file.
-        formats: Formats that the file may have; None for all that Pillow reads.
-    """
+def read_infotext(data: bytes) -> str:
+    """Read the infotext of an image of this user; empty if there is none. `images.decode_texts` is for those of others."""
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with Image.open(io.BytesIO(data)) as image:
             text = image.info.get(TEXT_CHUNK)
             comment = image.getexif().get_ifd(EXIF_DIRECTORY).get(USER_COMMENT)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return ""
-    if not isinstance(text, str):
-        text = decode_comment(comment)
+    return strip_json(text if isinstance(text, str) else decode_comment(comment))
+
+
+def strip_json(text: str) -> str:
+    """Return an infotext without the JSON of Octabox behind it."""
     return text.rpartition(f"\n{CHUNK}: ")[0].strip() or text.strip()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from PIL import Image
 
 from octabox.errors import GenerationError, RequestError
 from octabox.frontends.http.a1111.callers import Caller, caller_of
@@ -29,8 +29,7 @@ from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.middleware import SafeJson
 from octabox.media.fetcher import decode_text
-from octabox.media.images import READABLE_FORMATS
-from octabox.media.metadata.chunks import TEXT_CHUNK, read_infotext
+from octabox.media.metadata.chunks import TEXT_CHUNK
 from octabox.media.metadata.infotext import split_infotext
 from octabox.media.metadata.passes import parse_sides
 from octabox.service.events import result_of
@@ -79,7 +78,7 @@ def routes(ctx: AppContext, tasks: Tasks) -> APIRouter:
         """Return the infotext of an image, and its parameters."""
         body = check_fields(PngBody, await read_json(request))
         require_image(body.image)
-        return SafeJson({**await asyncio.to_thread(_png_info, body.image), **_noted(unknown_warnings(body))})
+        return SafeJson({**await _png_info(ctx, body.image), **_noted(unknown_warnings(body))})
 
     @router.post("/interrogate", openapi_extra=body_description(InterrogateBody.model_json_schema, "application/json"))
     async def interrogate(request: Request) -> Response:
@@ -116,22 +115,18 @@ async def _caption(ctx: AppContext, tasks: Tasks, caller: Caller, body: Interrog
     return text, made.warnings
 
 
-def _png_info(text: str) -> dict[str, Any]:
-    """Return the infotext of an image, the other texts in its file, and the parameters of the infotext."""
-    data = decode_text(text, "image")
-    infotext = read_infotext(data, READABLE_FORMATS)
-    return {"info": infotext, "items": _items(data), "parameters": parameters_of(infotext) if infotext else {}}
+async def _png_info(ctx: AppContext, text: str) -> dict[str, Any]:
+    """Return the infotext of an image, the other texts in its file, and the parameters of the infotext.
 
-
-def _items(data: bytes) -> dict[str, str]:
-    """Return the texts in the file of an image, without its infotext."""
-    try:
-        with Image.open(io.BytesIO(data), formats=READABLE_FORMATS) as image:
-            return {
-                str(name): value for name, value in image.info.items() if isinstance(value, str) and name != TEXT_CHUNK
-            }
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return {}
+    Raises:
+        MediaError: It cannot be decoded.
+    """
+    data = await asyncio.to_thread(decode_text, text, "image")
+    decoded = await ctx.decoder.decode("texts", data, parameter="image")
+    assert isinstance(decoded, np.ndarray)  # noqa: S101 (of that kind)
+    items: dict[str, str] = json.loads(decoded.tobytes())
+    infotext = items.pop(TEXT_CHUNK)
+    return {"info": infotext, "items": items, "parameters": parameters_of(infotext) if infotext else {}}
 
 
 def parameters_of(infotext: str) -> dict[str, str]:
