@@ -47,6 +47,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from octabox.shortening import MAX_PROBLEMS, shorten_message
 from octabox.similarity import nearest as nearest  # noqa: PLC0414 (callers of errors need it for hints)
 
 
@@ -75,9 +76,10 @@ class OctaboxError(Exception):
         parameter: str | None = None,
         choices: Iterable[str] = (),
     ) -> None:
-        super().__init__(message)
-        self.message, self.hint = message, hint
-        self.model, self.parameter, self.choices = model, parameter, tuple(choices)
+        self.message, self.hint = shorten_message(message), shorten_message(hint)
+        super().__init__(self.message)
+        self.model, self.choices = model, tuple(choices)
+        self.parameter = None if parameter is None else shorten_message(parameter)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
@@ -161,14 +163,16 @@ class InvalidRequestError(RequestError):
     """A request has several errors, which are in ``problems``."""
 
     def __init__(self, problems: Sequence[RequestError], *, model: str | None = None) -> None:
-        super().__init__(" ".join(problem.message for problem in problems), model=model)
+        if len(problems) > MAX_PROBLEMS:
+            problems = [*problems[:MAX_PROBLEMS], RequestError(f"There are {len(problems) - MAX_PROBLEMS} more.")]
+        super().__init__("", model=model)
         self.problems = tuple(problems)
         self.restate()
 
     def restate(self) -> None:
         """Take the message, the hint, the parameter and the choices from the problems, which may have changed."""
         hints = [sentence for problem in self.problems for sentence in _SENTENCE_END.split(problem.hint)]
-        self.message = " ".join(problem.message for problem in self.problems)
+        self.message = shorten_message(" ".join(problem.message for problem in self.problems))
         self.hint = " ".join(dict.fromkeys(filter(None, hints)))
         self.parameter, self.choices = self.problems[0].parameter, self.problems[0].choices
 
@@ -201,14 +205,8 @@ class QueueFullError(CapacityError):
 class ServerStoppingError(CapacityError):
     """The server is being stopped, and accepts no requests; its successor may."""
 
-    def __init__(
-        self,
-        message: str = "The server is being stopped.",
-        *,
-        hint: str = "Send the request again in a few seconds.",
-        **details: Any,
-    ) -> None:
-        super().__init__(message, hint=hint, **details)
+    def __init__(self, message: str = "The server is being stopped.", **details: Any) -> None:
+        super().__init__(message, **{"hint": "Send the request again in a few seconds.", **details})
 
 
 class OutOfMemoryError(CapacityError):

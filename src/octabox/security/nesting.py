@@ -17,6 +17,9 @@ MAX_VALUES = 1_000_000
 #: Maximum number of fields of an object; the pipelines with most parameters have less than a hundred.
 MAX_FIELDS = 10_000
 
+#: Maximum length of a name in an object, in characters; those of parameters have less than fifty.
+MAX_NAME = 1000
+
 #: Maximum length of a text that is not a file, in characters: more than any text encoder reads.
 MAX_TEXT = 100_000
 
@@ -29,8 +32,9 @@ def check_nesting(value: object, parameter: str) -> None:
         parameter: Name of the parameter or field that it belongs to.
 
     Raises:
-        InvalidParameterError: It is nested too deeply or too large.
+        InvalidParameterError: It is nested too deeply or too large, or a name is too long.
     """
+    check_name(parameter)
     level: list[object] = [value]
     count = depth = 0
     while level:
@@ -50,6 +54,8 @@ def check_nesting(value: object, parameter: str) -> None:
                         hint="Send fewer fields.",
                         parameter=parameter,
                     )
+                for key in each:
+                    check_name(key)
                 below.extend(each.values())
             elif isinstance(each, list | tuple):
                 below.extend(each)
@@ -61,6 +67,21 @@ def check_nesting(value: object, parameter: str) -> None:
                 parameter=parameter,
             )
         level = below
+
+
+def check_name(name: object) -> None:
+    """Check the length of the name of a field or a parameter.
+
+    Raises:
+        InvalidParameterError: It is longer than any, so that messages must not repeat it.
+    """
+    if isinstance(name, str) and len(name) > MAX_NAME:
+        shown = f"{name[:50]}..."
+        raise InvalidParameterError(
+            f"The name '{shown}' has {len(name)} characters; the maximum is {MAX_NAME}.",
+            hint="Send a text as a value.",
+            parameter=shown,
+        )
 
 
 def check_numbers(value: object, parameter: str) -> None:

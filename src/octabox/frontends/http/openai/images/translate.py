@@ -17,6 +17,7 @@ from octabox.frontends.naming.prompts import find_negative, parse_prompts, place
 from octabox.frontends.naming.renaming import rename_error_params, rename_warnings
 from octabox.media.formats import check_output_format, select_format
 from octabox.service.planning import parse_seed
+from octabox.shortening import shorten_message
 from octabox.types import Generation, GenerationRequest, OutputFormat
 
 #: Fields that are accepted for compatibility and have no effect.
@@ -93,7 +94,7 @@ def to_request(
         output=output,
         partial_images=body.partial_images if body.stream else 0,
     )
-    quality = None if body.quality is None else str(body.quality)
+    quality = None if body.quality is None else shorten_message(str(body.quality))
     mask = "mask" if "mask_image" in inputs else "mask_image"
     client_names = {"num_outputs": "n", "mask_image": mask, **client_names}
     response_format = parse_response_format(body.response_format)
