@@ -11,6 +11,9 @@ Syntax = Literal["plain", "a1111", "compel"]
 #: The syntax without any special characters.
 PLAIN: Syntax = "plain"
 
+#: That of Compel.
+COMPEL: Syntax = "compel"
+
 #: All syntaxes.
 SYNTAXES: tuple[str, ...] = get_args(Syntax)
 

@@ -10,8 +10,9 @@ from typing import Any
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError, nearest
 from octabox.prompts.attention import has_weights
+from octabox.prompts.compel_limits import check_compel_limits
 from octabox.prompts.extra import parse_extra
-from octabox.prompts.names import PLAIN, SYNTAXES, is_prompt
+from octabox.prompts.names import COMPEL, PLAIN, SYNTAXES, is_prompt
 from octabox.prompts.styles import apply_style, load_styles, select_styles
 from octabox.prompts.wildcards import Wildcards, is_json
 from octabox.types import GenerationRequest, SchedulerChoice
@@ -115,8 +116,8 @@ class PromptWriter:
             pipeline: The pipeline to call.
 
         Raises:
-            InvalidParameterError: There is no such style or wildcard, wildcards refer to each other in a circle, or a style
-                makes a prompt longer than any model reads.
+            InvalidParameterError: There is no such style or wildcard, wildcards refer to each other in a circle, a style
+                makes a prompt longer than any model reads, or it has more groups than Compel's parser reads.
             ConfigError: The styles cannot be read.
         """
         made, warnings = self._styled(params, request.styles, pipeline) if request.styles else (dict(params), ())
@@ -124,6 +125,9 @@ class PromptWriter:
         texts = {name: text for name, text in made.items() if is_prompt(name) and isinstance(text, str)}
         if syntax != PLAIN:
             made |= {name: wildcards.expand(text, seed, name) for name, text in texts.items()}
+        for name in texts if syntax == COMPEL else ():
+            # Here too, so that a request that is too long does not wait for its model.
+            check_compel_limits(made[name], name)
         before = {name: str(params.get(name) or "") for name, text in made.items() if text != params.get(name)}
         before = {**before, **request.written}
         # A request for plain prompts needs no warning.

@@ -9,6 +9,7 @@ from typing import Any
 
 from octabox.prompts import attention
 from octabox.prompts.attention import Fragment, check_weight
+from octabox.prompts.compel_limits import check_compel_limits
 from octabox.prompts.names import is_prompt
 from octabox.prompts.wildcards import is_json, unescape
 
@@ -107,7 +108,7 @@ def parse_prompts(params: Mapping[str, Any], syntax: str) -> dict[str, ParsedPro
         syntax: The syntax of its prompts; those that are JSON have none.
 
     Raises:
-        InvalidParameterError: A weight is out of range.
+        InvalidParameterError: A weight is out of range, or there are too many groups.
     """
     parse = PARSERS[syntax]
     texts = {name: text for name, text in params.items() if is_prompt(name) and isinstance(text, str)}
@@ -127,6 +128,7 @@ def _parse_compel(text: str, parameter: str) -> ParsedPrompt:
     """Parse a prompt by Compel's syntax; a text that Compel rejects is used as it is, with a warning."""
     from compel import Compel  # noqa: PLC0415 (the import takes a second, and few prompts need it)
 
+    check_compel_limits(text, parameter)
     if _depth(text) > MAX_DEPTH:
         warning = f"'{parameter}' has more than {MAX_DEPTH} nested brackets, and was used without weights."
         return replace(parse_plain(text, parameter), warnings=(warning,))
