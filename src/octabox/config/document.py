@@ -30,7 +30,7 @@ MAX_NUMBER = 2**64 - 1
 MAX_SHOWN = 40
 
 #: An integer or a decimal number, of any length.
-_NUMBER = re.compile(r"[-+]?(0x[0-9a-fA-F]+|0o[0-7]+|([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?)")
+_NUMBER = re.compile(r"[-+]?(0x[0-9a-fA-F]+|0o[0-7]+|([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?)")
 
 _TAG = "tag:yaml.org,2002:"
 

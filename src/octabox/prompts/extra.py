@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: One setting: a word, a colon and a value, which is quoted if it contains a comma.
-PAIR = re.compile(r'\s*(?P<word>\w[\w \-]*?)\s*:\s*(?P<value>"[^"]*"|[^,\n]*)\s*(?:,|\n|$)')
+PAIR = re.compile(r'\s*(?P<word>\w[\w \-]*)(?:[^\S ]\s*)?:\s*(?P<value>"[^"]*"|[^,\n]*)\s*(?:,|\n|$)')
 
 #: Patterns of an integer and of a number.
 INTEGER, NUMBER = re.compile(r"\d{1,19}"), re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
@@ -47,7 +47,7 @@ def parse_extra(text: str) -> StyleSettings:
             unused += [rest] if (rest := text[position:].strip(" ,\n")) else []
             break
         position = found.end()
-        word = re.sub(r"[ \-]+", "_", found["word"].lower())
+        word = re.sub(r"[ \-]+", "_", found["word"].rstrip().lower())
         value = found["value"].strip().strip('"')
         if word == "seed" and INTEGER.fullmatch(value):
             seed = int(value)
@@ -56,7 +56,7 @@ def parse_extra(text: str) -> StyleSettings:
         elif known := _params(word, value):
             params |= known
         elif not (word == "seed" and value == "-1"):
-            unused.append(f"{found['word']}: {value}")
+            unused.append(f"{found['word'].rstrip()}: {value}")
     return StyleSettings(params, seed, sampler, tuple(unused))
 
 

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -24,7 +25,7 @@ NAME = re.compile(rf"__(?P<name>{_PART}(?:/{_PART}){{0,8}})__")
 ESCAPED = re.compile(r"\\([{}|_])")
 
 #: Weight of a line or an option.
-WEIGHT = re.compile(r"\s*(\d+\.?\d*|\.\d+)::")
+WEIGHT = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)::")
 
 #: Suffix of wildcard files.
 SUFFIX = ".txt"
@@ -65,6 +66,7 @@ class Wildcards:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._known: list[str] | None = None
+        self._by_name: dict[str, list[str]] | None = None
 
     def names(self) -> list[str]:
         """Return the names of all wildcards, with their subfolders."""
@@ -76,7 +78,7 @@ class Wildcards:
     def named_in(self, text: str) -> list[str]:
         """Return the existing wildcards in a prompt, without duplicates."""
         named = dict.fromkeys(found["name"] for found in NAME.finditer(text))
-        return [name for name in named if self._files(name) and not is_json(text)]
+        return [name for name in named if self._files(name)] if named and not is_json(text) else []
 
     def expand(self, text: str, seed: int, parameter: str = "prompt") -> str:
         """Expand all wildcards of a prompt.
@@ -95,21 +97,23 @@ class Wildcards:
         return self._expand(text, _Expansion(parameter, Random(f"{parameter} {seed}")))  # noqa: S311 (not for security)
 
     def _expand(self, text: str, state: _Expansion) -> str:
-        result, position, closing = "", 0, _closing_braces(text)
+        result, length, position, braces = list[str](), 0, 0, _find_choices(text)
         while position < len(text):
             if ESCAPED.match(text, position):
                 # The backslash is kept, so that the result can be parsed again; the prompt parser removes it.
-                result, position = result + text[position : position + 2], position + 2
-            elif position in closing and len(options := _split_options(text[position + 1 : closing[position]])) > 1:
-                choices = [_parse_choice(option) for option in options]
-                result, position = result + self._choose(choices, state), closing[position] + 1
+                part, position = text[position : position + 2], position + 2
+            elif options := braces.get(position):
+                choices = [_parse_choice(text[start:end]) for start, end in options]
+                part, position = self._choose(choices, state), options[-1][1] + 1
             elif found := NAME.match(text, position):
-                result, position = result + self._expand_wildcard(found["name"], state), found.end()
+                part, position = self._expand_wildcard(found["name"], state), found.end()
             else:
-                result, position = result + text[position], position + 1
-            if len(result) > MAX_LENGTH:
+                part, position = text[position], position + 1
+            result.append(part)
+            length += len(part)
+            if length > MAX_LENGTH:
                 raise state.refuse(f"The wildcards in '{state.parameter}' expand to more than {MAX_LENGTH} characters.")
-        return result
+        return "".join(result)
 
     def _expand_wildcard(self, name: str, state: _Expansion) -> str:
         if name in state.chain:
@@ -135,17 +139,25 @@ class Wildcards:
             raise state.refuse(f"'{state.parameter}' has more than {MAX_DEPTH} nested choices.")
         left = state.random.random() * total
         remaining = [each for each in choices if each.weight]
-        while len(remaining) > 1 and (left := left - remaining[0].weight) >= 0:
-            del remaining[0]
+        index = 0
+        while index < len(remaining) - 1 and (left := left - remaining[index].weight) >= 0:
+            index += 1
         state.depth += 1
-        result = self._expand(remaining[0].text, state)
+        result = self._expand(remaining[index].text, state)
         state.depth -= 1
         return result
 
     def _files(self, name: str) -> list[str]:
         """Return the files of a wildcard: the one with this path, or else those with this name in any folder."""
-        names = self.names()
-        return [each for each in names if each == name] or [each for each in names if each.endswith(f"/{name}")]
+        if self._by_name is None:
+            self._by_name = {each: [each] for each in self.names()}
+            exact = frozenset(self._by_name)
+            for each in self.names():
+                parts = each.split("/")
+                for index in range(1, len(parts)):
+                    if (short := "/".join(parts[index:])) not in exact:
+                        self._by_name.setdefault(short, []).append(each)
+        return self._by_name.get(name, [])
 
     def _read(self, name: str, state: _Expansion) -> list[Choice]:
         """Return the lines of the first file of a wildcard."""
@@ -178,33 +190,25 @@ def _parse_choice(text: str) -> Choice:
     return Choice(text[found.end() :], float(found[1])) if found else Choice(text)
 
 
-def _closing_braces(text: str) -> dict[int, int]:
-    """Return the position of the closing brace by the position of its opening brace."""
-    found, opened, position = {}, list[int](), 0
+def _find_choices(text: str) -> dict[int, list[tuple[int, int]]]:
+    """Return where the options of each choice are, by the position of its opening brace.
+
+    Bars of a nested choice are of that one, and braces without a bar are text.
+    """
+    found, opened, position = dict[int, list[tuple[int, int]]](), list[list[int]](), 0
     while position < len(text):
         if text[position] == "\\":
             position += 1
         elif text[position] == "{":
-            opened.append(position)
+            opened.append([position])
+        elif text[position] == "|" and opened:
+            opened[-1].append(position)
         elif text[position] == "}" and opened:
-            found[opened.pop()] = position
+            ends = [*opened.pop(), position]
+            if len(ends) > 2:  # noqa: PLR2004 (both braces)
+                found[ends[0]] = [(start + 1, end) for start, end in pairwise(ends)]
         position += 1
     return found
-
-
-def _split_options(text: str) -> list[str]:
-    """Split a choice at its vertical bars, except those of nested choices."""
-    options, depth, start, position = [], 0, 0, 0
-    while position < len(text):
-        if text[position] == "\\":
-            position += 1
-        elif text[position] in "{}":
-            depth += 1 if text[position] == "{" else -1
-        elif text[position] == "|" and not depth:
-            options.append(text[start:position])
-            start = position + 1
-        position += 1
-    return [*options, text[start:]]
 
 
 def unescape(text: str) -> str:

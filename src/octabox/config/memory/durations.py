@@ -15,7 +15,7 @@ NEVER = math.inf
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 #: A number and a unit, as in ``90s`` or ``1.5 h``; several may follow each other.
-_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", re.IGNORECASE)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)\s*", re.IGNORECASE)
 
 
 def parse_duration(value: Any) -> float:
@@ -46,9 +46,14 @@ def _parse_text(text: str) -> float:
         return NEVER
     if re.fullmatch(r"\s*-\d+(?:\.\d+)?\s*[smhd]?\s*", text, re.IGNORECASE):
         return NEVER
-    if not re.fullmatch(rf"(?:{_PART.pattern})+", text, re.IGNORECASE):
-        raise ValueError("must be seconds, a duration such as 5m, or never")
-    return sum(float(number) * UNITS[unit.lower() or "s"] for number, unit in _PART.findall(text))
+    # Each part is read once: as one pattern, a row of digits would be parts in more ways than can be tried.
+    text, seconds, position = text.strip(), 0.0, 0
+    while position < len(text) or not text:
+        part = _PART.match(text, position)
+        if part is None:
+            raise ValueError("must be seconds, a duration such as 5m, or never")
+        seconds, position = seconds + float(part[1]) * UNITS[part[2].lower() or "s"], part.end()
+    return seconds
 
 
 def _to_json(value: float) -> float | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
 from octabox.prompts.names import PLAIN
 from octabox.prompts.wildcards import is_json
+from octabox.security.nesting import check_text
 
 #: Characters that decide about a split, without those behind a backslash.
 _MARK = re.compile(r"\\.|[|()\[\]{}]", re.DOTALL)
@@ -35,15 +37,20 @@ def _find_bar(text: str) -> int | None:
     """Return the position of the first bar outside brackets and braces; brackets without a counterpart are text."""
     bars: list[int] = []
     opened: list[tuple[str, int]] = []
+    counts = Counter[str]()
     for found in _MARK.finditer(text):
         mark = found[0]
         if mark == "|":
             bars.append(found.start())
         elif mark in _BRACKETS.values():
             opened.append((mark, found.start()))
-        elif mark in _BRACKETS and any(each[0] == _BRACKETS[mark] for each in opened):
-            while (last := opened.pop())[0] != _BRACKETS[mark]:
-                pass
+            counts[mark] += 1
+        elif mark in _BRACKETS and counts[_BRACKETS[mark]]:
+            last = opened.pop()
+            while last[0] != _BRACKETS[mark]:
+                counts[last[0]] -= 1
+                last = opened.pop()
+            counts[last[0]] -= 1
             while bars and bars[-1] > last[1]:
                 del bars[-1]
     return bars[0] if bars else None
@@ -90,7 +97,12 @@ def parse_prompts(
         warnings: A split is added to these.
         syntax: The prompt syntax that the request names. All but the plain one have a meaning for a bar, so that it is kept.
         entry: The pipeline. One without a negative prompt has no use for a split; None if it is not known.
+
+    Raises:
+        InvalidParameterError: A text is longer than any model reads.
     """
+    for name, text in (("prompt", prompt), ("negative_prompt", negative)):
+        check_text(text, name)
     found: dict[str, str | list[str]] = {} if negative is None else {"negative_prompt": negative}
     if prompt is None:
         return found

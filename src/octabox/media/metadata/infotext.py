@@ -23,7 +23,9 @@ from octabox.media.metadata.passes import (
 )
 
 #: A pair in the last line; a line with fewer pairs than the minimum is part of the prompt.
-PAIR, MIN_PAIRS = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'), 3
+#: It begins where no character of a name precedes it, so that each run of those is read once.
+PAIR = re.compile(r'(?<![\w \-/])[ \-/]*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+MIN_PAIRS = 3
 
 #: Prefix of the negative prompt.
 NEGATIVE = "Negative prompt:"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,11 @@ UNSUPPORTED_WORDS = frozenset({"hypernet"})
 #: Components by their names in tags.
 TAG_PARTS = {"te": "text_encoder", "unet": "unet"}
 
-#: Consecutive tags of LoRAs, with the blanks and commas around them.
-_ROW = re.compile(r"\s*(,?)(?:[\s,]*<\s*(?:lora|lyco)\s*:[^<>]*>)+\s*(,?)\s*", re.IGNORECASE)
+#: A tag of a LoRA.
+_LORA_TAG = re.compile(r"<\s*(?:lora|lyco)\s*:[^<>]*>", re.IGNORECASE)
+
+#: What may follow consecutive tags: blanks with one comma among them.
+_BEHIND = re.compile(r"\s*(,?)\s*")
 
 
 def select_adapters(
@@ -83,7 +86,10 @@ def without_tags(params: Mapping[str, Any]) -> tuple[dict[str, Any], list[Adapte
             cleaned = [_without(text) for text in texts]
             untagged[name] = cleaned if isinstance(value, list) else cleaned[0]
     # The second prompt often repeats the first.
-    return untagged, [choice for index, choice in enumerate(found) if choice not in found[:index]]
+    distinct: dict[tuple[object, ...], AdapterChoice] = {}
+    for choice in found:
+        distinct.setdefault((choice.lora, choice.weight, *sorted(choice.weights.items())), choice)
+    return untagged, [*distinct.values()]
 
 
 def _tags(text: str, parameter: str) -> list[AdapterChoice]:
@@ -127,13 +133,35 @@ def _number(text: str, tag: str, parameter: str) -> float:
 
 def _without(text: str) -> str:
     """Return a text without its tags and the commas and blanks between them."""
+    kept, position = list[str](), 0
+    for first, last in _rows(text):
+        start = _start_of_gap(text, position, first.start())
+        behind = _BEHIND.match(text, last.end())
+        end, has_comma = (behind.end(), bool(behind[1])) if behind else (last.end(), False)
+        kept.append(text[position:start])
+        if start and end < len(text):
+            kept.append(", " if has_comma or "," in text[start : first.start()] else " ")
+        position = end
+    return "".join((*kept, text[position:]))
 
-    def between(row: re.Match[str]) -> str:
-        if row.start() == 0 or row.end() == len(text):
-            return ""
-        return ", " if row[1] or row[2] else " "
 
-    return _ROW.sub(between, text)
+def _rows(text: str) -> Iterator[tuple[re.Match[str], re.Match[str]]]:
+    """Yield the first and the last tag of each row of LoRAs that only blanks and commas are between."""
+    first = last = None
+    for tag in _LORA_TAG.finditer(text):
+        if first is not None and last is not None and _start_of_gap(text, last.end(), tag.start()) > last.end():
+            yield first, last
+            first = None
+        first, last = first or tag, tag
+    if first is not None and last is not None:
+        yield first, last
+
+
+def _start_of_gap(text: str, start: int, end: int) -> int:
+    """Return where the blanks and commas before a position begin, at the earliest at another one."""
+    while end > start and (text[end - 1] == "," or text[end - 1].isspace()):
+        end -= 1
+    return end
 
 
 def _resolve(choice: AdapterChoice, registry: AdapterRegistry) -> AdapterChoice:

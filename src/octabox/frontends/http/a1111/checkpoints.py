@@ -18,7 +18,7 @@ HASH_DIGITS = 10
 #: Values of fields for the model of the request.
 SAME_MODEL = frozenset({"", "none", "use same checkpoint", "same"})
 
-_HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]\s*$", re.IGNORECASE)
+_HASH = re.compile(r"\[[0-9a-f]{6,64}\]\s*$", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.(safetensors|ckpt|pt|pth|gguf)$", re.IGNORECASE)
 
 
@@ -84,7 +84,7 @@ def find_checkpoint(models: Models, name: str | None, field: str = "sd_model_che
         return models.get(text).name
     except ModelNotFoundError as error:
         missing = error
-    bare = _HASH.sub("", text)
+    bare = _HASH.sub("", text).rstrip()
     for info in models.list():
         names = {info.name, _SUFFIX.sub("", info.name), Path(info.source).name, Path(info.source).stem}
         hashes = (identity(info)[:HASH_DIGITS], identity(info))

@@ -9,6 +9,7 @@ from typing import Any
 from octabox.frontends.http.a1111 import options
 from octabox.media.metadata.infotext import CONTENT, CONTENTS, INVERTED, MODE, ONLY_MASKED, split_infotext
 from octabox.media.metadata.passes import parse_sides
+from octabox.security.nesting import check_text
 
 #: Fields by the names of an infotext; those that a route does not have are a warning, as if a client had sent them.
 FIELDS = {
@@ -77,11 +78,16 @@ DESCRIPTIVE = frozenset(
 
 
 def with_infotext(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a request, with those of its infotext that it does not have itself."""
+    """Return the fields of a request, with those of its infotext that it does not have itself.
+
+    Raises:
+        InvalidParameterError: The infotext is longer than any model reads.
+    """
     sent = {name: value for name, value in fields.items() if value is not None}
     text = sent.get("infotext")
     if not isinstance(text, str) or not text.strip():
         return sent
+    check_text(text, "infotext")
     prompt, negative, pairs = split_infotext(text)
     found: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative}
     found |= {field: pairs[name] for name, field in FIELDS.items() if name in pairs}

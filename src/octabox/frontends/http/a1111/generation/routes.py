@@ -31,6 +31,7 @@ from octabox.frontends.http.disconnect import cancel_on_disconnect
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.naming.renaming import rename_error_params
 from octabox.prompts.comments import inner_comments, remove_comments
+from octabox.security.nesting import check_text
 from octabox.service.events import result_of
 from octabox.service.protocols import Models
 from octabox.types import Generation, GenerationRequest
@@ -93,6 +94,8 @@ class Generator:
         if not check_fields(Options, sent, "override_settings.").enable_prompt_comments:
             return body, []
         prompts = {name: getattr(body, name) for name in type(body).model_fields if name.endswith("prompt")}
+        for name, text in prompts.items():
+            check_text(text, name)
         changed = {name: made for name, text in prompts.items() if (made := remove_comments(text)) != text}
         notes = [
             f"'{name}' has a comment, which is left out: '{each[:MAX_SHOWN]}'; the option '{COMMENTS}' turns that off."

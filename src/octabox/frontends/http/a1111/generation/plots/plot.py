@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -92,6 +93,11 @@ class Plot:
         x, y, z = self.axes
         return [(a, b, c) for c, b, a in itertools.product(z.values, y.values, x.values)]
 
+    @property
+    def size(self) -> int:
+        """Number of combinations, which may be too many to list."""
+        return math.prod(len(axis.values) for axis in self.axes)
+
 
 def parse_plot(body: GenerationBody) -> Plot:
     """Return the plot of a request.
@@ -112,9 +118,9 @@ def parse_plot(body: GenerationBody) -> Plot:
     if not flags["no_fixed_seeds"]:
         axes = [replace(each, values=fixed_seeds(each.values)) if each.name in SEEDS else each for each in axes]
     plot = Plot((axes[0], axes[1], axes[2]), flags)
-    if len(plot.cells()) > MAX_CELLS:
+    if plot.size > MAX_CELLS:
         raise InvalidParameterError(
-            f"A plot may have 1 to {MAX_CELLS} images, not {len(plot.cells())}.", parameter="script_args"
+            f"A plot may have 1 to {MAX_CELLS} images, not {plot.size}.", parameter="script_args"
         )
     return plot
 
