@@ -138,7 +138,10 @@ def check_lora(file: Path) -> tuple[Shapes, Mapping[str, str]]:
 
 
 def read_embedding(file: Path, name: str) -> AdapterFile:
-    """Read the metadata of an embedding, with the token in it as its word; an invalid file has a `problem`."""
+    """Read the metadata of an embedding, with the tokens in it as its words; an invalid file has a `problem`.
+
+    Several tensors of the same width are for a token each, those of different widths for a text encoder each.
+    """
     size = _size(file)
     try:
         shapes, _ = read_tensors(file)
@@ -154,7 +157,7 @@ def read_embedding(file: Path, name: str) -> AdapterFile:
         "embedding",
         base=ENCODERS.get(widths, ""),
         rank=count,
-        words=tuple(token for token in shapes if not problem and len(shapes) == 1 and token not in VECTOR_NAMES),
+        words=tuple(shapes) if not problem and len(widths) == 1 and VECTOR_NAMES.isdisjoint(shapes) else (),
         widths=widths,
         tensors=len(shapes),
         size=size,

@@ -122,8 +122,11 @@ def _with_words(found: list[AdapterFile], folder: Path) -> list[AdapterFile]:
     named = []
     for each in found:
         parent = each.file.parent
-        names = (*each.words, each.name.rpartition("/")[2], each.file.stem)
-        names = (*names, parent.name) if parent != folder and counts[parent] == 1 else names
+        names = each.words
+        # The name of a file with several tokens would be none of them.
+        if len(names) < 2:  # noqa: PLR2004 (tokens)
+            names = (*names, each.name.rpartition("/")[2], each.file.stem)
+            names = (*names, parent.name) if parent != folder and counts[parent] == 1 else names
         words = dict.fromkeys(name for name in names if name not in taken)
         shadowed = dict.fromkeys(name for name in names if name in taken)
         # A file that cannot be used keeps no word from others.

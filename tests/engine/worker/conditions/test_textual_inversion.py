@@ -70,6 +70,34 @@ def test_files_of_other_trainers(tmp_path: Path) -> None:
     assert ("star", "purple", "white") == made
 
 
+def test_a_file_with_several_tokens_has_vectors_for_each(tmp_path: Path) -> None:
+    """Tensors of one width are for a token each, which is a word; the name of the file is none of them."""
+    vectors = load_file(EMBEDDINGS / "plumstar.safetensors")["emb_params"]
+    save_file({"<plum>": vectors, "<none>": vectors[:1] * 0}, tmp_path / "two.safetensors")
+    pipe = pipeline()
+
+    assert {"<plum>": "two", "<none>": "two"} == load_embeddings(pipe, str(tmp_path)).words
+    weights = pipe.text_encoder.get_input_embeddings().weight
+    ids = pipe.tokenizer.convert_tokens_to_ids(["<plum>", "<plum>_1", "<none>"])
+    assert torch.equal(torch.cat([vectors, vectors[:1] * 0]), weights[ids].detach())
+
+
+def test_no_token_of_another_word_is_overwritten(tmp_path: Path) -> None:
+    """A word of which the token for a later vector exists is left out: that token keeps its vector."""
+    vectors = load_file(EMBEDDINGS / "plumstar.safetensors")["emb_params"]
+    save_file({"emb_params": vectors}, tmp_path / "zebra.safetensors")
+    pipe = pipeline()
+    pipe.tokenizer.add_tokens(["zebra_1"])
+    pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer), mean_resizing=False)
+    weights = pipe.text_encoder.get_input_embeddings().weight.detach().clone()
+
+    loaded = load_embeddings(pipe, str(tmp_path))
+    assert {} == loaded.words
+    assert torch.equal(weights, pipe.text_encoder.get_input_embeddings().weight)
+    (warning,) = loaded.warnings("a zebra")
+    assert "already has this token" in warning
+
+
 def test_those_that_do_not_fit_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Incompatible embeddings are logged with the reason, and the model is unchanged."""
     save_file({"emb_params": torch.zeros(1, 768)}, tmp_path / "wide.safetensors")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +27,9 @@ MODEL_TYPE = "clip"
 
 #: Key of the vectors in A1111's files.
 VECTORS = "string_to_param"
+
+#: Words with the same vectors, of which there is a tensor for each text encoder.
+Group: TypeAlias = tuple[tuple[str, ...], list[torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def load_embeddings(pipe: Any, folder: str | None) -> LoadedEmbeddings:
         try:
             if embedding.problem:
                 raise IncompatibleWeightsError(embedding.problem)
-            existing = _load_embedding(encoders, embedding.words, _read_vectors(embedding.file))
+            existing = _load_embedding(encoders, _tables_by_words(embedding.words, _read_vectors(embedding.file)))
             hold(embedding.file)
         except OctaboxError as error:
             logger.info("the embedding %s is not loaded: %s", embedding.name, error.message)
@@ -127,8 +130,8 @@ def _find_encoders(pipe: Any) -> list[tuple[Any, Any]]:
     return pairs
 
 
-def _read_vectors(file: Path) -> list[torch.Tensor]:
-    """Read the vectors of an embedding, a tensor of shape (vectors, width) for each text encoder."""
+def _read_vectors(file: Path) -> dict[str, torch.Tensor]:
+    """Read the vectors of an embedding, a tensor of shape (vectors, width) for each text encoder, or for each token."""
     try:
         if file.suffix.lower() == ".safetensors":
             content: Any = load_file(file)
@@ -139,17 +142,40 @@ def _read_vectors(file: Path) -> list[torch.Tensor]:
         raise IncompatibleWeightsError(f"{file.name} cannot be read: {error}.") from error
     if isinstance(content, Mapping) and isinstance(content.get(VECTORS), Mapping):
         content = content[VECTORS]
-    tensors = [each for each in content.values() if isinstance(each, torch.Tensor)]
-    return [each.reshape(1, -1) if each.ndim == 1 else each for each in tensors]
+    tensors = {str(name): each for name, each in content.items() if isinstance(each, torch.Tensor)}
+    return {name: each.reshape(1, -1) if each.ndim == 1 else each for name, each in tensors.items()}
 
 
-def _load_embedding(
-    encoders: list[tuple[Any, Any]], words: Sequence[str], tables: list[torch.Tensor]
-) -> tuple[str, ...]:
+def _tables_by_words(words: Sequence[str], vectors: Mapping[str, torch.Tensor]) -> list[Group]:
+    """Return the words of an embedding with their vectors: all have the same, unless the file has some for each token."""
+    if len(vectors) > 1 and set(words) <= set(vectors):
+        return [((word,), [vectors[word]]) for word in words]
+    return [(tuple(words), [*vectors.values()])]
+
+
+def _load_embedding(encoders: list[tuple[Any, Any]], groups: list[Group]) -> tuple[str, ...]:
     """Add words to every tokenizer, and their vectors to every encoder.
 
     Returns:
-        The words that a tokenizer already has.
+        The words that a tokenizer already has, or that would have such a token for one of their vectors.
+
+    Raises:
+        IncompatibleWeightsError: The vectors do not fit; no word is added then.
+    """
+    matched = [(word, _match(encoders, tables)) for words, tables in groups for word in words]
+    existing = tuple(
+        word
+        for word, tables in matched
+        if any(not tokenizer.get_vocab().keys().isdisjoint(_tokens(word, table)) for tokenizer, _, table in tables)
+    )
+    for word, tables in matched:
+        for tokenizer, encoder, table in tables if word not in existing else ():
+            _add_tokens(tokenizer, encoder, _tokens(word, table), table)
+    return existing
+
+
+def _match(encoders: list[tuple[Any, Any]], tables: list[torch.Tensor]) -> list[tuple[Any, Any, torch.Tensor]]:
+    """Return every tokenizer and encoder with the vectors that are for it.
 
     Raises:
         IncompatibleWeightsError: The vectors do not fit.
@@ -166,17 +192,16 @@ def _load_embedding(
         matched.append((tokenizer, encoder, table))
     if len(matched) < len(tables):
         raise IncompatibleWeightsError(f"It is for {len(tables)} text encoders, and the model has {len(matched)}.")
-    existing = tuple(word for word in words if any(word in tokenizer.get_vocab() for tokenizer, _ in encoders))
-    for tokenizer, encoder, table in matched:
-        for word in words:
-            if word not in existing:
-                _add_tokens(tokenizer, encoder, word, table)
-    return existing
+    return matched
 
 
-def _add_tokens(tokenizer: Any, encoder: Any, token: str, table: torch.Tensor) -> None:
-    """Add a token for each vector; diffusers expands the first one in a prompt to all of them."""
-    tokens = [token, *(f"{token}_{index}" for index in range(1, len(table)))]
+def _tokens(word: str, table: torch.Tensor) -> list[str]:
+    """Return the tokens of a word, one for each vector; diffusers expands the first one in a prompt to all of them."""
+    return [word, *(f"{word}_{index}" for index in range(1, len(table)))]
+
+
+def _add_tokens(tokenizer: Any, encoder: Any, tokens: list[str], table: torch.Tensor) -> None:
+    """Add a token for each vector."""
     # Only as written and as a complete word: `art` does not match in `artist`.
     tokenizer.add_tokens([AddedToken(each, single_word=True, normalized=False) for each in tokens])
     encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
