@@ -26,11 +26,13 @@ def read_prompts(model: str | None, prompts: tuple[str, ...], file: Path | None)
     Raises:
         InvalidParameterError: The file cannot be read, or has no prompts; or the prompts are the words of one without quotes.
     """
-    if len(prompts) > 1 and not any(len(prompt.split()) > 1 for prompt in prompts):
+    # A word alone is rather a part of a prompt without quotes, wherever the quotes of another part are.
+    words = [prompt for prompt in prompts if len(prompt.split()) == 1]
+    if len(prompts) > 1 and words:
         raise InvalidParameterError(
-            f"There are {len(prompts)} prompts of one word each.",
-            hint=f"Write it in quotes: octabox run {shlex.join([model or 'demo', ' '.join(prompts)])}. "
-            "Prompts of one word each may be the lines of a --prompt-file.",
+            f"There are {len(prompts)} prompts, and '{words[0][:50]}' is one of a single word.",
+            hint=f"Write one prompt in quotes: octabox run {shlex.join([model or 'demo', ' '.join(prompts)])}. "
+            "Several prompts with one of a single word may be the lines of a --prompt-file.",
             parameter="prompt",
         )
     if file is None:
