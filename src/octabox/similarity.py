@@ -14,7 +14,7 @@ _WORDS = re.compile(r"[^\W_]+")
 _SHORT = 3
 
 #: Length from which on a name resembles none: comparing it takes the product of both lengths.
-_LONGEST = 200
+_MAX_LENGTH = 200
 
 #: Similarity from which two names may be the same one, misspelled.
 _CUTOFF = 0.75
@@ -29,7 +29,7 @@ def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
     by_lower: dict[str, str] = {}
     for choice in choices:
         by_lower.setdefault(choice.lower(), choice)
-    requested = _words(name) if len(name) <= _LONGEST else []
+    requested = _words(name) if len(name) <= _MAX_LENGTH else []
     if not requested:
         return []
     words = {choice: _words(choice) for choice in by_lower}
