@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from octabox.engine.worker.inputs.timesteps import checked_timesteps, step_warnings
+from octabox.engine.worker.inputs.timesteps import checked_timesteps, schedule_warnings, step_warnings
 from octabox.errors import InvalidParameterError
 
 
@@ -134,3 +134,24 @@ def test_a_step_is_left(pipe: Any, args: tuple[Any, ...]) -> None:
 def test_fewer_steps_than_requested(params: dict[str, Any], taken: int, words: list[str]) -> None:
     """They are reported, unless a parameter is the reason."""
     assert words == step_warnings(params, taken)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"num_inference_steps": 3, "timesteps": [999, 500, 1]}, []),
+        ({"timesteps": [999, 500, 1]}, []),
+        ({"num_inference_steps": 20, "timesteps": None, "sigmas": []}, []),
+        (
+            {"num_inference_steps": 20, "timesteps": [999, 500, 1]},
+            ["'num_inference_steps' 20 has no effect with 'timesteps', which has 3."],
+        ),
+        (
+            {"num_inference_steps": 20, "prior_num_inference_steps": 5, "prior_timesteps": [1.0, 0.0]},
+            ["'prior_num_inference_steps' 5 has no effect with 'prior_timesteps', which has 2."],
+        ),
+    ],
+)
+def test_numbers_that_a_list_of_steps_replaces(params: dict[str, Any], words: list[str]) -> None:
+    """A list of steps of another length than the number of the same stage is reported, whether the pipeline counts or not."""
+    assert words == schedule_warnings(params)

@@ -23,6 +23,9 @@ SCHEDULER = "scheduler"
 #: Parameters by which a call takes other steps than it counts.
 PARTIAL = re.compile(r"(^|_)(strength|denoising_\w+|timesteps|sigmas)$")
 
+#: Parameters that list the steps of a call or of one of its stages, in place of a number with the same prefix.
+LISTED = re.compile(r"(?P<stage>(?:\w+_)?)(?:timesteps|sigmas)")
+
 #: Decimals of a suggested strength.
 DECIMALS = 2
 
@@ -144,3 +147,19 @@ def step_warnings(params: Mapping[str, Any], taken: int) -> list[str]:
     if not isinstance(requested, int) or taken >= requested or (taken and is_partial):
         return []
     return [f"'{STEPS}' {requested} was requested, and the pipeline took {taken or 'no'} step{'s' * (taken != 1)}."]
+
+
+def schedule_warnings(params: Mapping[str, Any]) -> list[str]:
+    """Return a warning for each number of steps that a list of steps replaces, if that has another length.
+
+    Args:
+        params: The parameters of the request.
+    """
+    found = []
+    for name, steps in params.items():
+        listed = LISTED.fullmatch(name) if isinstance(steps, list | tuple) and steps else None
+        count = f"{listed['stage']}{STEPS}" if listed else ""
+        requested = params.get(count)
+        if isinstance(requested, int) and requested != len(steps):
+            found.append(f"'{count}' {requested} has no effect with '{name}', which has {len(steps)}.")
+    return found
