@@ -118,7 +118,7 @@ def build(settings: Settings, model: str | None = None, base: Parts | None = Non
         models.check_devices_by(engine.accelerators)
     media_limits = _media_limits(settings)
     decoder = base.decoder if base else DecoderPool(media_limits)
-    fetcher = Fetcher(media_limits, UrlGuard(hosts=settings.url_hosts), settings.fetch_timeout)
+    fetcher = build_fetcher(settings)
     writer = PromptWriter(settings.wildcards, settings.styles, settings.prompt_syntax)
     runner = CascadeRunner(engine, fetcher, limits, decoder, writer, [metrics], downloads)
     generation = WorkflowService(runner, models, media_limits)
@@ -158,6 +158,11 @@ def _build_engine(settings: Settings, options: WorkerOptions, metrics: Metrics) 
         on_evict=metrics.count_eviction,
         on_out_of_memory=metrics.count_out_of_memory,
     )
+
+
+def build_fetcher(settings: Settings) -> Fetcher:
+    """Return what fetches the media of requests."""
+    return Fetcher(_media_limits(settings), UrlGuard(hosts=settings.url_hosts), settings.fetch_timeout)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -226,6 +231,7 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
         parts.pulls,
         preloads=preloads,
         log=keep_recent(secrets_of(settings)),
+        fetcher=build_fetcher(settings),
     )
     return create_app(ctx, lifespan)
 

@@ -8,6 +8,8 @@ from octabox.config.settings import Settings
 from octabox.frontends.http.network.lifecycle import Lifecycle
 from octabox.frontends.http.results import Results
 from octabox.media.decoding.decoders import Decoder
+from octabox.media.fetcher import Fetcher
+from octabox.media.limits import MediaLimits
 from octabox.service.hub.pulls import Pulls
 from octabox.service.jobs import JobQueue, Jobs, Preloads
 from octabox.service.protocols import GenerationService, ModelService
@@ -32,6 +34,7 @@ class AppContext:
         preloads: Models that are loaded when the server starts.
         lifecycle: Whether the server is being stopped.
         log: The last lines of the log.
+        fetcher: Fetches media of requests that a route has to see itself.
     """
 
     generation: GenerationService
@@ -46,3 +49,4 @@ class AppContext:
     preloads: Preloads = field(default_factory=Preloads)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     log: RecentLines = field(default_factory=RecentLines)
+    fetcher: Fetcher = field(default_factory=lambda: Fetcher(MediaLimits()))

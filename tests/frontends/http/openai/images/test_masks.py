@@ -10,7 +10,11 @@ import pytest
 from PIL import Image
 
 from fakes import Server, sample_image
+from octabox.errors import ForbiddenUrlError
 from octabox.frontends.http.openai.images.masks import OWN_MASK
+from octabox.media.fetcher import Fetcher
+from octabox.media.limits import MediaLimits
+from octabox.types import Source
 
 OPAQUE = sample_image(mode="RGBA")
 
@@ -70,10 +74,45 @@ async def test_other_requests_have_no_own_mask() -> None:
 
 
 async def test_an_image_in_json() -> None:
-    """A data URI is decoded; an image by URL is not fetched for this."""
+    """An image as a data URI is its mask too."""
     server = Server()
     hole = f"data:image/png;base64,{base64.b64encode(HOLE).decode()}"
-    for image in (hole, "https://example.org/a.png"):
-        await server.http.post("/v1/images/edits", json={"prompt": "x", "images": [{"image_url": image}]})
+    await server.http.post("/v1/images/edits", json={"prompt": "x", "images": [{"image_url": hole}]})
 
-    assert ["inpainting", "image-to-image"] == [request.task for request in server.generations.requests]
+    assert ("inpainting", {"image": (HOLE,), "mask_image": (HOLE,)}) == (server.asked.task, server.asked.inputs)
+
+
+class Web(Fetcher):
+    """A fetcher of a web with two files, which counts what it fetches."""
+
+    def __init__(self) -> None:
+        super().__init__(MediaLimits())
+        self.fetched: list[str] = []
+
+    async def fetch(self, source: Source, *, parameter: str) -> bytes:
+        """Return a file, or refuse its address."""
+        if isinstance(source, bytes):
+            return source
+        self.fetched.append(source)
+        if "private" in source:
+            raise ForbiddenUrlError("The address is private.", parameter=parameter)
+        return HOLE if "hole" in source else OPAQUE
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "inputs"),
+    [
+        ("hole", "inpainting", {"image": (HOLE,), "mask_image": (HOLE,)}),
+        ("opaque", "image-to-image", {"image": (OPAQUE,)}),
+        ("private", "image-to-image", {"image": ("https://example.org/private.png",)}),
+    ],
+)
+async def test_an_image_by_url(name: str, task: str, inputs: dict[str, tuple[Source, ...]]) -> None:
+    """It is fetched once, under the rules for URLs, and is its mask as an uploaded one is; a refused one is left as it is."""
+    server, web = Server(), Web()
+    object.__setattr__(server.ctx, "fetcher", web)
+    url = f"https://example.org/{name}.png"
+    answer = await server.http.post("/v1/images/edits", json={"prompt": "x", "images": [{"image_url": url}]})
+
+    assert (task, inputs, [url]) == (server.asked.task, server.asked.inputs, web.fetched)
+    assert (task == "inpainting") == (OWN_MASK in answer.json().get("warnings", []))

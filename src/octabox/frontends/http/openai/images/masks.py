@@ -6,19 +6,15 @@ import asyncio
 
 from PIL.Image import Image
 
-from octabox.errors import MediaError, TaskNotFoundError
+from octabox.errors import ForbiddenUrlError, MediaError, TaskNotFoundError
 from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.multipart import MASK
-from octabox.media.fetcher import decode_text
 from octabox.service.protocols import Models
 from octabox.service.selection.models import first_model_for
 from octabox.types import Source
 
 #: The task of an edit with a mask.
 INPAINTING = "inpainting"
-
-#: Prefixes of URLs, whose images are fetched later.
-URLS = ("http:", "https:")
 
 #: Transparency of a pixel that is not visible.
 TRANSPARENT = 255
@@ -34,6 +30,8 @@ async def find_mask(
 ) -> dict[str, tuple[Source, ...]]:
     """Return the mask of an edit without one: its image, if a part of that is transparent, as in OpenAI's API.
 
+    An image by its URL is fetched for that, and returned too, so that it is fetched once.
+
     Args:
         ctx: Collaborators of the routes.
         models: The models of this server, as the request sees them.
@@ -41,16 +39,16 @@ async def find_mask(
         inputs: Media by call parameter.
     """
     image, *others = inputs.get("image", ("", ""))
-    if others or MASK in inputs or (isinstance(image, str) and image.lstrip().lower().startswith(URLS)):
+    if others or MASK in inputs:
         return {}
     try:
         if model is None:
             model = await asyncio.to_thread(first_model_for, models, "image", INPAINTING)
         await asyncio.to_thread(models.pipeline, model, INPAINTING)
-        data = image if isinstance(image, bytes) else await asyncio.to_thread(decode_text, image, "image")
+        data = await ctx.fetcher.fetch(image, parameter="image")
         transparency = await ctx.decoder.decode("transparency", data, parameter="image")
-    except (MediaError, TaskNotFoundError):
+    except (MediaError, ForbiddenUrlError, TaskNotFoundError):
         # The validation of the request reports a damaged image, together with all other problems.
         return {}
     is_mask = isinstance(transparency, Image) and transparency.getextrema()[1] == TRANSPARENT
-    return {MASK: (image,)} if is_mask else {}
+    return {"image": (data,), **({MASK: (data,)} if is_mask else {})}
