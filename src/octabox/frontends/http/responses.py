@@ -39,6 +39,22 @@ def default_response_format(ctx: AppContext, models: Models, model: str) -> str:
     return configured or ctx.settings.response_format or ("b64_json" if GPT_IMAGE.match(model) else "url")
 
 
+def effective_syntax(ctx: AppContext, models: Models, model: str | None, requested: str | None = None) -> str:
+    """Return the prompt syntax of a request: its own, or else the model's, or else the server's.
+
+    Args:
+        ctx: Collaborators of the routes.
+        models: The models of this server, as the request sees them.
+        model: Name of the model; None if the request names none.
+        requested: The syntax that the request names.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+    """
+    configured = models.config(model).prompt_syntax if model and requested is None else None
+    return requested or configured or ctx.settings.prompt_syntax
+
+
 def parse_response_format(value: str | Mapping[str, Any] | None) -> str | None:
     """Return the response format of a request: ``url`` or ``b64_json``; None if it names none.
 

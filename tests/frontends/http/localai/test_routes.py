@@ -12,6 +12,7 @@ from PIL import Image
 
 from fakes import Server, sample_image
 from octabox.errors import OutOfMemoryError
+from octabox.prompts.names import Syntax
 from octabox.types import Artifact
 
 VIDEO = Artifact("video", "video/mp4", b"a clip", 7, {"fps": 16})
@@ -384,3 +385,23 @@ async def test_a_bar_in_the_prompt_of_a_video(
 
     assert params == {name: value for name, value in server.asked.params.items() if "prompt" in name}
     assert "negative_prompt" not in server.asked.optional_params
+
+
+@pytest.mark.parametrize(("syntax", "prompts"), [("plain", ("a cat", "dog")), ("a1111", ("a cat|dog", None))])
+async def test_a_bar_belongs_to_the_syntax_of_the_server(
+    server: Server, syntax: Syntax, prompts: tuple[str, str | None]
+) -> None:
+    """Every route leaves a bar in a prompt whose syntax, by the model or the server, gives it a meaning."""
+    settings = server.ctx.settings.model_copy(update={"prompt_syntax": syntax})
+    object.__setattr__(server.ctx, "settings", settings)
+    server.add("painted", "StableDiffusionPipeline")
+    answers = [
+        (answer, server.asked.params)
+        for send in (repainted, enlarged)
+        if (answer := await send(server, prompt="a cat|dog")).is_success
+    ]
+    answers.append((await server.generate(model="painted", prompt="a cat|dog"), server.asked.params))
+    answers.append((await filmed(server, prompt="a cat|dog"), server.asked.params))
+
+    assert 4 == len(answers)
+    assert {prompts} == {(params["prompt"], params.get("negative_prompt")) for _, params in answers}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from octabox.catalog.entries import PipelineEntry
 from octabox.errors import InvalidParameterError
+from octabox.frontends.http.context import AppContext
 from octabox.frontends.http.localai.schema import UpscaleForm, VideoRequest
 from octabox.frontends.http.localai.translate import ParsedRequest, to_video
 from octabox.frontends.http.multipart import REFERENCE
+from octabox.frontends.http.responses import effective_syntax
 from octabox.frontends.naming.video import reference_type
 from octabox.service.protocols import Models
 from octabox.service.selection.models import PipelineMatch, first_model_for, select_pipeline
@@ -17,7 +19,7 @@ from octabox.types import Kind, Source
 START = "start_image"
 
 
-def parse_video(models: Models, body: VideoRequest) -> ParsedRequest:
+def parse_video(ctx: AppContext, models: Models, body: VideoRequest) -> ParsedRequest:
     """Return the generation request for a video's body.
 
     Raises:
@@ -34,7 +36,8 @@ def parse_video(models: Models, body: VideoRequest) -> ParsedRequest:
     if references and match.reference is not None:
         inputs[match.reference] = tuple(references.values())
         media |= dict.fromkeys(references, match.reference)
-    return to_video(body, match, inputs, {name: field for field, name in media.items()})
+    syntax = effective_syntax(ctx, models, model)
+    return to_video(body, match, inputs, {name: field for field, name in media.items()}, syntax)
 
 
 def media_parameters(body: VideoRequest, match: PipelineMatch) -> dict[str, str]:

@@ -17,7 +17,7 @@ from octabox.frontends.http.localai.schema import InpaintingForm, UpscaleForm, V
 from octabox.frontends.http.localai.translate import INPAINTING, ParsedRequest, to_inpainting, to_upscaling
 from octabox.frontends.http.middleware import SafeJson
 from octabox.frontends.http.multipart import read_fields
-from octabox.frontends.http.responses import base_url, default_response_format
+from octabox.frontends.http.responses import base_url, default_response_format, effective_syntax
 from octabox.service.protocols import Models
 from octabox.service.selection.models import find_pipeline
 from octabox.service.workflows.upscale import check_scale, upscale_image
@@ -39,7 +39,9 @@ def image_routes(ctx: AppContext) -> APIRouter:
         models, entry = await asyncio.to_thread(ctx.models.snapshot), None
         if form.model:
             entry = await asyncio.to_thread(find_pipeline, models, form.model, form.task or INPAINTING)
-        return await _respond(ctx, request, models, to_inpainting(form, inputs, entry))
+        return await _respond(
+            ctx, request, models, to_inpainting(form, inputs, entry, effective_syntax(ctx, models, form.model))
+        )
 
     @router.post("/upscale", openapi_extra=body_description(UpscaleForm.model_json_schema, "multipart/form-data"))
     async def upscale(request: Request) -> Response:
@@ -50,7 +52,8 @@ def image_routes(ctx: AppContext) -> APIRouter:
         if any(isinstance(source, str) for source in inputs.get("image", ())):
             raise InvalidParameterError("'image' must be a file.", hint="Send it as a file.", parameter="image")
         models = await asyncio.to_thread(ctx.models.snapshot)
-        parsed = to_upscaling(form, inputs, await asyncio.to_thread(find_upscaler, models, form))
+        entry = await asyncio.to_thread(find_upscaler, models, form)
+        parsed = to_upscaling(form, inputs, entry, effective_syntax(ctx, models, form.model))
         with parsed.rename_error_params():
             limit = ctx.settings.max_image_pixels
             work = upscale_image(ctx.generation, parsed.request, form.scale, ctx.decoder, limit, models)
@@ -69,7 +72,7 @@ def video_routes(ctx: AppContext) -> APIRouter:
         """Generate a video, and respond when it is finished."""
         body = check_fields(VideoRequest, await read_json(request, EXAMPLE))
         models = await asyncio.to_thread(ctx.models.snapshot)
-        return await _respond(ctx, request, models, await asyncio.to_thread(parse_video, models, body))
+        return await _respond(ctx, request, models, await asyncio.to_thread(parse_video, ctx, models, body))
 
     return router
 

@@ -53,13 +53,16 @@ class ParsedRequest:
         return rename_warnings([*self.warnings, *generation.warnings], self.client_names)
 
 
-def to_inpainting(form: InpaintingForm, inputs: Inputs, entry: PipelineEntry | None = None) -> ParsedRequest:
+def to_inpainting(
+    form: InpaintingForm, inputs: Inputs, entry: PipelineEntry | None = None, syntax: str | None = None
+) -> ParsedRequest:
     """Return the generation request for a form; the mask is white or transparent where the image is inpainted.
 
     Args:
         form: The form.
         inputs: Media by call parameter.
         entry: Pipeline of the model, if it is known.
+        syntax: The prompt syntax of the model or the server.
 
     Raises:
         RequestError: A field is missing, or has an invalid value.
@@ -75,7 +78,8 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs, entry: PipelineEntry | N
     warnings: list[str] = []
     params, client_names = call_parameters(form.extra_fields, inputs, entry)
     negative = find_negative(form.negative_prompt, params, client_names)
-    prompts, optional_prompts = place_prompts(parse_prompts(form.prompt, negative, warnings, entry=entry), entry)
+    parsed_prompts = parse_prompts(form.prompt, negative, warnings, syntax, entry)
+    prompts, optional_prompts = place_prompts(parsed_prompts, entry)
     params |= prompts
     size = requested_size(form.size, params)
     optional_params = {**size, **optional_prompts}
@@ -87,13 +91,16 @@ def to_inpainting(form: InpaintingForm, inputs: Inputs, entry: PipelineEntry | N
     return ParsedRequest(request, parse_response_format(form.response_format), tuple(warnings), client_names)
 
 
-def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None) -> ParsedRequest:
+def to_upscaling(
+    form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None, syntax: str | None = None
+) -> ParsedRequest:
     """Return the generation request for a form. The upscaling workflow applies the scale.
 
     Args:
         form: The form.
         inputs: Media by call parameter.
         entry: Pipeline of the model, if it is known.
+        syntax: The prompt syntax of the model or the server.
 
     Raises:
         RequestError: A field is missing, or has an invalid value.
@@ -103,7 +110,8 @@ def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None)
     warnings: list[str] = []
     params, client_names = call_parameters(form.extra_fields, inputs, entry)
     negative = find_negative(form.negative_prompt, params, client_names)
-    prompts, optional_prompts = place_prompts(parse_prompts(form.prompt, negative, warnings, entry=entry), entry)
+    parsed_prompts = parse_prompts(form.prompt, negative, warnings, syntax, entry)
+    prompts, optional_prompts = place_prompts(parsed_prompts, entry)
     params |= prompts
     # Upscaling needs no prompt, but some pipelines require one.
     if "prompt" not in params and entry is not None and entry.parameter("prompt") is not None:
@@ -113,7 +121,13 @@ def to_upscaling(form: UpscaleForm, inputs: Inputs, entry: PipelineEntry | None)
     return ParsedRequest(request, parse_response_format(form.response_format), tuple(warnings), client_names)
 
 
-def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_names: Mapping[str, str]) -> ParsedRequest:
+def to_video(
+    body: VideoRequest,
+    match: PipelineMatch,
+    inputs: Inputs,
+    media_names: Mapping[str, str],
+    syntax: str | None = None,
+) -> ParsedRequest:
     """Return the generation request for a body.
 
     Args:
@@ -121,6 +135,7 @@ def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_nam
         match: The pipeline that generates the video.
         inputs: Media by call parameter.
         media_names: The client's names of those media.
+        syntax: The prompt syntax of the model or the server.
 
     Raises:
         RequestError: A field is missing, or has an invalid value.
@@ -132,7 +147,7 @@ def to_video(body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_nam
     client_names = {**_size_names(optional_params), **media_names, **client_names}
     warnings: list[str] = []
     negative = find_negative(body.negative_prompt or None, params, client_names)
-    prompts = parse_prompts(body.prompt or None, negative, warnings, entry=match.entry)
+    prompts = parse_prompts(body.prompt or None, negative, warnings, syntax, match.entry)
     # LocalAI's clients always send a prompt, also to a model that takes none.
     supported = {name for name in prompts if match.entry.parameter(name) is not None}
     params |= {name: prompts[name] for name in supported}

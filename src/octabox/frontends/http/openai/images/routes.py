@@ -22,7 +22,7 @@ from octabox.frontends.http.openai.images.masks import INPAINTING, OWN_MASK, fin
 from octabox.frontends.http.openai.images.responses import to_response
 from octabox.frontends.http.openai.images.schema import ImageRequest, parse_fields
 from octabox.frontends.http.openai.images.translate import ParsedRequest, needs_prompt, require_prompt, to_request
-from octabox.frontends.http.responses import base_url, default_response_format
+from octabox.frontends.http.responses import base_url, default_response_format, effective_syntax
 from octabox.frontends.http.sse import EventStream, StartedEvents
 from octabox.frontends.naming.aliases import inline_schema
 from octabox.service.protocols import Models
@@ -48,7 +48,8 @@ def routes(ctx: AppContext) -> APIRouter:
         models, model, entry = await asyncio.to_thread(lambda: _find(ctx.models.snapshot(), body, task, body.task))
         if needs_prompt(body) and _takes_prompt(entry):
             require_prompt(body)
-        parsed = to_request(body, model, entry=entry)
+        syntax = effective_syntax(ctx, models, model, body.prompt_syntax)
+        parsed = to_request(body, model, entry=entry, syntax=syntax)
         return await _respond(ctx, request, models, parsed, stream=body.stream, prefix="image_generation")
 
     @router.post("/edits", openapi_extra=form_or_json)
@@ -57,14 +58,15 @@ def routes(ctx: AppContext) -> APIRouter:
         body, inputs = await read_edit(request, ctx.settings.max_upload_bytes)
         _require_image(inputs)
         models = await asyncio.to_thread(ctx.models.snapshot)
-        own_mask = await find_mask(ctx, models, body.model, inputs) if body.task in (None, INPAINTING) else {}
-        inputs |= own_mask
+        has_mask = MASK in inputs
+        inputs |= await find_mask(ctx, models, body.model, inputs) if body.task in (None, INPAINTING) else {}
         task = INPAINTING if MASK in inputs else "image-to-image"
         _, model, entry = await asyncio.to_thread(_find, models, body, task, body.task or task)
         if _takes_prompt(entry):
             require_prompt(body)
-        parsed = to_request(body, model, inputs, task, entry)
-        if own_mask:
+        syntax = effective_syntax(ctx, models, model, body.prompt_syntax)
+        parsed = to_request(body, model, inputs, task, entry, syntax)
+        if MASK in inputs and not has_mask:
             parsed = replace(parsed, warnings=(*parsed.warnings, OWN_MASK))
         return await _respond(ctx, request, models, parsed, stream=body.stream, prefix="image_edit")
 
@@ -77,7 +79,8 @@ def routes(ctx: AppContext) -> APIRouter:
         models = await asyncio.to_thread(ctx.models.snapshot)
         _, model, entry = await asyncio.to_thread(_find, models, body, task, body.task or task)
         body = body.model_copy(update={"prompt": body.prompt or ("" if _takes_prompt(entry) else None)})
-        parsed = to_request(body, model, inputs, task, entry)
+        syntax = effective_syntax(ctx, models, model, body.prompt_syntax)
+        parsed = to_request(body, model, inputs, task, entry, syntax)
         return await _respond(ctx, request, models, parsed, stream=body.stream, prefix="image_edit")
 
     return router

@@ -57,6 +57,7 @@ def to_request(
     inputs: Inputs | None = None,
     task: str | None = None,
     entry: PipelineEntry | None = None,
+    syntax: str | None = None,
 ) -> ParsedRequest:
     """Return the generation request for a body.
 
@@ -66,6 +67,7 @@ def to_request(
         inputs: Media that were sent as files.
         task: Default of the task.
         entry: The pipeline; None if it is not known.
+        syntax: The prompt syntax of the body, or of its model or the server; None for that of the body.
 
     Raises:
         RequestError: A field has an invalid value.
@@ -74,7 +76,7 @@ def to_request(
     inputs = _bind_images(inputs or {}, entry)
     params, client_names = call_parameters(body.extra_fields, inputs, entry)
     negative = find_negative(body.negative_prompt, params, client_names)
-    prompts = parse_prompts(body.prompt, negative, warnings, body.prompt_syntax, entry)
+    prompts = parse_prompts(body.prompt, negative, warnings, syntax or body.prompt_syntax, entry)
     prompt_params, optional_prompts = place_prompts(prompts, entry)
     params |= prompt_params
     size, steps = requested_size(body.size, params), _parse_quality(body.quality, params, warnings)
