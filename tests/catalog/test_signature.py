@@ -9,6 +9,7 @@ import pytest
 
 from octabox.catalog.entries import INTERNAL_KINDS, Parameter, PipelineEntry
 from octabox.catalog.pipelines import Catalog
+from octabox.catalog.ranges import Range
 from octabox.catalog.signature import check_value, json_schema, settable_parameters, validate
 from octabox.errors import (
     InvalidParameterError,
@@ -267,3 +268,36 @@ def test_paths_on_the_server(catalog: Catalog) -> None:
     assert [] == paths
     with pytest.raises(UnknownParameterError, match="audio_file is a path on the server, which a request cannot set"):
         validate(catalog.pipeline("AudioDiffusionPipeline"), {"audio_file": "/etc/hostname"}, {"raw_audio": [b"bytes"]})
+
+
+@pytest.mark.parametrize("range_", [Range(0, 1), Range(minimum=1), Range(exclusive_minimum=0, maximum=1), Range()])
+def test_numbers_outside_the_range_are_refused(range_: Range) -> None:
+    """A number that the class of a pipeline refuses is an error before anything is loaded, with the bounds in its words."""
+    parameter = Parameter("strength", "number", range=range_)
+    for number in (-1.0, 0, 0.5, 1, 2.5):
+        if range_.contains(number):
+            assert number == check_value(parameter, number)
+        else:
+            with pytest.raises(InvalidParameterError, match=re.escape(f"must be {range_.describe()}, not {number}")):
+                check_value(parameter, number)
+
+
+def test_every_derived_range_holds_for_the_default(catalog: Catalog) -> None:
+    """No class refuses its own default, and each range is enforced as the schema states it."""
+    ranged = [
+        (entry, each)
+        for entry in catalog.pipelines.values()
+        for each in settable_parameters(entry)
+        if each.range != Range()
+    ]
+    assert len(ranged) > 100
+    for entry, each in ranged:
+        if each.literal and isinstance(each.default, int | float):
+            check_value(each, each.default)
+        for bound, beyond in ((each.range.minimum, -1), (each.range.maximum, 1)):
+            if bound is not None:
+                with pytest.raises(InvalidParameterError) as caught:
+                    check_value(each, int(bound) + beyond)
+                assert (each.name, True) == (caught.value.parameter, each.range.describe() in caught.value.message), (
+                    entry
+                )

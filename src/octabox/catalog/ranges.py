@@ -21,6 +21,27 @@ class Range:
     exclusive_minimum: float | None = None
     exclusive_maximum: float | None = None
 
+    def contains(self, number: float) -> bool:
+        """Return whether a number is in the range."""
+        return (
+            (self.minimum is None or number >= self.minimum)
+            and (self.maximum is None or number <= self.maximum)
+            and (self.exclusive_minimum is None or number > self.exclusive_minimum)
+            and (self.exclusive_maximum is None or number < self.exclusive_maximum)
+        )
+
+    def describe(self) -> str:
+        """Return the bounds in words, such as ``from 0 to 1`` or ``more than 0``; empty if there are none."""
+        if self.minimum is not None and self.maximum is not None:
+            return f"from {self.minimum:g} to {self.maximum:g}"
+        words = {
+            "at least": self.minimum,
+            "more than": self.exclusive_minimum,
+            "at most": self.maximum,
+            "less than": self.exclusive_maximum,
+        }
+        return " and ".join(f"{word} {bound:g}" for word, bound in words.items() if bound is not None)
+
     def to_json_schema(self) -> dict[str, float]:
         """Return the keywords of JSON Schema."""
         keywords = {

@@ -79,7 +79,7 @@ def validate(
 
     Raises:
         UnknownParameterError: The pipeline has no such parameter, or Octabox sets it itself.
-        InvalidParameterError: A value has the wrong type.
+        InvalidParameterError: A value has the wrong type, or is a number that the class of the pipeline refuses.
         MissingParameterError: A required parameter is missing.
         InvalidRequestError: There are several errors.
     """
@@ -118,14 +118,28 @@ def check_value(parameter: Parameter, value: object) -> Any:
         return check_records(parameter, value, check_value)
     else:
         try:
-            return _convert(value, shape)
+            converted = _convert(value, shape)
         except ValueError:
             pass
+        else:
+            _check_range(parameter, converted)
+            return converted
     expected = _in_words(shape)
     choices = tuple(str(choice) for choice in shape.choices)
     raise InvalidParameterError(
         f"{parameter.name} must be {expected}, not {shorten(value)}.", parameter=parameter.name, choices=choices
     )
+
+
+def _check_range(parameter: Parameter, value: object) -> None:
+    """Check that a number is one that the class of the pipeline does not refuse; lists are left to the pipeline.
+
+    Raises:
+        InvalidParameterError: It is outside the range.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and not parameter.range.contains(value):
+        message = f"'{parameter.name}' must be {parameter.range.describe()}, not {value}."
+        raise InvalidParameterError(message, parameter=parameter.name)
 
 
 def is_one_each(parameter: Parameter) -> bool:
