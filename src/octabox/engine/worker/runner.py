@@ -32,13 +32,7 @@ from octabox.engine.worker.inputs.sizes import (
     size_warnings,
 )
 from octabox.engine.worker.inputs.solver_trial import DECISIVE, solver_warnings
-from octabox.engine.worker.inputs.timesteps import (
-    GET_TIMESTEPS,
-    STEPS,
-    checked_timesteps,
-    schedule_warnings,
-    step_warnings,
-)
+from octabox.engine.worker.inputs.timesteps import GET_TIMESTEPS, checked_timesteps, step_warnings
 from octabox.engine.worker.loading.models import LoadedModel
 from octabox.engine.worker.outputs.checks import capture_cast_warnings
 from octabox.engine.worker.outputs.encoding import RawOutput, SeededOutput
@@ -180,9 +174,7 @@ class Runner:
             is_on_host = self.device == "cpu"
             output = run_pipeline() if is_on_host else self._host_noise.run(entry.name, run_pipeline, messages)
         hooks.add_warnings(messages)
-        if steps.taken != run.params.get(STEPS) and steps.call_arguments():
-            messages += step_warnings(run.params, steps.taken)
-        messages += schedule_warnings(run.params)
+        messages += step_warnings(run.params, steps.taken if steps.call_arguments() else None)
         return output
 
     def _call_pipeline(self, target: Target, run: Run, steps: StepCallback, messages: list[str]) -> Any:

@@ -135,14 +135,21 @@ def _enough_strength(original: Callable[..., Any], args: tuple[Any, ...], option
     return None
 
 
-def step_warnings(params: Mapping[str, Any], taken: int) -> list[str]:
-    """Return a warning if a call has taken fewer steps than requested, and no parameter is the reason.
+def step_warnings(params: Mapping[str, Any], taken: int | None) -> list[str]:
+    """Return a warning if a call has taken fewer steps than requested, and those of `schedule_warnings`.
 
     Args:
-        params: The parameters of the request.
-        taken: The number of steps that the pipeline has reported.
+        params: The parameters of the request; if one of them is the reason, there is no warning.
+        taken: The number of steps that the pipeline has reported; None if it does not report them.
     """
+    return [*_fewer_steps(params, taken), *schedule_warnings(params)]
+
+
+def _fewer_steps(params: Mapping[str, Any], taken: int | None) -> list[str]:
+    """Return a warning if a call has taken fewer steps than requested, and no parameter is the reason."""
     requested = params.get(STEPS)
+    if taken is None:
+        return []
     is_partial = any(value is not None and PARTIAL.search(name) for name, value in params.items())
     if not isinstance(requested, int) or taken >= requested or (taken and is_partial):
         return []
