@@ -122,11 +122,7 @@ def to_upscaling(
 
 
 def to_video(
-    body: VideoRequest,
-    match: PipelineMatch,
-    inputs: Inputs,
-    media_names: Mapping[str, str],
-    syntax: str | None = None,
+    body: VideoRequest, match: PipelineMatch, inputs: Inputs, media_names: Mapping[str, str], syntax: str | None = None
 ) -> ParsedRequest:
     """Return the generation request for a body.
 
@@ -148,10 +144,8 @@ def to_video(
     warnings: list[str] = []
     negative = find_negative(body.negative_prompt or None, params, client_names)
     prompts = parse_prompts(body.prompt or None, negative, warnings, syntax, match.entry)
-    # LocalAI's clients always send a prompt, also to a model that takes none.
-    supported = {name for name in prompts if match.entry.parameter(name) is not None}
-    params |= {name: prompts[name] for name in supported}
-    optional_params |= {name: prompts[name] for name in prompts.keys() - supported}
+    supported, unsupported = _split_supported(prompts, match.entry)
+    params, optional_params = params | supported, optional_params | unsupported
     if "prompt" not in params and (parameter := match.entry.parameter("prompt")) is not None and parameter.required:
         raise MissingParameterError("'prompt' is missing or empty.", hint="Describe the video.", parameter="prompt")
     rate = frame_rate(body.fps or None, match, params)
@@ -176,6 +170,12 @@ def to_video(
     )
     check_output_format(request.output, "video")
     return ParsedRequest(request, parse_response_format(body.response_format), tuple(warnings), client_names)
+
+
+def _split_supported(prompts: Mapping[str, Any], entry: PipelineEntry) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the prompts that a pipeline takes, and the others: LocalAI's clients send a prompt also to a model without one."""
+    supported = {name: prompt for name, prompt in prompts.items() if entry.parameter(name) is not None}
+    return supported, {name: prompt for name, prompt in prompts.items() if name not in supported}
 
 
 def _other_parameters(body: VideoRequest, values: Mapping[str, Any]) -> dict[str, Any]:
