@@ -288,3 +288,28 @@ async def test_a_prompt_of_a_model_that_takes_none(
     assert 200 == answer.status_code
     assert {} == server.asked.params
     assert warnings == found.warnings
+
+
+@pytest.mark.parametrize("response_format", [None, "b64_json"])
+async def test_the_payload_of_librechat(server: Server, response_format: str | None) -> None:
+    """The image tool of LibreChat sends DALL-E's fields: each is honoured or a warning, and the answer is where it reads it."""
+    body = {
+        "model": "dall-e-3",
+        "prompt": "a star",
+        "quality": "hd",
+        "style": "vivid",
+        "size": "1024x1024",
+        "n": 1,
+        "user": "65f1c2",
+        **({"response_format": response_format} if response_format else {}),
+    }
+    server.add("dall-e-3", "StableDiffusionPipeline")
+    answer = (await server.http.post(GENERATIONS, json=body)).json()
+
+    asked = server.asked
+    assert ("dall-e-3", "a star", 1) == (asked.model, asked.params["prompt"], asked.num_outputs)
+    assert {"width": 1024, "height": 1024} == {name: asked.optional_params[name] for name in ("width", "height")}
+    assert ["'quality' has no effect as 'hd'.", "'style' has no effect."] == answer["warnings"][:2]
+    (item,) = answer["data"]
+    content = (await server.http.get(item["url"])).content if response_format is None else opened(item["b64_json"])
+    assert content
