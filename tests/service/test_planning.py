@@ -226,7 +226,7 @@ def test_no_two_seeds_that_are_accepted_are_the_same_to_a_generator() -> None:
     """The largest seed is the last one that torch's generator on a CPU tells apart from a smaller one."""
 
     def noise(seed: int) -> list[float]:
-        return torch.randn(8, generator=torch.Generator("cpu").manual_seed(seed)).tolist()  # type: ignore[no-any-return]
+        return torch.randn(8, generator=torch.Generator("cpu").manual_seed(seed)).tolist()
 
     assert noise(0) == noise(MAX_SEED + 1)
     assert noise(MAX_SEED % 2**31) != noise(MAX_SEED)
