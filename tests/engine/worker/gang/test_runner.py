@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from gangs import SPLIT, children, image_of, leader_of, model_of, run_until, save
+from octabox.config.model import ModelConfig
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.local.processes.forkserver import fork_server_pid
 from octabox.engine.messages import WorkerOptions
@@ -39,9 +40,10 @@ async def engine() -> AsyncIterator[LocalEngine]:
     await engine.close()
 
 
-def followers() -> set[int]:
-    """Return the workers that no engine knows, where there is one model."""
-    return children(fork_server_pid()) - _others
+def processes_of(engine: LocalEngine, model: ModelConfig) -> set[int]:
+    """Return the processes of a model, whatever other models an earlier test has left: the engine knows one of each."""
+    known = {status.pid for status in engine.status() if status.model != model.name}
+    return children(fork_server_pid()) - _others - known
 
 
 @pytest.mark.parametrize(
@@ -77,15 +79,14 @@ async def test_the_memory_is_that_of_both_processes(engine: LocalEngine, folder:
 
 async def test_a_cancelled_call_ends_in_both_processes(engine: LocalEngine, folder: Path) -> None:
     """They stop at the same step, and the next call runs in the same processes."""
-    await engine.unload(model_of(folder, 1).name)
     model = model_of(folder)
     expected = await image_of(engine, model)
-    before = leader_of(engine, model), followers()
+    before = leader_of(engine, model), processes_of(engine, model)
 
     assert await run_until(engine, model, lambda: False) is None
     again = await image_of(engine, model)
 
-    assert before == (leader_of(engine, model), followers())
+    assert before == (leader_of(engine, model), processes_of(engine, model))
     assert (expected == again).all()
 
 
@@ -93,13 +94,13 @@ async def test_a_call_that_all_processes_refuse_leaves_them(engine: LocalEngine,
     """The same error in each of them is that of the call."""
     model = model_of(folder)
     await image_of(engine, model)
-    before = leader_of(engine, model), followers()
+    before = leader_of(engine, model), processes_of(engine, model)
 
     with pytest.raises(GenerationError):
         await image_of(engine, model, height=-5)
     await image_of(engine, model)
 
-    assert before == (leader_of(engine, model), followers())
+    assert before == (leader_of(engine, model), processes_of(engine, model))
 
 
 async def test_a_call_whose_follower_is_killed_runs_again(engine: LocalEngine, folder: Path) -> None:
@@ -112,7 +113,7 @@ async def test_a_call_whose_follower_is_killed_runs_again(engine: LocalEngine, f
         """Kill the follower of each leader once; a leader may go on for some steps."""
         leader = leader_of(engine, model)
         if leader not in killed and len(killed) < 2:
-            killed[leader] = followers() - {leader}
+            killed[leader] = processes_of(engine, model) - {leader}
             for pid in killed[leader]:
                 os.kill(pid, signal.SIGKILL)
 
@@ -122,7 +123,7 @@ async def test_a_call_whose_follower_is_killed_runs_again(engine: LocalEngine, f
     assert "has failed or ended" in error.message
     assert [1, 1] == [len(each) for each in killed.values()]
     await image_of(engine, model)
-    assert not set().union(*killed.values()) & followers()
+    assert not set().union(*killed.values()) & processes_of(engine, model)
 
 
 async def test_a_follower_that_is_killed_between_calls_is_replaced(engine: LocalEngine, folder: Path) -> None:
@@ -130,20 +131,20 @@ async def test_a_follower_that_is_killed_between_calls_is_replaced(engine: Local
     model = model_of(folder)
     await image_of(engine, model)
     before = leader_of(engine, model)
-    for pid in followers() - {before}:
+    for pid in processes_of(engine, model) - {before}:
         os.kill(pid, signal.SIGKILL)
 
     await image_of(engine, model)
 
     assert before != leader_of(engine, model)
-    assert 2 == len(followers())
+    assert 2 == len(processes_of(engine, model))
 
 
 async def test_no_process_is_left_where_the_worker_is_killed(engine: LocalEngine, folder: Path) -> None:
     """Its followers end with the pipe to it, also in the middle of a call."""
     model = model_of(folder)
     await image_of(engine, model)
-    before = followers()
+    before = processes_of(engine, model)
     killed: list[int] = []
 
     def kill() -> bool:
@@ -156,7 +157,7 @@ async def test_no_process_is_left_where_the_worker_is_killed(engine: LocalEngine
 
     assert killed[0] in before
     for _ in range(400):
-        if not before & followers():
+        if not before & processes_of(engine, model):
             return
         await asyncio.sleep(0.05)
     raise AssertionError("a process is left")
@@ -167,9 +168,9 @@ async def test_unloading_ends_all_processes(engine: LocalEngine, folder: Path) -
     model = model_of(folder)
     await image_of(engine, model)
 
-    assert 2 == len(followers())
+    assert 2 == len(processes_of(engine, model))
     assert await engine.unload(model.name)
-    assert set() == followers()
+    assert set() == processes_of(engine, model)
 
 
 @pytest.mark.parametrize(
