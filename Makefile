@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 RUN_TESTS := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo tiny serve test test-slow fuzz test-all lint style types page fix check bench gpu-check docs changelog release-check proto model clean
+.PHONY: help demo tiny serve test test-slow test-network fuzz test-all lint style types page fix check bench gpu-check docs changelog release-check proto model clean
 
 help:  ## List these commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ test: $(BIN)/.installed-dev  ## Run the tests, except slow ones.
 
 test-slow: $(BIN)/.installed-dev chromium  ## Run the slow tests: all tiny pipelines over HTTP and on the accelerator, long examples.
 	$(RUN_TESTS) -m "slow and not gpu and not network" $(PYTEST)
+
+# In one process: a CUDA build of torch takes 5 GB of the disk for the time of its tests.
+test-network: $(BIN)/.installed-dev  ## Run the tests that download packages: other versions of diffusers, a CUDA build of torch.
+	$(BIN)/python -m pytest -q -n 0 -m network $(PYTEST)
 
 fuzz: $(BIN)/.installed-dev  ## Send requests and read files of random content for FUZZ_SECONDS (600), and check that nothing breaks.
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) $(RUN_TESTS) -m slow tests/fuzz

@@ -33,6 +33,24 @@ def test_ci_runs_each_test_once() -> None:
     ]
 
 
+def test_every_test_is_run_by_a_command() -> None:
+    """A marker that tests have and that is deselected by default is selected by a target, which CONTRIBUTING describes."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    deselected = re.findall(r"not (\w+)", re.findall(r"^addopts = .*-m '([^']+)'", project, re.MULTILINE)[0])
+    sources = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py")]
+    used = {marker for marker in deselected if any(f"pytest.mark.{marker}\n" in source for source in sources)}
+    described = {
+        marker
+        for target, recipe in re.findall(r"^([a-z-]+):.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+        for marker in re.findall(r'-m "?(\w+)(?: and [\w ]+")? \$\(PYTEST\)', recipe)
+        if f"| `make {target}` |" in contributing
+    }
+
+    assert {"network", "slow"} <= used <= described
+
+
 def test_help_tells_every_command() -> None:
     """Each target that a person would call stands in the list, with its words."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -84,6 +102,14 @@ def test_what_is_needed_is_constrained() -> None:
     tested = {line.partition("==")[0].lower().replace("_", "-") for line in constraints.splitlines()}
 
     assert set() == needed - tested
+
+
+def test_the_protocols_need_no_extra() -> None:
+    """Both servers, that of HTTP and that of gRPC, run with what is always installed."""
+    metadata = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    always = re.findall(r"^dependencies = \[\n(.*?)^\]", metadata, re.MULTILINE | re.DOTALL)[0]
+
+    assert {"fastapi", "uvicorn", "grpcio", "protobuf"} <= set(re.findall(r'^    "([a-z]+)', always, re.MULTILINE))
 
 
 def test_hooks_call_make_and_nothing_else() -> None:
