@@ -9,6 +9,8 @@ import pytest
 
 from accelerator.engine_run import run_engine
 from accelerator.test_forkserver import environment
+from accelerator.tiny_models import load_model, pixels, run_call
+from ldm_layout import tiny_sd
 from octabox.engine.worker.placement.device import choose_device, find_bad_fork, survey_devices
 from octabox.errors import LoadError
 from pretended_accelerator import Control
@@ -85,6 +87,24 @@ def test_a_worker_chooses_its_device(accelerator: Control, requested: str | None
     accelerator.settings.devices = 2
 
     assert device == choose_device(requested, "demo")
+
+
+@pytest.mark.parametrize(("requested", "device"), [("fake:1", "fake:1"), ("cpu", "cpu")])
+def test_all_components_are_moved_to_the_device(
+    accelerator: Control, tmp_path: Path, requested: str, device: str
+) -> None:
+    """Each weight of each component is there, as after diffusers' `to`, and the model makes its image."""
+    accelerator.settings.devices = 2
+    tiny_sd().save_pretrained(tmp_path / "model")
+    runner = load_model(tmp_path, "model", device=requested, memory="full", dtype="float32")
+    weights = {
+        name: {str(weight.device) for weight in [*part.parameters(), *part.buffers()]}
+        for name, part in runner.pipelines[0].components.items()
+        if hasattr(part, "parameters")
+    }
+
+    assert {name: {device} for name in ("unet", "vae", "text_encoder")} == weights
+    assert (16, 16, 3) == pixels(run_call(runner)).shape
 
 
 @pytest.mark.parametrize("requested", ["fake:2", "cuda", "xpu:0", "meta", "nonsense"])

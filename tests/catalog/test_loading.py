@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import octabox
+from ldm_layout import save_single_file, tiny_sd
 from makers import pipelines
 from octabox.catalog import loading
 from octabox.catalog.dependencies import install_command
@@ -78,6 +80,7 @@ def test_a_class_is_the_real_one() -> None:
     """A name leads to diffusers' own class."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline  # noqa: PLC0415 (slow, and needed here only)
 
+    assert StableDiffusionPipeline is octabox.resolve_pipeline_class(class_name="StableDiffusionPipeline")
     assert StableDiffusionPipeline is octabox.resolve_pipeline_class(task="stable-diffusion")
     assert EulerDiscreteScheduler is octabox.discover_diffusers_classes("SchedulerMixin")["EulerDiscreteScheduler"]
 
@@ -170,17 +173,35 @@ class Recorder:
         return "from_single_file", source, kwargs
 
 
-@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype", "device_map"])
 @pytest.mark.parametrize("single", [False, True])
 def test_arguments_pass_through(name: str, single: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What the loader does not know itself reaches diffusers as it is."""
     monkeypatch.setattr(loading, "import_class", lambda _: Recorder)
 
     call = octabox.load_diffusers_pipeline(
-        "StableDiffusionPipeline", model_id=str(tmp_path), from_single_file=single, **{name: "float16"}
+        "StableDiffusionPipeline", model_id=str(tmp_path), from_single_file=single, **{name: "some"}
     )
 
-    assert ("from_single_file" if single else "from_pretrained", str(tmp_path), {name: "float16"}) == call
+    assert ("from_single_file" if single else "from_pretrained", str(tmp_path), {name: "some"}) == call
+
+
+def test_a_single_file_is_loaded(tmp_path: Path) -> None:
+    """Its weights become a pipeline of the class, in the dtype that a keyword names."""
+    pipe = tiny_sd(clip=True)
+    pipe.save_pretrained(tmp_path / "folder")
+    save_single_file(pipe, tmp_path / "model.safetensors")
+    loaded = octabox.load_diffusers_pipeline(
+        class_name="StableDiffusionPipeline",
+        model_id=str(tmp_path / "model.safetensors"),
+        from_single_file=True,
+        config=str(tmp_path / "folder"),
+        torch_dtype=torch.float16,
+    )
+
+    assert "StableDiffusionPipeline" == type(loaded).__name__
+    assert {torch.float16} == {part.dtype for part in (loaded.unet, loaded.vae, loaded.text_encoder)}
+    assert torch.equal(pipe.unet.conv_in.weight.half(), loaded.unet.conv_in.weight)
 
 
 def test_not_every_class_reads_single_files(monkeypatch: pytest.MonkeyPatch) -> None:

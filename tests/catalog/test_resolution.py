@@ -55,6 +55,14 @@ class TestNames:
         for task in get_available_tasks():
             assert resolve_pipeline_name(task=task) in {*catalog.pipelines, *catalog.automatic.values()}
 
+    @pytest.mark.parametrize("name", ["GlidePipeline", "BDDMPipeline", "GradTTSPipeline"])
+    def test_a_class_that_diffusers_has_removed_is_unknown(self, catalog: Catalog, name: str) -> None:
+        """Early documentation of diffusers lists it, and no version that can be installed has it."""
+        assert name not in catalog.pipelines
+        assert [] == [each for each in catalog.pipelines if name.removesuffix("Pipeline").casefold() in each.casefold()]
+        with pytest.raises(PipelineNotFoundError, match=f"^Unknown pipeline class '{name}'"):
+            resolve_pipeline_name(class_name=name)
+
     def test_an_unknown_class_is_told_in_the_documented_words(self) -> None:
         """The message is the documented one, and the error is a ValueError."""
         with pytest.raises(ValueError, match=r"^Unknown pipeline class 'NoPipeline'\. Available pipelines: ") as caught:

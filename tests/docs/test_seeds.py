@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from code_blocks import ROOT
+from named import is_there
 
 PAGE = (ROOT / "docs" / "reference" / "seeds.md").read_text(encoding="utf-8")
 DATA: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("seeds.yaml").read_text(encoding="utf-8"))
@@ -19,6 +20,9 @@ PROMISES = {f"{doc}:{line}": text for doc, promises in DATA["promises"].items() 
 
 #: A test as the page names it.
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+#: What a row says that serves the promise: a command, a route, a field, a function, a class or a file.
+NAME = re.compile(r"`([^`]+)`")
 
 
 class Row(NamedTuple):
@@ -50,6 +54,7 @@ def problems_of(page: str) -> list[str]:
             problems.append(f"{line}: nothing serves it")
         if line not in unserved and not TEST.search(row.shown_by):
             problems.append(f"{line}: no test")
+        problems += [f"{line}: no `{name}`" for name in NAME.findall(row.served_by) if not is_there(name)]
         problems += [
             f"{line}: no {file}::{name}" for file, name in TEST.findall(row.shown_by) if not exists(file, name)
         ]
@@ -86,6 +91,41 @@ def test_a_row_that_is_wrong_is_found(change: str, problem: str) -> None:
     found = set(problems_of(PAGE.replace(ROW, change))).difference(problems_of(PAGE))
 
     assert [problem] == [each[: len(problem)] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "wrong"),
+    [
+        ("000:3", "octabox backend", "octabox backends"),
+        ("003:7", "octabox serve --log-level debug", "octabox serve --loglevel debug"),
+        ("003:138", "GET /v1/catalog/schedulers?model=", "GET /v1/schedulers?model="),
+        ("003:138", "GET /v1/catalog/schedulers?model=", "GET /v1/catalog/schedulers?models="),
+        ("002:113-120", "POST /v1/images/generations", "PUT /v1/images/generations"),
+        ("002:113-120", "POST /v1/images/generations", "/v1/images/generations"),
+        ("003:108-109", "adapters[].weight", "adapters[].scale"),
+        ("003:37", "workflow.hires", "workflow.highres"),
+        ("003:52", "compile_mode", "compile_modes"),
+        ("003:53", "compile: whole", "compile: all"),
+        ("003:124", "memory: sequential_cpu_offload", "memory: sequential_offload"),
+        ("003:29", "scheduler: deis", "scheduler: dies"),
+        ("003:126", "attention: sdp", "attention: spd"),
+        ("000:97", "preset: wan", "preset: won"),
+        ("000:24", "resolve_pipeline_class(class_name=)", "resolve_pipeline_class(name=)"),
+        ("001:6", "get_task_aliases()", "get_aliases()"),
+        ("000:21", "octabox.catalog.tasks", "octabox.catalog.task"),
+        ("000:49", "octabox.resolve_pipeline_class", "octabox.resolve_class"),
+        ("000:131", "backends/localai/test.sh", "backends/localai/tests.sh"),
+        ("003:57", "HF_TOKEN", "HF_TOKENS"),
+        ("003:87", "GatedModelError", "GatedError"),
+        ("004:69", "DDPMPipeline", "DDPMPipelines"),
+    ],
+)
+def test_a_name_of_nothing_is_found(line: str, name: str, wrong: str) -> None:
+    """What a row names is looked for in the commands, the routes, the schemas and the package."""
+    row = next(each for each in PAGE.splitlines() if each.startswith(f"| `{line}` "))
+    assert f"`{name}`" in row
+
+    assert [f"{line}: no `{wrong}`"] == problems_of(PAGE.replace(row, row.replace(f"`{name}`", f"`{wrong}`")))
 
 
 def test_no_promise_is_taken_for_another() -> None:

@@ -135,6 +135,9 @@ def test_the_documented_example_of_a_local_file_loads() -> None:
     """A checkpoint with steps, guidance and clip_skip."""
     model = documented("stablediffusion")
 
+    assert ("toonyou_beta6.safetensors", "StableDiffusionPipeline") == (Path(model.model).name, model.pipeline)
+    assert model.scheduler is not None
+    assert "k_dpmpp_sde" == model.scheduler.name
     assert {"num_inference_steps": 30, "guidance_scale": 8, "clip_skip": 11} == model.defaults
     assert ("float16", None, "accelerator") == (model.dtype, model.variant, model.device)
 

@@ -18,13 +18,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[LocalHub, str]]:
+def token() -> str:
+    """Return the token of the server."""
+    return ""
+
+
+@pytest.fixture
+def place(tmp_path: Path, token: str) -> Iterator[tuple[LocalHub, str]]:
     """Return a Hub, and the address of a server with an empty cache that uses it."""
     files = folder_files(demo.FOLDER)
     with LocalHub().running() as hub:
         hub.add("org/shapes", files)
-        hub.add("org/shapes-gated", files, gated="auto")
-        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
+        hub.add("org/shapes-gated", files, gated="auto", members={"alice"})
+        environment = {
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_OFFLINE": "0",
+            "HF_TOKEN": token,
+        }
         with running_server(tmp_path / "models", environment=environment) as url:
             yield hub, url
 
@@ -49,6 +60,24 @@ def test_search_download_and_use(browser: Any, place: tuple[LocalHub, str]) -> N
     tab.make("a red circle", num_inference_steps=3)
     assert [128, 128] == tab.size()
     context.close()
+    assert [] == tab.problems
+
+
+@pytest.mark.parametrize("token", ["hf_alice"])
+def test_a_gated_model_is_downloaded_with_the_token_of_the_server(browser: Any, place: tuple[LocalHub, str]) -> None:
+    """The page asks for no token: that of the server's user is sent, where the user has accepted the terms."""
+    hub, url = place
+    context = browser.new_context()
+    context.set_default_timeout(60_000)
+    tab = watch(context.new_page(), url)
+    tab.open("models")
+    tab.page.fill("input[name=hub-words]", "shapes")
+    tab.page.click("octabox-hub >> text=Search")
+    tab.page.click("tr[data-repo='org/shapes-gated'] >> text=Download")
+    tab.page.wait_for_selector(".pull[data-state=completed]", timeout=PATIENCE)
+    context.close()
+
+    assert {"hf_alice"} == {token for _, path, token in hub.asked if "shapes-gated/resolve" in path}
     assert [] == tab.problems
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import inspect
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -32,13 +34,29 @@ FROM = {"prompt": "a red star", "num_inference_steps": STEPS, "strength": 1.0}
 INPUTS = {"image": (sample_image(),), "mask_image": (mask(),)}
 
 
-def tiny(name: str = OWN) -> Runner:
-    """Return a runner of a tiny model, without its safety checker of random weights."""
+def tiny_pipe(name: str = OWN) -> Any:
+    """Return a tiny pipeline, without its safety checker of random weights."""
     pipe = makers.pipelines()[name].make()
     pipe.set_progress_bar_config(disable=True)
     if getattr(pipe, "safety_checker", None) is not None:
         pipe.safety_checker = None
-    return Runner(LoadedModel(pipe, "cpu"))
+    return pipe
+
+
+def tiny(name: str = OWN) -> Runner:
+    """Return a runner of such a pipeline."""
+    return Runner(LoadedModel(tiny_pipe(name), "cpu"))
+
+
+def params_of(name: str) -> dict[str, Any]:
+    """Return the parameters of a short call of a tiny pipeline, without those of its siblings."""
+    known = inspect.signature(getattr(diffusers, name).__call__).parameters
+    return {key: value for key, value in makers.pipelines()[name].params.items() if key in known}
+
+
+def seeded(seed: int) -> torch.Generator:
+    """Return a generator of random numbers."""
+    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +159,35 @@ def test_the_scheduler_of_inner_pipelines(name: str) -> None:
     assert before == [list(each.components.values()).count(pipe.scheduler) for each in inner]
     runner.reset_pipeline(runner.targets[name], call(name, {}))
     assert before == [list(each.components.values()).count(pipe.scheduler) for each in inner]
+
+
+@pytest.mark.parametrize("name", [OWN, "FluxPipeline", "IFPipeline", "DDPMPipeline", "LDMTextToImagePipeline"])
+def test_the_image_is_that_of_the_pipeline_itself(name: str) -> None:
+    """The output is that of the class called by hand with a generator of the same seed, and no gradients are computed."""
+    made, params = tiny(name), params_of(name)
+    pipe, computed = made.pipelines[0], set[bool]()
+    handles = [
+        part.register_forward_hook(lambda *_: computed.add(torch.is_grad_enabled())) for part in parts(pipe).values()
+    ]
+    done = run(made, call(name, params, seeds=(5,)))
+    for handle in handles:
+        handle.remove()
+
+    assert {False} == computed
+    assert np.array_equal(np.asarray(tiny_pipe(name)(**params, generator=seeded(5)).images[0]), images(done)[0])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_scheduler_of_deepfloyd_is_replaced() -> None:
+    """By another class with the settings that both have, although it predicts variances too."""
+    made, params = tiny("IFPipeline"), params_of("IFPipeline")
+    own = run(made, call("IFPipeline", params))
+    other = run(made, call("IFPipeline", params, scheduler=SchedulerChoice("DPMSolverMultistepScheduler")))
+
+    assert ["DDPMScheduler", "DPMSolverMultistepScheduler"] == [
+        each.outputs[0][2]["scheduler"]["name"] for each in (own, other)
+    ]
+    assert not np.array_equal(images(own)[0], images(other)[0])
 
 
 def test_seeds(runner: Runner) -> None:

@@ -27,6 +27,7 @@ from octabox.engine.worker.prediction_trial import mishandles_prediction
 from octabox.engine.worker.scheduler_factory import build_scheduler
 from octabox.errors import InvalidParameterError, MissingDependencyError, OctaboxError, UnknownParameterError
 from octabox.schedulers.compatibility import ModelTraits, incompatibility
+from octabox.schedulers.names import resolve_scheduler
 from octabox.types import SchedulerChoice
 
 #: Deprecations of numpy in diffusers.
@@ -94,6 +95,16 @@ async def test_every_scheduler_is_served_or_refused(engine: LocalEngine, calls: 
     assert set(REFUSED) <= {name for name, outcome in outcomes.items() if outcome == "refused"}
 
 
+async def test_deis_makes_an_image_of_its_own(engine: LocalEngine, calls: Calls) -> None:
+    """Its short name is that class, which makes another image than the model's scheduler."""
+    meant = resolve_scheduler("deis", {}, load_catalog().schedulers)
+    choice = SchedulerChoice(meant.kind, meant.settings)
+    made, own = [await finish(engine, calls(scheduler=each)) for each in (choice, None)]
+
+    assert "DEISMultistepScheduler" == made.artifacts[0].metadata["scheduler"]["name"]
+    assert made.artifacts[0].content != own.artifacts[0].content
+
+
 #: Settings without effect by the catalog, of classes that are compatible with the embedded model, and some with an effect.
 SETTINGS = [
     ("LCMScheduler", {"timestep_spacing": "trailing"}, False),
@@ -104,6 +115,7 @@ SETTINGS = [
     ("LCMScheduler", {"original_inference_steps": 20}, True),
     ("LCMScheduler", {"timestep_scaling": 0.1}, True),
     ("DDIMScheduler", {"timestep_spacing": "trailing"}, True),
+    ("DDIMScheduler", {"thresholding": True, "dynamic_thresholding_ratio": 0.1, "sample_max_value": 0.5}, True),
 ]
 
 

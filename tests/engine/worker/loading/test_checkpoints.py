@@ -13,6 +13,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from ldm_layout import save_single_file, tiny_sd
+from local_hub import LocalHub
 from octabox.config.model import ComponentConfig, ModelConfig
 from octabox.engine.conversions import Conversion
 from octabox.engine.messages import WorkerOptions
@@ -91,8 +92,8 @@ def tiny_bundle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("tiny_bundle")
-def test_a_file_is_loaded_with_nothing_but_what_we_ship(folder: Path) -> None:
-    """The bundle of its family has the configurations; no folder and no network is needed."""
+def test_a_file_is_loaded_with_nothing_but_what_we_ship(folder: Path, local_hub: LocalHub) -> None:
+    """The bundle of its family has the configurations; no folder is needed, and the Hub is asked for nothing."""
     pipe = loaded(folder / "all.safetensors").pipeline
 
     reference = StableDiffusionPipeline.from_pretrained(folder / "whole")
@@ -100,6 +101,24 @@ def test_a_file_is_loaded_with_nothing_but_what_we_ship(folder: Path) -> None:
     assert np.array_equal(image(reference), image(pipe))
     assert "PNDMScheduler" == type(pipe.scheduler).__name__
     assert pipe.safety_checker is None
+    assert [] == local_hub.asked
+
+
+def test_averaged_weights_are_left_out_in_silence(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of a file of training that has both, those that are not averaged are used, as by diffusers; nothing is printed."""
+    weights = load_file(folder / "all.safetensors")
+    unet = {name: value for name, value in weights.items() if name.startswith("model.diffusion_model.")}
+    averaged = {f"model_ema.{name.removeprefix('model.').replace('.', '')}": value + 1 for name, value in unet.items()}
+    save_file(weights | averaged, tmp_path / "both.safetensors")
+    capfd.readouterr()
+    pipe = loaded(tmp_path / "both.safetensors", config=str(folder / "whole")).pipeline
+    printed = capfd.readouterr()
+
+    assert len(averaged) > 100  # diffusers takes fewer for something else.
+    assert ("", False) == (printed.out, "EMA" in printed.err)
+    assert np.array_equal(image(StableDiffusionPipeline.from_pretrained(folder / "whole")), image(pipe))
 
 
 @pytest.mark.slow

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 import torch._dynamo
+import torch._inductor
 
-from octabox.config.performance import COMPILED_CODE_VARIABLE, PROFILES, PerformanceConfig
+from octabox.config.performance import COMPILED_CODE_VARIABLE, PROFILES, CompileMode, PerformanceConfig
 from octabox.engine.worker.performance.compiler import Compiler, check_backend
 from octabox.errors import LoadError
 
@@ -119,6 +120,25 @@ def test_a_class_without_repeated_blocks_is_compiled_as_a_whole() -> None:
 def test_cuda_graphs_are_of_the_whole() -> None:
     """With a mode that records them, blocks are not compiled one by one."""
     assert "whole module" in Compiler(settings(compile_mode="reduce-overhead")).compile("unet", Denoiser())
+
+
+class Recorded(Denoiser):
+    """A denoiser that keeps the options with which it is compiled."""
+
+    def compile(self, **options: Any) -> None:
+        """Keep them."""
+        self.options = options
+        super().compile(**options)
+
+
+@pytest.mark.parametrize("mode", get_args(CompileMode))
+def test_the_mode_is_passed_to_torch(mode: str) -> None:
+    """Each mode of the configuration is one that torch has, and reaches it; its own default is none."""
+    module = Recorded()
+    Compiler(settings(compile="whole", compile_mode=mode)).compile("unet", module)
+
+    assert mode == module.options.get("mode", "default")
+    assert mode == "default" or mode in torch._inductor.list_mode_options()
 
 
 def test_a_failure_costs_no_call() -> None:
