@@ -18,12 +18,21 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 import pytest
+from diffusers import DDIMScheduler, DDPMPipeline
+
+from local_hub import LocalHub, folder_files
+from octabox import demo
+from octabox.cli.interruption import DEADLINE
+from tiny import unet
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -41,6 +50,45 @@ os.execv(sys.executable, [sys.executable, "-m", "octabox", *sys.argv[2:]])
 
 #: Seconds that a busy machine may take.
 PATIENCE = 240.0
+
+#: A program that ends as many seconds after Ctrl-C as a command may take to close what it has open.
+CONTROL = """
+import os, signal, sys, threading
+signal.signal(signal.SIGINT, lambda *_: threading.Timer(float(sys.argv[1]), os._exit, [130]).start())
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+#: Seconds by which a command may end after that program: together they are the second that Octabox promises.
+MARGIN = 1 - DEADLINE
+
+#: How often a time is measured: what else the machine does makes it longer, and never shorter.
+TRIES = 5
+
+#: A pipeline whose load takes longer than any test waits for it.
+SLOW = '''
+"""A pipeline that takes long to load."""
+
+import time
+
+import torch
+from diffusers import DDIMScheduler, DiffusionPipeline, ImagePipelineOutput, UNet2DModel
+
+
+class SlowPipeline(DiffusionPipeline):
+    """Takes long to load."""
+
+    def __init__(self, unet: UNet2DModel, scheduler: DDIMScheduler):
+        super().__init__()
+        time.sleep(600)
+        self.register_modules(unet=unet, scheduler=scheduler)
+
+    @torch.no_grad()
+    def __call__(self, num_inference_steps: int = 10) -> ImagePipelineOutput:
+        """Make nothing."""
+        return ImagePipelineOutput(images=[])
+'''
 
 
 class Pace(NamedTuple):
@@ -123,6 +171,53 @@ class Terminal:
         return code
 
 
+class Interruption:
+    """Ctrl-C in a terminal, which a program of a known time gets at the same moment; it ends with the context."""
+
+    def __init__(self) -> None:
+        words = [sys.executable, "-c", CONTROL, str(DEADLINE)]
+        self._control = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert self._control.stdout is not None
+        with self._control.stdout as output:
+            assert "ready\n" == output.readline()
+        self._end = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._control.kill()
+        self._control.wait()
+
+    def send(self, terminal: Terminal) -> int:
+        """Press Ctrl-C, and return the length of the output before it."""
+        threading.Thread(target=self._wait, daemon=True).start()
+        before = terminal.send("\x03")
+        self._control.send_signal(signal.SIGINT)
+        return before
+
+    def _wait(self) -> None:
+        self._control.wait()
+        self._end = time.monotonic()
+
+    def lateness(self, end: float) -> float:
+        """Return by how many seconds a moment is after the end of that program; negative, where it is before."""
+        assert 130 == self._control.wait(PATIENCE)
+        while not self._end:
+            time.sleep(0.005)
+        return end - self._end
+
+
+def best(measure: Callable[[], float], enough: float = 0.0) -> float:
+    """Return the lowest of several measurements, of which the first that is low enough is the last."""
+    lowest = measure()
+    for _ in range(TRIES - 1):
+        if lowest < enough:
+            break
+        lowest = min(lowest, measure())
+    return lowest
+
+
 @pytest.fixture(scope="module")
 def environ() -> Iterator[dict[str, str]]:
     """Return an environment with its own runtime folder, whose servers end with the tests."""
@@ -147,6 +242,11 @@ def folder(environ: dict[str, str]) -> Iterator[Path]:
 @pytest.fixture
 def pace(environ: dict[str, str], folder: Path) -> Pace:
     """Return what a command takes that does nothing."""
+    return measured_pace(environ, folder)
+
+
+def measured_pace(environ: dict[str, str], folder: Path) -> Pace:
+    """Return what a command takes now that does nothing."""
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     octabox("--version", environ=environ, folder=folder)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -160,13 +260,17 @@ def octabox(*command: str, environ: dict[str, str], folder: Path) -> subprocess.
     return subprocess.run(words, env=environ, cwd=folder, check=True, capture_output=True, text=True, timeout=PATIENCE)
 
 
-def test_the_second_image_takes_the_time_of_the_image(environ: dict[str, str], folder: Path, pace: Pace) -> None:
+def test_the_second_image_takes_the_time_of_the_image(environ: dict[str, str], folder: Path) -> None:
     """The client adds a fifth of that, and what any command takes, since it imports neither torch nor diffusers."""
-    began = time.monotonic()
-    made = octabox("run", "demo", "a star", "--steps", "200", "--json", environ=environ, folder=folder)
-    seconds = time.monotonic() - began
 
-    assert seconds < 1.2 * sum(json.loads(made.stdout)["timings"].values()) + 3 * pace.seconds
+    def excess() -> float:
+        """Return the seconds of an image beyond that."""
+        pace = measured_pace(environ, folder)
+        began = time.monotonic()
+        made = octabox("run", "demo", "a star", "--steps", "200", "--json", environ=environ, folder=folder)
+        return time.monotonic() - began - 1.2 * sum(json.loads(made.stdout)["timings"].values()) - pace.seconds
+
+    assert best(excess) < 0
 
 
 def test_errors_and_pipes_are_those_of_a_run_without_a_server(environ: dict[str, str], folder: Path) -> None:
@@ -187,7 +291,7 @@ def test_errors_and_pipes_are_those_of_a_run_without_a_server(environ: dict[str,
     assert (2, True) == (caught.value.returncode, "stepz" in caught.value.stderr)
 
 
-def test_the_prompt_line(environ: dict[str, str], folder: Path, pace: Pace) -> None:
+def test_the_prompt_line(environ: dict[str, str], folder: Path) -> None:
     """A prompt makes an image, Ctrl-C stops the image and not the program, and Ctrl-D leaves."""
     terminal = Terminal(("run", "demo", "--steps", "2"), environ, folder)
     terminal.wait_for("demo>")
@@ -195,13 +299,21 @@ def test_the_prompt_line(environ: dict[str, str], folder: Path, pace: Pace) -> N
     terminal.wait_for("made in")
     start = terminal.send("/set steps 900\r")
     terminal.wait_for("steps: 900", start)
-    start = terminal.send("a red heart\r")
-    terminal.wait_for("running", start)
-    start = terminal.send("\x03")
-    assert terminal.wait_for("Interrupted.", start) < 5 + 10 * pace.seconds
-    terminal.wait_for("demo>", start)
+
+    def lateness() -> float:
+        """Interrupt an image, and return by how much later that was printed than it may be."""
+        terminal.wait_for("running", terminal.send("a red heart\r"))
+        with Interruption() as interruption:
+            start = interruption.send(terminal)
+            terminal.wait_for("Interrupted.", start)
+            end = time.monotonic()
+            terminal.wait_for("demo>", start)
+            return interruption.lateness(end)
+
+    latest = best(lateness, MARGIN)
     terminal.send("\x04")
 
+    assert latest < MARGIN
     assert 0 == terminal.close()
     assert "demo" in octabox("ps", environ=environ, folder=folder).stdout
 
@@ -209,17 +321,63 @@ def test_the_prompt_line(environ: dict[str, str], folder: Path, pace: Pace) -> N
 @pytest.mark.parametrize("phase", ["", "preparing", "running"])
 def test_ctrl_c_ends_the_client(phase: str, environ: dict[str, str], folder: Path, pace: Pace) -> None:
     """In each phase, the first of which shows nothing; the server goes on and has cancelled the image."""
-    terminal = Terminal(("run", "demo", "a star", "--steps", "900", "-o", "never.png"), environ, folder)
-    terminal.wait_for_cpu(pace.cpu)
-    terminal.wait_for(phase)
-    terminal.send("\x03")
-    began = time.monotonic()
 
-    assert 130 == terminal.close()
-    assert time.monotonic() - began < 5 + 10 * pace.seconds
-    assert "Interrupted." in terminal.text
+    def lateness() -> float:
+        return interrupted(("demo", "a star", "--steps", "900"), phase, environ, folder, pace)
+
+    assert best(lateness, MARGIN) < MARGIN
     octabox("run", "demo", "a star", "--steps", "2", "-o", "next.png", environ=environ, folder=folder)
     assert not (folder / "never.png").exists()
+
+
+def interrupted(words: tuple[str, ...], phase: str, environ: dict[str, str], folder: Path, pace: Pace) -> float:
+    """Interrupt `octabox run` in a phase, and return by how many seconds later it ends than it may."""
+    terminal = Terminal(("run", *words, "-o", "never.png"), environ, folder)
+    terminal.wait_for_cpu(pace.cpu)
+    with Interruption() as interruption:
+        terminal.wait_for(phase)
+        interruption.send(terminal)
+        terminal.process.wait(PATIENCE)
+        end = time.monotonic()
+
+        assert 130 == terminal.close()
+        assert "Interrupted." in terminal.text
+        return interruption.lateness(end)
+
+
+def test_ctrl_c_ends_the_client_during_a_download(environ: dict[str, str], tmp_path: Path, pace: Pace) -> None:
+    """The server stops the download, and keeps what it has of the model."""
+    with LocalHub().running() as hub:
+        hub.add("org/shapes", folder_files(demo.FOLDER))
+        hub.pause = 0.2
+        own = {**environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
+
+        def lateness() -> float:
+            return interrupted(("org/shapes", "a star"), "/13.", own, tmp_path, pace)
+
+        latest = best(lateness, MARGIN)
+        hub.pause = 0.0
+        octabox("run", "org/shapes", "a star", "--steps", "2", "-o", "next.png", environ=own, folder=tmp_path)
+
+    assert latest < MARGIN
+    assert ["next.png"] == [file.name for file in tmp_path.glob("*.png")]
+
+
+def test_ctrl_c_ends_the_client_during_a_load(environ: dict[str, str], tmp_path: Path, pace: Pace) -> None:
+    """The server goes on, and serves other models."""
+    (tmp_path / "models" / "pipelines").mkdir(parents=True)
+    (tmp_path / "models" / "pipelines" / "slow.py").write_text(SLOW, encoding="utf-8")
+    DDPMPipeline(unet(), DDIMScheduler()).save_pretrained(tmp_path / "models" / "slow")
+    model = "name: slow\nmodel: models/slow\npipeline: SlowPipeline\n"
+    (tmp_path / "models" / "slow.yaml").write_text(model, encoding="utf-8")
+    (tmp_path / "models" / "demo.yaml").write_text(f"name: demo\nmodel: {demo.FOLDER}\n", encoding="utf-8")
+
+    def lateness() -> float:
+        return interrupted(("slow", "-p", "num_inference_steps=2"), "loading", environ, tmp_path, pace)
+
+    assert best(lateness, MARGIN) < MARGIN
+    octabox("run", "demo", "a star", "--steps", "2", "-o", "next.png", environ=environ, folder=tmp_path)
+    assert ["next.png"] == [file.name for file in tmp_path.glob("*.png")]
 
 
 def test_a_narrow_terminal(environ: dict[str, str], folder: Path) -> None:
