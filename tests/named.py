@@ -6,9 +6,9 @@ import builtins
 import importlib
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
@@ -27,13 +27,15 @@ from octabox.errors import SchedulerNotFoundError
 from octabox.schedulers.names import resolve_scheduler
 
 #: Forms of a name, each with the function that looks for what has this form; a form stands before those that it is part of.
-FORMS: dict[str, Any] = {}
+FORMS: dict[str, Callable[..., bool]] = {}
+
+_Find = TypeVar("_Find", bound=Callable[..., bool])
 
 
-def form(pattern: str) -> Any:
+def form(pattern: str) -> Callable[[_Find], _Find]:
     """Add a function that looks for what has a form."""
 
-    def add(find: Any) -> Any:
+    def add(find: _Find) -> _Find:
         FORMS[pattern] = find
         return find
 
@@ -44,7 +46,7 @@ def is_there(name: str) -> bool:
     """Return whether what a name means exists; a name of no known form does not."""
     for pattern, find in FORMS.items():
         if found := re.fullmatch(pattern, name):
-            return bool(find(*found.groups()))
+            return find(*found.groups())
     return False
 
 
