@@ -71,7 +71,13 @@ def test_what_is_made_of_a_weight_alone_is_moved(
 
 
 @pytest.mark.parametrize(
-    "use", [lambda weight: weight.data, lambda weight: weight[:1], lambda weight: weight.mul_(1), lambda weight: weight.half()]
+    "use",
+    [
+        lambda weight: weight.data,
+        lambda weight: weight[:1],
+        lambda weight: weight.mul_(1),
+        lambda weight: weight.half(),
+    ],
 )
 def test_the_weight_itself_stays(weight: torch.nn.Parameter, use: Callable[[torch.Tensor], torch.Tensor]) -> None:
     """So do views of it, and what a module is converted to, which are its weights afterwards."""
