@@ -27,6 +27,7 @@ from octabox.engine.messages import (
     FromWorker,
     Loaded,
     LoadFailed,
+    LoadProgress,
     Memory,
     RunFinished,
     RunStarted,
@@ -37,7 +38,7 @@ from octabox.engine.messages import (
 )
 from octabox.engine.protocol import Call
 from octabox.errors import DeviceError, OctaboxError
-from octabox.types import ModelStatus, PerformanceReport
+from octabox.types import ModelStatus, PerformanceReport, Progress
 
 logger = logging.getLogger("octabox.engine")
 
@@ -77,6 +78,7 @@ class ModelWorker:
         sent: The calls that the model's worker has been sent.
         on_exit: Called where the process ends unexpectedly.
         on_out_of_memory: Called for each call in which memory has run out.
+        on_progress: Receives the progress of a load after the weights are in memory.
     """
 
     def __init__(
@@ -86,13 +88,15 @@ class ModelWorker:
         sent: SentCalls,
         on_exit: Callable[[OctaboxError], None],
         on_out_of_memory: Callable[[], None] = lambda: None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.requested, self.device = requested, start.model.device
         self.process: Worker | None = None
         self.loaded: Loaded | None = None
         self.memory, self.batches, self.since = Memory(), BatchReport(ceilings=start.ceilings), time.time()
         self._start, self._sent, self._on_exit = start, sent, on_exit
-        self._on_out_of_memory = on_out_of_memory
+        self._on_out_of_memory, self._on_progress = on_out_of_memory, on_progress
+        self._weights_loaded = asyncio.Event()
         self._load_outcome: asyncio.Future[Loaded | BadFork | OctaboxError] = asyncio.get_running_loop().create_future()
         self._exit_expected = False
         self.weights = WeightMoves(start.model.name)
@@ -105,7 +109,10 @@ class ModelWorker:
             OctaboxError: The model cannot be loaded.
         """
         self.process = await asyncio.wait_for(start_worker(self._start, self._on_message, context), timeout)
-        outcome = await asyncio.wait_for(asyncio.shield(self._load_outcome), timeout)
+        await asyncio.wait_for(self._weights_loaded.wait(), timeout)
+        # What follows is work of torch like that of a call, such as compiling, and has the limit of one.
+        limit = self._start.options.progress_timeout or None
+        outcome = await asyncio.wait_for(asyncio.shield(self._load_outcome), limit)
         if isinstance(outcome, OctaboxError):
             raise outcome
         if isinstance(outcome, Loaded):
@@ -184,6 +191,9 @@ class ModelWorker:
             self._sent.finish(message.id, message.error)
         elif isinstance(message, Memory | BatchReport):
             self._update(message)
+        elif isinstance(message, LoadProgress):
+            self._weights_loaded.set()
+            self._on_progress(message.progress)
         elif isinstance(message, Loaded | BadFork | LoadFailed | WeightsMoved):
             self._on_answer(message)
 
@@ -207,6 +217,7 @@ class ModelWorker:
 
     def _resolve_load(self, outcome: Loaded | BadFork | OctaboxError) -> None:
         """End the wait of `load`; the first outcome counts."""
+        self._weights_loaded.set()
         if not self._load_outcome.done():
             self._load_outcome.set_result(outcome)
 

@@ -179,18 +179,14 @@ def to_generation_error(error: BaseException, call: Call, steps_taken: int, devi
         return error
     if not is_for_caller(error):
         logger.warning("%s: %s failed: %s: %s", model, call.runs_as, type(error).__name__, message)
-    if described := _describe_placement(error, call.model):
-        when = "while it ran" if steps_taken else "before its first step"
-        return GenerationError(
-            f"Model '{model}' ({call.runs_as}) failed {when}: {described[0]}.", hint=described[1], model=model
-        )
-    if not steps_taken and (refused := to_argument_error(error, call)):
+    described = _describe_placement(error, call.model)
+    if not (steps_taken or described) and (refused := to_argument_error(error, call)):
         return refused
     if isinstance(error, (ImportError, NameError)):
         hint = "Install the named package in the environment of Octabox."
         return MissingDependencyError(f"{call.runs_as} needs a package: {message}", hint=hint, model=model)
-    if not is_for_caller(error):
-        return to_internal_error(call, steps_taken)
+    if described or not is_for_caller(error):
+        return to_internal_error(call, steps_taken, described)
     return GenerationError(
         f"{call.runs_as} failed: {type(error).__name__}: {message}",
         hint=TRACEBACK,

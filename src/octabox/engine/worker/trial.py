@@ -16,6 +16,7 @@ from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.performance.optimizations import AppliedPerformance
 from octabox.engine.worker.placement.casts import install_casts
 from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, untried_dtypes
@@ -50,6 +51,16 @@ class TrialRunner:
         self.modes = ModeController(loaded, self.start, self._out_of_memory)
         self.batches = BatchRunner(self._runner, loaded, self.modes, self.start.ceilings)
         self.batches.proof.expect(self.start.model, self.start.pipeline)
+
+    @property
+    def runner(self) -> Runner:
+        """Runs the calls in the present precision."""
+        return self._runner
+
+    @property
+    def performance(self) -> AppliedPerformance:
+        """The performance settings in effect."""
+        return self._loaded.performance
 
     @property
     def pipelines(self) -> list[DiffusionPipeline]:

@@ -14,8 +14,8 @@ PLACEMENT_PATTERNS = (
     r"\bnot at the same device\b",
     r"\b(?:on|have|has|located on) different (?:devices?|GPUs?)\b|\bto a storage on different device\b",
     r"\bdifferent from other tensors on\b",
-    # "Tensor for 'out' is on CPU, ... but expected them to be on GPU", "is on cpu but expected on mps", "to be on GPU (while"
-    r"\bbut expected (?:it|them|one|all)?(?: of them)? ?(?:to be )?on\b|\bto be on GPU\b|\bexpected to be on (?:CPU|GPU|CUDA)\b",
+    # As in: Tensor for argument weight is on cpu but expected on mps
+    r"\bbut expected (?:it |them |one |all )?(?:to be )?on\b|\bexpected to be on (?:CPU|GPU|CUDA)\b",
     r"\bto be (?:a |an )?(?:dense )?(?:CPU|GPU|CUDA|HIP|XPU|MPS) tensors?\b",
     r"\bmust be (?:a |an )?(?:dense )?(?:CPU|GPU|CUDA|HIP|XPU|MPS) tensors?\b",
     r"\b(?:to be|must be|be) on (?:the )?(?:CPU|GPU|CUDA)\b",
@@ -25,7 +25,7 @@ PLACEMENT_PATTERNS = (
     r"\bdevice type for generator\b|\bcannot generate a \S+ tensor from a generator of type\b",
     r"\bdevice type tensor to numpy\b|\bCPU tensors? (?:is|are) (?:required|expected)\b",
     r"\bonly (?:available|implemented|supported) (?:on|for) (?:dense )?CPU(?: tensors?)?\b|\bonly dense CPU tensors\b",
-    # "Input type (torch.cuda.FloatTensor) and weight type (torch.FloatTensor) should be the same"
+    # The input has the type torch.cuda.FloatTensor and the weight torch.FloatTensor, or the reverse
     r"\binput type \(torch\.(?!\w+Tensor)\w+\.\w+Tensor\) and \w+ type \(torch\.\w+Tensor\) should be the same",
     r"\binput type \(torch\.\w+Tensor\) and \w+ type \(torch\.(?!\w+Tensor)\w+\.\w+Tensor\) should be the same",
     r"\bincompatible tensor type\b",

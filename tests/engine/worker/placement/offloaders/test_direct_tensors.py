@@ -49,4 +49,4 @@ def test_moved_tensors_are_the_same_objects() -> None:
     part = Weights().to(torch.float16)
     move_in_place(direct_tensors(part), torch.device("cpu"))
 
-    assert part.weight is part._parameters["weight"]  # noqa: SLF001 (what is tested)
+    assert part.weight is part._parameters["weight"]
