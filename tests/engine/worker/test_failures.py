@@ -175,6 +175,8 @@ MEMORY_MESSAGES = [
     "unable to mmap 1024 bytes from file <model.safetensors>: Cannot allocate memory (12)",
     "[Errno 12] Cannot allocate memory",
     "std::bad_alloc",
+    "could not create a primitive",
+    "could not create a memory object",
 ]
 
 DEVICE_MESSAGES = [

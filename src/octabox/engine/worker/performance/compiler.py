@@ -77,6 +77,8 @@ class Compiler:
             A description of what is compiled.
         """
         settings, scope = self._settings, self._choose_scope(module)
+        # PEFT freezes weights with the first LoRA, and compiled code is for weights that require gradients or do not.
+        module.requires_grad_(requires_grad=False)
         options: dict[str, Any] = {"backend": settings.compile_backend, "dynamic": settings.compile_dynamic}
         if settings.compile_mode != "default":
             options["mode"] = settings.compile_mode
