@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.batches.keys import batch_limit
+from octabox.engine.local.load_outcome import LoadOutcome
 from octabox.engine.local.processes.weight_moves import WeightMoves
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.sent_calls import SentCalls
@@ -96,8 +97,7 @@ class ModelWorker:
         self.memory, self.batches, self.since = Memory(), BatchReport(ceilings=start.ceilings), time.time()
         self._start, self._sent, self._on_exit = start, sent, on_exit
         self._on_out_of_memory, self._on_progress = on_out_of_memory, on_progress
-        self._weights_loaded = asyncio.Event()
-        self._load_outcome: asyncio.Future[Loaded | BadFork | OctaboxError] = asyncio.get_running_loop().create_future()
+        self._load = LoadOutcome()
         self._exit_expected = False
         self.weights = WeightMoves(start.model.name)
 
@@ -109,12 +109,7 @@ class ModelWorker:
             OctaboxError: The model cannot be loaded.
         """
         self.process = await asyncio.wait_for(start_worker(self._start, self._on_message, context), timeout)
-        await asyncio.wait_for(self._weights_loaded.wait(), timeout)
-        # What follows is work of torch like that of a call, such as compiling, and has the limit of one.
-        limit = self._start.options.progress_timeout or None
-        outcome = await asyncio.wait_for(asyncio.shield(self._load_outcome), limit)
-        if isinstance(outcome, OctaboxError):
-            raise outcome
+        outcome = await self._load.wait(timeout, self._start.options.progress_timeout)
         if isinstance(outcome, Loaded):
             self.loaded, self.device, self.since = outcome, outcome.device, time.time()
         return outcome
@@ -192,7 +187,7 @@ class ModelWorker:
         elif isinstance(message, Memory | BatchReport):
             self._update(message)
         elif isinstance(message, LoadProgress):
-            self._weights_loaded.set()
+            self._load.note_weights()
             self._on_progress(message.progress)
         elif isinstance(message, Loaded | BadFork | LoadFailed | WeightsMoved):
             self._on_answer(message)
@@ -203,7 +198,7 @@ class ModelWorker:
             self.weights.answer(message)
             return
         self._exit_expected = self._exit_expected or not isinstance(message, Loaded)
-        self._resolve_load(message.error if isinstance(message, LoadFailed) else message)
+        self._load.resolve(message.error if isinstance(message, LoadFailed) else message)
 
     def _update(self, report: Memory | BatchReport) -> None:
         """Take over what the worker has measured, and report each time that its memory has run out."""
@@ -215,12 +210,6 @@ class ModelWorker:
             self._on_out_of_memory()
         self.memory = report
 
-    def _resolve_load(self, outcome: Loaded | BadFork | OctaboxError) -> None:
-        """End the wait of `load`; the first outcome counts."""
-        self._weights_loaded.set()
-        if not self._load_outcome.done():
-            self._load_outcome.set_result(outcome)
-
     def _on_worker_exit(self, error: OctaboxError) -> None:
         """Fail what the worker was doing, unless it was to end."""
         self.weights.resolve(error)
@@ -228,7 +217,7 @@ class ModelWorker:
             return
         if not isinstance(error, DeviceError):  # It has been logged with the call that it ended.
             logger.warning("%s", error)
-        self._resolve_load(error)
+        self._load.resolve(error)
         self._on_exit(error)
 
 

@@ -53,16 +53,6 @@ class TrialRunner:
         self.batches.proof.expect(self.start.model, self.start.pipeline)
 
     @property
-    def runner(self) -> Runner:
-        """Runs the calls in the present precision."""
-        return self._runner
-
-    @property
-    def performance(self) -> AppliedPerformance:
-        """The performance settings in effect."""
-        return self._loaded.performance
-
-    @property
     def pipelines(self) -> list[DiffusionPipeline]:
         """All pipelines over the model's components."""
         return self._runner.pipelines
@@ -199,6 +189,16 @@ class ReportingRunner(TrialRunner):
     def broken(self) -> bool:
         """Whether this process cannot run another call, whatever its device is like."""
         return False
+
+    @property
+    def runner(self) -> Runner:
+        """Runs the calls in the present precision."""
+        return self._runner
+
+    @property
+    def performance(self) -> AppliedPerformance:
+        """The performance settings in effect."""
+        return self._loaded.performance
 
     def describe(self, seconds: float) -> Loaded:
         """Return the message that the model was loaded, in so many seconds."""

@@ -14,7 +14,7 @@ from octabox.engine.worker.batches.probe import few_steps
 from octabox.engine.worker.inputs.sizes import complete_size
 from octabox.engine.worker.placement.device_errors import hardware_cause
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames
-from octabox.engine.worker.trial import TrialRunner
+from octabox.engine.worker.trial import ReportingRunner
 from octabox.types import Progress
 
 logger = logging.getLogger("octabox.performance")
@@ -23,7 +23,7 @@ logger = logging.getLogger("octabox.performance")
 TEXT = "a photo"
 
 
-def compile_by_call(runner: TrialRunner, publish: Callable[[Progress], None]) -> None:
+def compile_by_call(runner: ReportingRunner, publish: Callable[[Progress], None]) -> None:
     """Compile a model by a short call of its class, if it is to be compiled.
 
     What fails is left to the first request, whose response has a warning.
@@ -39,7 +39,7 @@ def compile_by_call(runner: TrialRunner, publish: Callable[[Progress], None]) ->
         runner.performance.add_warning(f"The model is compiled in its first request: {reason}.")
 
 
-def _compile(runner: TrialRunner, publish: Callable[[Progress], None]) -> str:
+def _compile(runner: ReportingRunner, publish: Callable[[Progress], None]) -> str:
     """Return why the model is compiled in its first request; empty where the call has ended."""
     start = runner.start
     entry = load_catalog().pipeline(start.pipeline)
@@ -63,7 +63,7 @@ def _compile(runner: TrialRunner, publish: Callable[[Progress], None]) -> str:
     return "a short call has failed while the model was loaded, and the log has the reason"
 
 
-def _run(trial: TrialRunner, call: Call, publish: Callable[[Progress], None]) -> None:
+def _run(trial: ReportingRunner, call: Call, publish: Callable[[Progress], None]) -> None:
     """Run a call for what it compiles, without its outputs and warnings."""
     runner, (run,) = trial.runner, call.runs
     target = runner.targets[call.runs_as]

@@ -8,7 +8,7 @@ import torch
 def direct_tensors(module: torch.nn.Module) -> list[torch.Tensor]:
     """Return the weights and buffers of a component itself, without those of its layers.
 
-    A pipeline may read them, and the component's forward pass may return them: no hook can tell when they are needed. They
+    A pipeline may read them, and the component's forward pass may return them: no hook knows when they are needed. They
     are small, except those of a component that is a single layer, which its forward pass loads.
 
     Args:

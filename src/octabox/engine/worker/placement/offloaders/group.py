@@ -85,7 +85,7 @@ class GroupOffloader:
     def _keep_on_device(self) -> None:
         """Take out of the groups what is read without a call of a layer: all buffers, and the component's direct weights.
 
-        diffusers brings them with the forward pass of the module that they belong to, which ``decode`` does not run.
+        diffusers loads them for the forward pass of the module that they belong to, which ``decode`` does not run.
         """
         direct = direct_tensors(self.module)
         kept = {id(each): each for each in direct}
