@@ -33,8 +33,8 @@ class LoadOutcome:
 
         Args:
             timeout: Seconds until the weights are in memory.
-            progress_timeout: Seconds for what follows, which is work of torch like that of a call, such as compiling; 0 means any
-                number of them.
+            progress_timeout: Seconds for what follows, which is work of torch like that of a call, such as compiling; 0 means
+                any number of them.
 
         Raises:
             TimeoutError: It took too long.

@@ -12,6 +12,7 @@ import torch._dynamo
 
 from embedded import Calls
 from octabox.config.model import ModelConfig
+from octabox.config.performance import PerformanceConfig
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.protocol import Call
 from octabox.engine.worker.loading.models import load
@@ -35,7 +36,9 @@ def anew() -> Iterator[None]:
 
 def loaded(embedded: ModelConfig, **performance: Any) -> ReportingRunner:
     """Return a loaded model, which is compiled if it is to be."""
-    config = ModelConfig(name="demo", model=embedded.model, dtype="float32", performance=performance)
+    config = ModelConfig(
+        name="demo", model=embedded.model, dtype="float32", performance=PerformanceConfig(**performance)
+    )
     start = Start(config, "StableDiffusionPipeline", WorkerOptions(threads=1, device="cpu"))
     runner = ReportingRunner(load(config, start.pipeline, start.options), start)
     compile_by_call(runner, lambda _: None)

@@ -13,6 +13,7 @@ import torch._dynamo
 from embedded import Calls
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
+from octabox.config.performance import PerformanceConfig
 from octabox.engine.local.engine import LocalEngine
 from octabox.engine.messages import Start, WorkerOptions
 from octabox.engine.worker.loading.models import load
@@ -35,7 +36,9 @@ def anew() -> Iterator[None]:
 
 def loaded(embedded: ModelConfig, **performance: Any) -> ReportingRunner:
     """Return a loaded model."""
-    config = ModelConfig(name="demo", model=embedded.model, dtype="float32", performance=performance)
+    config = ModelConfig(
+        name="demo", model=embedded.model, dtype="float32", performance=PerformanceConfig(**performance)
+    )
     start = Start(config, "StableDiffusionPipeline", WorkerOptions(threads=1, device="cpu"))
     return ReportingRunner(load(config, start.pipeline, start.options), start)
 
@@ -100,8 +103,8 @@ def test_a_short_call_that_fails_is_no_failed_load(embedded: ModelConfig) -> Non
 
 async def test_a_load_request_returns_a_compiled_model(embedded: ModelConfig) -> None:
     """The request that follows has no phase of compiling; one that waits for the load has."""
-    engine = LocalEngine(WorkerOptions(threads=1))
-    config = ModelConfig(name="demo", model=embedded.model, dtype="float32", performance=TRACED)
+    engine, traced = LocalEngine(WorkerOptions(threads=1)), PerformanceConfig(compile="whole", compile_backend="eager")
+    config = ModelConfig(name="demo", model=embedded.model, dtype="float32", performance=traced)
     await engine.start([])
     try:
         waiting = [each async for each in engine.generate(Calls(config)())]
