@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.batches.keys import batch_limit
-from octabox.engine.local.load_outcome import LoadOutcome
+from octabox.engine.local.processes.load_outcome import LoadOutcome
 from octabox.engine.local.processes.weight_moves import WeightMoves
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.sent_calls import SentCalls

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from octabox.engine.local.load_outcome import LoadOutcome
+from octabox.engine.local.processes.load_outcome import LoadOutcome
 from octabox.engine.messages import Loaded
 from octabox.errors import LoadError
 
