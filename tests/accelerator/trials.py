@@ -36,6 +36,7 @@ from pipelines.requests import ask, in_base64
 MODES: dict[str, dict[str, str]] = {
     "float32": {"dtype": "float32", "memory": "full"},
     "auto": {"dtype": "auto", "memory": "full"},
+    "encoder_offload": {"dtype": "float32", "memory": "encoder_offload"},
     "model_cpu_offload": {"dtype": "float32", "memory": "model_cpu_offload"},
     "sequential_cpu_offload": {"dtype": "float32", "memory": "sequential_cpu_offload"},
     "group_offload": {"dtype": "float32", "memory": "group_offload"},

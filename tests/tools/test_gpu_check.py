@@ -14,14 +14,15 @@ from typing import Any, get_args
 import pytest
 
 from accelerator.environment import accelerator_environment
-from gpu_checks.checks import CHECKS
-from gpu_checks.command import select
+from gpu_checks.checks import ARCHITECTURES, CHECKS, covered
+from gpu_checks.command import arguments, select
 from gpu_checks.memory import came_back
 from gpu_checks.models import architectures
 from gpu_checks.report import JSON, PAGE, Report
-from gpu_checks.runner import Check, CheckSkippedError, Outcome, Row, require, run_checks, time_limit
+from gpu_checks.runner import Check, CheckSkippedError, Outcome, Row, plan_checks, require, run_checks, time_limit
 from octabox.config.memory.modes import Mode
 from octabox.config.model import Dtype
+from octabox.config.performance import Profile
 from octabox.hub.checkpoints import bundles
 
 ROOT = Path(__file__).parents[2]
@@ -186,8 +187,44 @@ def test_checks_are_ordered_by_need() -> None:
     assert len(names) == len(set(names))
     assert all(names.index(need) < names.index(check.name) for check in CHECKS for need in check.needs)
     assert all(check.cost < check.limit for check in CHECKS)
-    assert {"exact", "fast", "turbo"} <= {name.rpartition(" ")[2] for name in names}
-    assert set(get_args(Mode)) | set(get_args(Dtype)) - {"float16"} <= {name.rpartition(" ")[2] for name in names}
+
+
+def test_the_plan_leaves_out_what_does_not_fit() -> None:
+    """And what needs it; a shorter check that follows is planned."""
+    large = check("large", measures, cost=50)
+    checks = [
+        check("first", measures, cost=20),
+        large,
+        check("needing", measures, needs=("large",)),
+        check("small", measures, 5),
+    ]
+
+    assert ["first", "small"] == [each.name for each in plan_checks(checks, 60)]
+    assert len(checks) == len(plan_checks(checks, 75))
+
+
+def test_the_default_budget_covers_everything() -> None:
+    """By the declared costs: each memory mode of each model, each dtype, each profile, and each row of the batch table."""
+    budget = arguments("").get_default("budget_s")
+    found = {each for check in plan_checks(CHECKS, budget) for each in check.covers}
+    modes = set(get_args(Mode)) - {"auto"}
+    expected = {covered("memory", mode, model) for mode in modes for model in architectures(tiny=False)}
+    expected |= {covered("dtype", dtype) for dtype in get_args(Dtype)}
+    expected |= {covered("profile", profile) for profile in get_args(Profile)}
+    # Batches are made by whole models and by layers; encoders are no part of what is timed.
+    expected |= {covered("batches", mode) for mode in modes - {"encoder_offload"}}
+
+    assert set() == expected - found
+    assert {"sd15 swaps", "out of memory", "cancel", "kill", "sd15 ratio"} <= {
+        each.name for each in plan_checks(CHECKS, budget)
+    }
+
+
+def test_all_checks_cover_each_profile_of_each_model() -> None:
+    """With a larger budget, or selected by their names."""
+    found = {each for check in CHECKS for each in check.covers}
+
+    assert set() == {covered("profile", each, model) for each in get_args(Profile) for model in ARCHITECTURES} - found
 
 
 @pytest.mark.parametrize("tiny", [True, False])

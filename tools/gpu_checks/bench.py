@@ -27,9 +27,9 @@ class Sizes:
         left: Bytes that are left where memory is made scarce.
     """
 
-    pairs: int = 5
+    pairs: int = 3
     batches: tuple[int, ...] = (1, 2, 4, 8, 16)
-    batch_steps: int = 10
+    batch_steps: int = 4
     swaps: int = 20
     long: int = 300
     left: int = 2**30

@@ -154,20 +154,29 @@ def _call(pipe: Any, order: Mapping[str, Any]) -> float:
 
 def _forget_peaks() -> None:
     """Let the largest amounts of memory count from now on, with nothing kept for reuse."""
-    import torch  # noqa: PLC0415
+    from octabox.engine.worker.placement import process_memory  # noqa: PLC0415 (the other end of this file needs no torch)
 
     forget_peak(os.getpid())
-    if torch.accelerator.is_available():
-        torch.accelerator.empty_cache()
-        torch.accelerator.reset_peak_memory_stats()
+    if (accelerator := _accelerator()) is not None:
+        process_memory.release_memory(accelerator)
+        process_memory.reset_peak(accelerator)
 
 
 def _peaks() -> dict[str, int | None]:
-    """Return the most bytes that this process has held since then on the host and on the accelerator."""
-    import torch  # noqa: PLC0415
+    """Return the most bytes since then: resident ones of the host, and those of tensors on the accelerator."""
+    from octabox.engine.worker.placement import process_memory  # noqa: PLC0415 (as above)
 
-    device = torch.accelerator.max_memory_reserved() if torch.accelerator.is_available() else None
+    accelerator = _accelerator()
+    device = None if accelerator is None else max(process_memory.measure_memory(accelerator).peak.values())
     return {"host": peak_of(os.getpid()), "device": device}
+
+
+def _accelerator() -> str | None:
+    """Return the name of the first accelerator; None without one."""
+    import torch  # noqa: PLC0415 (as above)
+
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return None if accelerator is None else f"{accelerator.type}:0"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import psutil
 import torch
 from typing_extensions import Self
 
+from octabox.engine.worker.placement import process_memory
+
 #: Seconds between two looks.
 INTERVAL = 0.02
 
@@ -23,11 +25,11 @@ GROWN, SLACK = 1.01, 256 * 2**20
 
 def device_memory() -> tuple[int, int] | None:
     """Return the free and the total memory of the accelerator in bytes; None without an accelerator."""
-    if not torch.accelerator.is_available():
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or not torch.accelerator.is_available():
         return None
-    read = getattr(torch.accelerator, "get_memory_info", torch.cuda.mem_get_info)
-    free, total = read(0)
-    return int(free), int(total)
+    known = process_memory.device_memory(f"{accelerator.type}:0")
+    return None if known is None else known[:2]
 
 
 def device_used() -> int | None:
@@ -110,7 +112,7 @@ def scarce(worker: int, device: str, left: int) -> Iterator[None]:
             yield
         finally:
             del ballast
-            torch.accelerator.empty_cache()
+            process_memory.release_memory(device)
         return
     limits = limit_address_space(worker, (psutil.Process(worker).memory_info().vms + left, resource.RLIM_INFINITY))
     try:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import yaml
 
+from octabox.engine.worker.placement.process_memory import release_memory
 from octabox.hub.checkpoints import bundles
 
 #: Facts of the models.
@@ -39,6 +40,7 @@ class Architecture:
         dtype: Name of the dtype of the weights in the files.
         params: Parameters of a usual request.
         large: Parameters that differ in a request that needs much more memory.
+        short: Parameters that differ in a request by which memory modes, dtypes and profiles are compared.
         changes: What differs from the bundle, by component.
     """
 
@@ -48,6 +50,7 @@ class Architecture:
     dtype: str
     params: Mapping[str, Any]
     large: Mapping[str, Any] = field(default_factory=dict)
+    short: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -59,7 +62,7 @@ def architectures(*, tiny: bool) -> dict[str, Architecture]:
         facts.setdefault("changes", {})
         if tiny:
             facts["params"] |= smaller.pop("params")
-            facts["large"] = smaller.pop("large", {})
+            facts["large"], facts["short"] = smaller.pop("large", {}), smaller.pop("short", {})
             for component, settings in smaller.items():
                 facts["changes"][component] = facts["changes"].get(component, {}) | settings
         params = {"prompt": PROMPT, **facts.pop("params")}
@@ -102,7 +105,7 @@ def _write(kind: Any, folder: Path, architecture: Architecture, device: str) -> 
     del component
     gc.collect()
     if device != "cpu":
-        torch.accelerator.empty_cache()
+        release_memory(device)
     return count
 
 

@@ -47,6 +47,7 @@ class Check:
         cost: Seconds that it is expected to take on a recent accelerator.
         limit: Seconds after which it is ended.
         needs: Names of checks that must have succeeded.
+        covers: What it covers, such as a memory mode of a model, in the form of `covered`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Check:
     cost: float
     limit: float
     needs: tuple[str, ...] = ()
+    covers: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -82,6 +84,21 @@ def require(condition: object, message: str) -> None:
     """Raise an error with a message where a condition does not hold."""
     if not condition:
         raise CheckFailedError(message)
+
+
+def plan_checks(checks: Sequence[Check], budget: float) -> list[Check]:
+    """Return the checks that are run within a budget if each takes as long as is expected.
+
+    Args:
+        checks: All checks in their order.
+        budget: Seconds for all of them.
+    """
+    planned: dict[str, Check] = {}
+    for check in checks:
+        if check.cost <= budget and planned.keys() >= set(check.needs):
+            planned[check.name] = check
+            budget -= check.cost
+    return list(planned.values())
 
 
 def run_checks(

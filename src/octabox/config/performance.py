@@ -86,7 +86,10 @@ class PerformanceConfig(_Strict):
         default=None, description="Attention backend by diffusers' name, such as native (sdp), flash or xformers."
     )
     cudnn_benchmark: bool | None = Field(default=None, description="Whether cuDNN benchmarks convolutions.")
-    tf32: bool | None = Field(default=None, description="Whether float32 is multiplied as TF32 on CUDA.")
+    tf32: bool | None = Field(
+        default=None,
+        description="Whether float32 is multiplied and convolved as TF32 on CUDA; torch only convolves so.",
+    )
     cache: Annotated[CacheConfig, BeforeValidator(_read_cache)] | None = Field(
         default=None, description="Step cache: a name, or a mapping."
     )

@@ -118,6 +118,17 @@ class Alive:
 
 
 @dataclass(frozen=True)
+class LoadProgress:
+    """From a worker, during a load: the weights are in memory, and the model is prepared for its first call.
+
+    Args:
+        progress: What it does, such as the phase ``compiling``.
+    """
+
+    progress: Progress
+
+
+@dataclass(frozen=True)
 class Loaded:
     """From a worker: the model is loaded.
 
@@ -277,4 +288,6 @@ class Memory:
 
 ToWorker = RunCall | RunBatch | Sleep | WakeUp | CancelCall | Ping
 Answer = BadFork | Loaded | LoadFailed | WeightsMoved
-FromWorker = Answer | RunStarted | StepDone | RunFinished | Finished | Failed | BatchReport | Memory | Alive
+FromWorker = (
+    Answer | LoadProgress | RunStarted | StepDone | RunFinished | Finished | Failed | BatchReport | Memory | Alive
+)

@@ -175,6 +175,8 @@ MEMORY_MESSAGES = [
     "unable to mmap 1024 bytes from file <model.safetensors>: Cannot allocate memory (12)",
     "[Errno 12] Cannot allocate memory",
     "std::bad_alloc",
+    "could not create a primitive",
+    "could not create a memory object",
 ]
 
 DEVICE_MESSAGES = [
@@ -213,7 +215,6 @@ DEVICE_MESSAGES = [
 
 #: Messages that mention devices or memory, and have another cause in code, a request or a disk.
 OTHER_MESSAGES = [
-    "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
     "The size of tensor a (4) must match the size of tensor b (8)",
     "[Errno 28] No space left on device",
     "HTTP error: 500",
@@ -255,6 +256,86 @@ def test_other_messages(embedded: ModelConfig, message: str) -> None:
     }
 
     assert {errors.GenerationError, errors.IncompatibleWeightsError} == kinds
+
+
+#: Messages of torch about tensors and generators of several devices, and about operators that a device does not have.
+PLACEMENT_MESSAGES = {
+    "not on the device": [
+        "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! (when checking ...)",
+        "Expected all tensors to be on the same device, but got index is on cpu, different from other tensors on cuda:0",
+        "Expected all tensors to be on the same device. addmm expected 't' to be CPU tensor, but got tensor on cuda:0",
+        "Expected tensor for argument #1 'input' to have the same device as tensor for argument #2 'weight'; but device 0 ...",
+        "Expected query, key, and value to have the same device type, but got query.device: cuda:0 key.device: cpu",
+        "Tensor for 'out' is on CPU, Tensor for argument #1 'self' is on CPU, but expected them to be on GPU (while checking",
+        "Tensor for argument weight is on cpu but expected on mps",
+        "Tensor for argument input is on cpu but expected on mps",
+        "indices should be either on cpu or on the same device as the indexed tensor (cpu)",
+        "index_copy_(): self, index and source expected to be in the same device, but got (self) cuda:0, (index) cpu",
+        "grid_sampler(): expected input and grid to be on same device, but input is on cuda:0 and grid is on cpu",
+        "expected self and mask to be on the same device, but got mask on cpu and self on cuda:0",
+        "add: expected 'other' to be a CPU tensor, but got a CUDA tensor",
+        "Expected scalars to be on CPU, got cuda:0 instead.",
+        "'lengths' argument should be a 1D CPU int64 tensor, but got 1D cuda:0 Long tensor: must be on CPU",
+        "arguments are located on different GPUs at /pytorch/aten/src/THC",
+        "Input type (torch.cuda.HalfTensor) and weight type (torch.HalfTensor) should be the same",
+        "Input type (torch.FloatTensor) and weight type (torch.cuda.FloatTensor) should be the same or input should be",
+        "Expected a 'cuda' device type for generator but found 'cpu'",
+        "Cannot generate a cpu tensor from a generator of type cuda.",
+        "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.",
+        "can't convert mps:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.",
+        "Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have incompatible tensor type.",
+        'Attempted to set the storage of a tensor on device "cpu" to a storage on different device "cuda:0".',
+        "Placeholder storage has not been allocated on MPS device!",
+        "Cannot copy out of meta tensor; no data!",
+        "torch.cat(): all input tensors must be on the same device. Received cpu and cuda:0",
+    ],
+    "does not have an operator": [
+        "Could not run 'aten::slice.Tensor' with arguments from the 'XPU' backend.",
+        "The operator 'aten::_upsample_bicubic2d_aa' is not currently implemented for the MPS device.",
+        "FlexAttention is only supported on CUDA, CPU, HPU, or MPS devices. Found input tensors on xpu device.",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [(words, each) for words, all_ in PLACEMENT_MESSAGES.items() for each in all_]
+)
+@pytest.mark.parametrize("kind", [RuntimeError, TypeError, ValueError])
+@pytest.mark.parametrize("inputs", [{}, {"image": (np.zeros(1),)}], ids=["text", "image"])
+def test_tensors_on_the_wrong_device(
+    embedded: ModelConfig, words: str, message: str, kind: type[Exception], inputs: dict[str, Any]
+) -> None:
+    """The request is not the cause, also not before the first step and with an image; nor are the weights at load."""
+    error = _raised_by_torch(kind(message))
+    found = [to_generation_error(error, Calls(embedded)(inputs=inputs), steps) for steps in (0, 3)]
+    loading = to_load_error(error, embedded)
+
+    assert [errors.GenerationError, errors.GenerationError, errors.LoadError] == [
+        type(each) for each in (*found, loading)
+    ]
+    assert all(words in each.message and message not in each.message for each in (*found, loading))
+    assert "not the cause" in str(found[0].hint)
+
+
+def _raised_by_torch(error: Exception) -> Exception:
+    """Return an error with a traceback that ends in a line that calls something, as an error of torch has."""
+
+    def reraise() -> None:
+        (_ for _ in ()).throw(error)
+
+    try:
+        reraise()
+    except type(error) as caught:
+        return caught
+    raise AssertionError(error)
+
+
+def test_requests_that_mention_devices(embedded: ModelConfig) -> None:
+    """A pipeline that quotes a prompt about devices refuses the request."""
+    error = ValueError("`prompt` must not be 'expected to be on the same device'")
+    found = to_generation_error(error, Calls(embedded)(), 0)
+
+    assert isinstance(found, errors.InvalidParameterError)
 
 
 def test_quoted_prompts(embedded: ModelConfig) -> None:

@@ -23,17 +23,18 @@ def serve(bench: Bench, model: str, label: str, calls: int = 2, **settings: Any)
         bench: The models and the server.
         model: Name of the architecture.
         label: What the settings are called.
-        calls: How often the image is asked for; the last is timed.
+        calls: How often the image is asked for, from once; the last is timed.
         **settings: What the configuration sets.
     """
-    server, params = bench.server, bench.params(model)
+    server, params = bench.server, bench.params(model, **bench.architecture(model).short)
     name = bench.configure(model, label, **settings)
     with bench.watch() as loading:
         began = time.perf_counter()
         server.load(name)
         seconds = time.perf_counter() - began
     with bench.watch() as running:
-        first, *_, last = (server.generate(name, params) for _ in range(calls))
+        answers = [server.generate(name, params) for _ in range(calls)]
+        first, last = answers[0], answers[-1]
     status = server.status(name) or {}
     if label == REFERENCE:
         bench.images[model] = last

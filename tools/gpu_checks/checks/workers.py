@@ -22,10 +22,10 @@ def start_worker(bench: Bench, model: str) -> Iterator[Row]:
     """Load a model and ask for an image; see how its worker came to be, and where it runs."""
     ready = bench.server.start()
     began = time.perf_counter()
-    name = bench.configure(model, "first")
+    name = bench.configure(model, "first", dtype="auto")
     status = bench.server.load(name)
     loaded = time.perf_counter() - began
-    answer = bench.server.generate(name, bench.params(model))
+    answer = bench.server.generate(name, bench.params(model, **bench.architecture(model).short))
     parent = psutil.Process(status["pid"]).parent()
     parent_pid = parent.pid if parent else 0
     spawned = parent_pid == bench.server.pid

@@ -12,6 +12,7 @@ from octabox.engine.local.processes.starting import in_daemon_thread
 from octabox.engine.local.queued_request import QueuedRequest
 from octabox.engine.messages import Loaded
 from octabox.errors import LoadError, OctaboxError
+from octabox.types import Progress
 
 
 class LoadTask:
@@ -42,6 +43,11 @@ class LoadTask:
         finally:
             self._task = self.request = None
             self._requests = ()
+
+    def publish(self, progress: Progress) -> None:
+        """Publish the progress of the load to the requests that it is for."""
+        for each in self._requests:
+            each.publish(progress)
 
     def leave(self, error: OctaboxError) -> None:
         """End the load with an error, since the caller of its request has left; it goes on for another one, if there is one."""

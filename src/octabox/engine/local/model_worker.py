@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.batches.keys import batch_limit
+from octabox.engine.local.processes.load_outcome import LoadOutcome
 from octabox.engine.local.processes.weight_moves import WeightMoves
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.local.sent_calls import SentCalls
@@ -27,6 +28,7 @@ from octabox.engine.messages import (
     FromWorker,
     Loaded,
     LoadFailed,
+    LoadProgress,
     Memory,
     RunFinished,
     RunStarted,
@@ -37,7 +39,7 @@ from octabox.engine.messages import (
 )
 from octabox.engine.protocol import Call
 from octabox.errors import DeviceError, OctaboxError
-from octabox.types import ModelStatus, PerformanceReport
+from octabox.types import ModelStatus, PerformanceReport, Progress
 
 logger = logging.getLogger("octabox.engine")
 
@@ -77,6 +79,7 @@ class ModelWorker:
         sent: The calls that the model's worker has been sent.
         on_exit: Called where the process ends unexpectedly.
         on_out_of_memory: Called for each call in which memory has run out.
+        on_progress: Receives the progress of a load after the weights are in memory.
     """
 
     def __init__(
@@ -86,14 +89,15 @@ class ModelWorker:
         sent: SentCalls,
         on_exit: Callable[[OctaboxError], None],
         on_out_of_memory: Callable[[], None] = lambda: None,
+        on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.requested, self.device = requested, start.model.device
         self.process: Worker | None = None
         self.loaded: Loaded | None = None
         self.memory, self.batches, self.since = Memory(), BatchReport(ceilings=start.ceilings), time.time()
         self._start, self._sent, self._on_exit = start, sent, on_exit
-        self._on_out_of_memory = on_out_of_memory
-        self._load_outcome: asyncio.Future[Loaded | BadFork | OctaboxError] = asyncio.get_running_loop().create_future()
+        self._on_out_of_memory, self._on_progress = on_out_of_memory, on_progress
+        self._load = LoadOutcome()
         self._exit_expected = False
         self.weights = WeightMoves(start.model.name)
 
@@ -105,9 +109,7 @@ class ModelWorker:
             OctaboxError: The model cannot be loaded.
         """
         self.process = await asyncio.wait_for(start_worker(self._start, self._on_message, context), timeout)
-        outcome = await asyncio.wait_for(asyncio.shield(self._load_outcome), timeout)
-        if isinstance(outcome, OctaboxError):
-            raise outcome
+        outcome = await self._load.wait(timeout, self._start.options.progress_timeout)
         if isinstance(outcome, Loaded):
             self.loaded, self.device, self.since = outcome, outcome.device, time.time()
         return outcome
@@ -184,6 +186,9 @@ class ModelWorker:
             self._sent.finish(message.id, message.error)
         elif isinstance(message, Memory | BatchReport):
             self._update(message)
+        elif isinstance(message, LoadProgress):
+            self._load.note_weights()
+            self._on_progress(message.progress)
         elif isinstance(message, Loaded | BadFork | LoadFailed | WeightsMoved):
             self._on_answer(message)
 
@@ -193,7 +198,7 @@ class ModelWorker:
             self.weights.answer(message)
             return
         self._exit_expected = self._exit_expected or not isinstance(message, Loaded)
-        self._resolve_load(message.error if isinstance(message, LoadFailed) else message)
+        self._load.resolve(message.error if isinstance(message, LoadFailed) else message)
 
     def _update(self, report: Memory | BatchReport) -> None:
         """Take over what the worker has measured, and report each time that its memory has run out."""
@@ -205,11 +210,6 @@ class ModelWorker:
             self._on_out_of_memory()
         self.memory = report
 
-    def _resolve_load(self, outcome: Loaded | BadFork | OctaboxError) -> None:
-        """End the wait of `load`; the first outcome counts."""
-        if not self._load_outcome.done():
-            self._load_outcome.set_result(outcome)
-
     def _on_worker_exit(self, error: OctaboxError) -> None:
         """Fail what the worker was doing, unless it was to end."""
         self.weights.resolve(error)
@@ -217,7 +217,7 @@ class ModelWorker:
             return
         if not isinstance(error, DeviceError):  # It has been logged with the call that it ended.
             logger.warning("%s", error)
-        self._resolve_load(error)
+        self._load.resolve(error)
         self._on_exit(error)
 
 

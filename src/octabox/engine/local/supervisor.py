@@ -169,7 +169,7 @@ class WorkerSupervisor(WorkerHolder):
             await self.stop()  # One that sleeps on another device, or whose fork cannot use the device, is replaced.
             start = Start(model, requested[1], self._options, occupied, makes_room, self._sent.ceilings.of(requested))
             count = partial(self._residency.on_out_of_memory, self.name)
-            self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count)
+            self.worker = ModelWorker(start, requested, self._sent, self._on_exit, count, self.loading.publish)
             return self.worker
 
         worker = self.worker if self.asleep and self.device == model.device else None

@@ -24,6 +24,7 @@ from octabox.engine.worker.inputs.argument_errors import (
     to_internal_error,
 )
 from octabox.engine.worker.placement.device_errors import bytes_free, bytes_requested, causes, hardware_cause
+from octabox.engine.worker.placement.placement_errors import placement_cause
 from octabox.engine.worker.placement.process_memory import free_memory
 from octabox.errors import (
     DeviceError,
@@ -86,6 +87,18 @@ LOAD_ERRORS: tuple[tuple[tuple[type[BaseException], ...], type[LoadError], str, 
     ),
 )
 
+#: What is wrong, and what helps, where tensors are on the wrong device or a device lacks an operator.
+PLACEMENT_ERRORS = {
+    "placement": (
+        "some of its tensors were not on the device that it computes on",
+        "The request and the files are not the cause. {mode}The log has the details; please report them.",
+    ),
+    "operator": (
+        "the device does not have an operator that it needs",
+        "The request and the files are not the cause. Set `device: cpu`, or another one. The log has the details.",
+    ),
+}
+
 
 def to_hardware_error(
     error: BaseException, model: str, doing: str, device: str | None = None
@@ -145,6 +158,11 @@ def to_load_error(error: BaseException, model: ModelConfig, component: str = "")
         return hardware
     if isinstance(error, OctaboxError):
         return error
+    if described := _describe_placement(error, model):
+        logger.warning("%s: %s: %s", model.name, type(error).__name__, library_message(error))
+        return LoadError(
+            f"Model '{model.name}' could not be loaded: {described[0]}.", hint=described[1], model=model.name
+        )
     cls, problem, hint = next(row[1:] for row in LOAD_ERRORS if any(isinstance(each, row[0]) for each in causes(error)))
     subject = f"'{model.name}': {component}" if component else f"'{model.name}' ({model.model})"
     message = f"Model {subject} {problem}: {library_message(error)}"
@@ -161,15 +179,26 @@ def to_generation_error(error: BaseException, call: Call, steps_taken: int, devi
         return error
     if not is_for_caller(error):
         logger.warning("%s: %s failed: %s: %s", model, call.runs_as, type(error).__name__, message)
-    if not steps_taken and (refused := to_argument_error(error, call)):
+    described = _describe_placement(error, call.model)
+    if not (steps_taken or described) and (refused := to_argument_error(error, call)):
         return refused
     if isinstance(error, (ImportError, NameError)):
         hint = "Install the named package in the environment of Octabox."
         return MissingDependencyError(f"{call.runs_as} needs a package: {message}", hint=hint, model=model)
-    if not is_for_caller(error):
-        return to_internal_error(call, steps_taken)
+    if described or not is_for_caller(error):
+        return to_internal_error(call, steps_taken, described)
     return GenerationError(
         f"{call.runs_as} failed: {type(error).__name__}: {message}",
         hint=TRACEBACK,
         model=model,
     )
+
+
+def _describe_placement(error: BaseException, model: ModelConfig) -> tuple[str, str] | None:
+    """Return what is wrong and what helps, where tensors are on the wrong device or it lacks an operator; else None."""
+    # What torch or Python itself has raised quotes no request.
+    found = placement_cause(error, quotes=is_for_caller(error))
+    if found is None:
+        return None
+    problem, hint = PLACEMENT_ERRORS[found]
+    return problem, hint.format(mode="" if model.memory == "full" else "Set `memory: full`. ")

@@ -16,6 +16,7 @@ from octabox.engine.worker.batches.runner import BatchRunner
 from octabox.engine.worker.loading.models import LoadedModel, load
 from octabox.engine.worker.mode_selection.controller import ModeController
 from octabox.engine.worker.outputs.encoding import RawOutput
+from octabox.engine.worker.performance.optimizations import AppliedPerformance
 from octabox.engine.worker.placement.casts import install_casts
 from octabox.engine.worker.placement.device_errors import is_out_of_memory
 from octabox.engine.worker.placement.dtype import Precision, dtype_failure, dtype_name, untried_dtypes
@@ -188,6 +189,16 @@ class ReportingRunner(TrialRunner):
     def broken(self) -> bool:
         """Whether this process cannot run another call, whatever its device is like."""
         return False
+
+    @property
+    def runner(self) -> Runner:
+        """Runs the calls in the present precision."""
+        return self._runner
+
+    @property
+    def performance(self) -> AppliedPerformance:
+        """The performance settings in effect."""
+        return self._loaded.performance
 
     def describe(self, seconds: float) -> Loaded:
         """Return the message that the model was loaded, in so many seconds."""

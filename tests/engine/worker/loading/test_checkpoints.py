@@ -129,6 +129,20 @@ def test_components_of_a_file_have_their_own_type_of_numbers(folder: Path) -> No
     pipe = loaded(folder / "all.safetensors", dtype="bfloat16", components=components).pipeline
 
     assert (torch.bfloat16, torch.float32) == (pipe.unet.dtype, pipe.vae.dtype)
+    # Read from the file, which has float32, and not rounded on the way.
+    whole = StableDiffusionPipeline.from_pretrained(folder / "whole", local_files_only=True).vae.state_dict()
+    assert all(torch.equal(weight, whole[name]) for name, weight in pipe.vae.state_dict().items())
+
+
+@pytest.mark.slow
+def test_components_of_the_folder_that_completes_a_file_have_their_own_dtype(folder: Path) -> None:
+    """They are read from the folder in that dtype."""
+    components = {"vae": ComponentConfig(dtype="float32")}
+    fields = {"dtype": "bfloat16", "components": components, "config": str(folder / "whole")}
+    pipe = loaded(folder / "no-vae.safetensors", **fields).pipeline
+
+    whole = StableDiffusionPipeline.from_pretrained(folder / "whole", local_files_only=True).vae.state_dict()
+    assert all(torch.equal(weight, whole[name]) for name, weight in pipe.vae.state_dict().items())
 
 
 @pytest.mark.slow

@@ -14,8 +14,12 @@ import torch
 import torch._dynamo
 import torch._inductor
 
+from octabox.config.model import ModelConfig
 from octabox.config.performance import COMPILED_CODE_VARIABLE, PROFILES, CompileMode, PerformanceConfig
+from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.performance.compiler import Compiler, check_backend
+from octabox.engine.worker.performance.optimizations import AppliedPerformance, apply_performance
+from octabox.engine.worker.performance.plan import PerformancePlan, plan_performance
 from octabox.errors import LoadError
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")]
@@ -74,6 +78,9 @@ class Denoiser(torch.nn.Module):
 def broken(*_: Any) -> Any:
     """Fail as a compiler without its tools does."""
     raise RuntimeError("no tools")
+
+
+torch._dynamo.register_backend(broken, name="broken")
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +150,6 @@ def test_the_mode_is_passed_to_torch(mode: str) -> None:
 
 def test_a_failure_costs_no_call() -> None:
     """The module runs uncompiled in that call and later ones, with one warning."""
-    torch._dynamo.register_backend(broken, name="broken")
     module = Denoiser()
     before, compiler = call(module), Compiler(settings(compile_backend="broken"))
     compiler.compile("unet", module)
@@ -152,6 +158,45 @@ def test_a_failure_costs_no_call() -> None:
     assert all(torch.equal(before, each) for each in answers)
     assert ["no tools" in each for each in compiler.take_warnings()] == [True]
     assert [] == compiler.take_warnings()
+
+
+class Broken(Block):
+    """A block with a call that the compiler leaves to Python."""
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Return other states."""
+        torch._dynamo.graph_break()
+        return super().forward(states)
+
+
+def test_a_graph_break_is_told_once() -> None:
+    """In the warnings of the response that follows, and in the status, which has it still."""
+    module = Denoiser()
+    module.blocks[0], module.last = Broken(), torch.nn.Identity()
+    config = PerformanceConfig(
+        profile="fast", compile_backend="eager", compile="whole", channels_last=False, fuse_qkv=False
+    )
+    plan = plan_performance(ModelConfig(name="m", model="m", performance=config), WorkerOptions(), "cpu")
+    performance = apply_performance(None, {"unet": module}, plan)
+    assert "graph break" not in performance.report.applied["compile"]
+    with performance.running(None, lambda _: None):
+        call(module)
+    told = performance.take_warnings()
+
+    assert ["graph break" in each for each in told] == [True]
+    assert [] == performance.take_warnings()
+    assert "graph breaks (1)" in performance.report.applied["compile"]
+
+
+def test_a_failure_is_in_the_status() -> None:
+    """The setting is among those that are skipped, with the reason."""
+    module, compiler = Denoiser(), Compiler(settings(compile_backend="broken"))
+    plan = PerformancePlan("m", "cpu", settings(), applied={"compile": compiler.compile("unet", module)})
+    performance = AppliedPerformance(plan, compiler=compiler, denoisers={"unet": module})
+    call(module)
+
+    assert "no tools" in performance.report.skipped["compile"]
+    assert "compile" not in performance.report.applied
 
 
 def test_an_error_of_the_module_is_its_own() -> None:

@@ -113,7 +113,7 @@ class Probe:
 
 def short_runs(run: Run, entry: PipelineEntry, pipe: Any) -> Iterator[tuple[Run, Run]]:
     """Yield pairs of short runs like a run, with prompts of unequal length and two seeds, those of the smallest size first."""
-    steps = _few_steps(run.params, entry)
+    steps = few_steps(run.params, entry)
     makes_images = entry.parameter(OUTPUT_TYPE) is not None and run.params.get(OUTPUT_TYPE, IMAGES) == IMAGES
     precise = {OUTPUT_TYPE: NUMBERS} if makes_images else {}
     for side in SIDES:
@@ -141,7 +141,7 @@ def _other_text(text: str) -> str:
     return words[0] if len(words) > 1 else f"{text} {LONGER}".strip()
 
 
-def _few_steps(params: Mapping[str, Any], entry: PipelineEntry) -> dict[str, int]:
+def few_steps(params: Mapping[str, Any], entry: PipelineEntry) -> dict[str, int]:
     """Return the parameters for the number of denoising steps, as few as make `STEPS` after those that a strength skips."""
     strength_parameter = entry.parameter("strength")
     strength = params.get("strength", strength_parameter.default if strength_parameter else 1)

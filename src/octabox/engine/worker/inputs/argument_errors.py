@@ -94,14 +94,22 @@ def _parameters_error(call: Call) -> InvalidParameterError:
     )
 
 
-def to_internal_error(call: Call, steps_taken: int) -> GenerationError:
-    """Return the error for a failure whose own message is only for the log."""
+def to_internal_error(call: Call, steps_taken: int, described: tuple[str, str] | None = None) -> GenerationError:
+    """Return the error for a failure whose own message is only for the log.
+
+    Args:
+        call: The call.
+        steps_taken: How many steps it has taken.
+        described: What is wrong, and what helps, where that is known and not the request.
+    """
     names = _changed(call)
     when = "while it ran" if steps_taken else "before its first step"
     values = f"Try it without {_quoted(names)}, or with" if names else "Try"
+    unknown = "", f"{values} another noise scheduler. The log has the details. {TRACEBACK}"
+    problem, hint = described or unknown
     return GenerationError(
-        f"Model '{call.model.name}' ({call.runs_as}) failed {when}.",
-        hint=f"{values} another noise scheduler. The log has the details. {TRACEBACK}",
+        f"Model '{call.model.name}' ({call.runs_as}) failed {when}{problem and f': {problem}'}.",
+        hint=hint,
         model=call.model.name,
     )
 

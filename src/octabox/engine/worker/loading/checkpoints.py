@@ -23,8 +23,10 @@ from octabox.engine.worker.loading.components import (
     load_file,
     pipeline_quantization,
 )
+from octabox.engine.worker.loading.device_map import can_load_on_device, load_on_device
 from octabox.engine.worker.loading.remote_code import may_run_code
 from octabox.engine.worker.placement.dtype import DtypeChoice, choose_variant
+from octabox.engine.worker.single_files.component_loading import components_loaded
 from octabox.engine.worker.single_files.pickled_weights import replaced_classes
 from octabox.engine.worker.single_files.scaled_weights import scales_applied
 from octabox.engine.worker.single_files.stated_scheduler import stated_notes
@@ -36,7 +38,7 @@ from octabox.hub.checkpoints.tensors import Shapes, read_shapes
 
 
 def load_checkpoint(
-    config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, dtypes: DtypeChoice
+    config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, dtypes: DtypeChoice, device: str
 ) -> DiffusionPipeline:
     """Load a model from a single file, and the components that it lacks from the sources in the configuration.
 
@@ -45,6 +47,7 @@ def load_checkpoint(
         pipeline_class: Pipeline class.
         dtype: Dtype of the components that set none.
         dtypes: The dtypes to choose from; a class with its own file loader may not support all of them.
+        device: Device that the model will be on; it is loaded there directly where that is possible.
 
     Raises:
         IncompatibleWeightsError: The file is damaged or not a model, lacks a component, or does not fit this class.
@@ -58,12 +61,13 @@ def load_checkpoint(
     if not config.config or (family and family.not_a_model):
         family = detect_family(file)
     if family and holds_denoiser_only(family, shapes, config.model, completed=bool(config.config)):
-        return _load_denoiser(config, pipeline_class, dtype, family.part or next(iter(family.parts or ())))
+        part = family.part or next(iter(family.parts or ()))
+        return _load_denoiser(config, pipeline_class, dtype, part, device)
     if not hasattr(pipeline_class, "from_single_file"):
         hint = "Set `pipeline:` to the class that the file was made for, or convert it to a folder."
         message = f"Model '{config.name}': {pipeline_class.__name__} cannot be loaded from a single file."
         raise IncompatibleWeightsError(message, hint=hint, model=config.name)
-    return _load_all_components(config, pipeline_class, dtype, family, shapes)
+    return _load_all_components(config, pipeline_class, dtype, family, shapes, device)
 
 
 def checkpoint_notes(config: ModelConfig, stated: SchedulerStatement) -> tuple[str, ...]:
@@ -106,7 +110,9 @@ def _load_by_class(
     return pipe
 
 
-def _load_denoiser(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, part: str) -> DiffusionPipeline:
+def _load_denoiser(
+    config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, part: str, device: str
+) -> DiffusionPipeline:
     """Load the denoiser from the file and the other components from the model that `config` names."""
     if not config.config:
         family = detect_family(Path(config.model))
@@ -118,7 +124,11 @@ def _load_denoiser(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype,
     trusted = may_run_code(config, config.config)
     check_config_folder(config, pipeline_class, part, dtype)
     loaded = _load_configured_components(config, pipeline_class, dtype, config.config)
-    loaded[part] = load_file(config, part, pipeline_class, dtype, config.model, config.config)
+    own_device = device if can_load_on_device(config, device) else None
+    loaded[part] = load_file(config, part, pipeline_class, dtype, config.model, config.config, own_device)
+    if own_device:
+        source = config.model_copy(update={"model": config.config})
+        loaded = {**load_on_device(source, _own_dtypes(config, dtype), dtype, own_device, skipped=loaded), **loaded}
     other_components = {name: each for name, each in config.components.items() if name != part}
     options = {
         "revision": config.revision,
@@ -137,10 +147,11 @@ def _load_denoiser(config: ModelConfig, pipeline_class: Any, dtype: torch.dtype,
 
 
 def _load_all_components(
-    config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, family: Family | None, shapes: Shapes
+    config: ModelConfig, pipeline_class: Any, dtype: torch.dtype, family: Family | None, shapes: Shapes, device: str
 ) -> DiffusionPipeline:
     """Load all components that the file has, and the missing ones from the model that `config` names."""
     check_configurations(config, pipeline_class)
+    dtypes, own_device = _own_dtypes(config, dtype), device if can_load_on_device(config, device) else None
     with _config_source(config, pipeline_class, family) as config_source:
         loaded = _load_configured_components(config, pipeline_class, dtype, config_source)
         required = family.missing(shapes) if family else ()
@@ -150,11 +161,7 @@ def _load_all_components(
         if missing and not config.config:
             raise _missing_components_error(config, family, missing)
         for name in missing:
-            variant = choose_variant(None, Path(str(config.config)) / name, dtype)
-            cls = component_class(pipeline_class, name)
-            check_component(config, name, Path(str(config.config)) / name, variant)
-            with named_component(config, name, f"{config.config}/{name}"):
-                loaded[name] = cls.from_pretrained(config.config, subfolder=name, dtype=dtype, variant=variant)
+            loaded[name] = _load_missing(config, name, pipeline_class, dtypes.get(name, dtype), own_device)
         for name, part in config.parts():
             if part.quantization and not part.model:
                 loaded[name] = load_file(config, name, pipeline_class, dtype, config.model, config_source)
@@ -164,7 +171,8 @@ def _load_all_components(
         with (
             require_all_tensors(config.name, config.model),
             replaced_classes(config.model),
-            scales_applied(config.model, dtype),
+            scales_applied(config.model, max((dtype, *dtypes.values()), key=lambda each: each.itemsize)),
+            components_loaded(dtypes, own_device),
         ):
             pipe: DiffusionPipeline = pipeline_class.from_single_file(
                 config.model, dtype=dtype, local_files_only=not config.config, **loaded, **options
@@ -173,6 +181,21 @@ def _load_all_components(
         if part.dtype and not part.model and not part.omit:
             pipe.components[name].to(component_dtype(part, dtype))
     return pipe
+
+
+def _own_dtypes(config: ModelConfig, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """Return the dtypes of the components that set one and come with the model."""
+    return {name: component_dtype(part, dtype) for name, part in config.parts() if part.dtype and not part.model}
+
+
+def _load_missing(config: ModelConfig, name: str, pipeline_class: Any, dtype: torch.dtype, device: str | None) -> Any:
+    """Load a component that a file lacks from the folder that completes it, on a device; None is the host."""
+    folder, cls = Path(str(config.config)) / name, component_class(pipeline_class, name)
+    variant = choose_variant(None, folder, dtype)
+    check_component(config, name, folder, variant)
+    options = {} if device is None else {"device_map": {"": torch.device(device)}}
+    with named_component(config, name, f"{config.config}/{name}"):
+        return cls.from_pretrained(config.config, subfolder=name, dtype=dtype, variant=variant, **options)
 
 
 @contextmanager

@@ -107,7 +107,13 @@ def _read_class(folder: Path) -> Any:
 
 
 def load_file(
-    config: ModelConfig, name: str, pipeline_class: Any, dtype: torch.dtype, file: str, config_source: str
+    config: ModelConfig,
+    name: str,
+    pipeline_class: Any,
+    dtype: torch.dtype,
+    file: str,
+    config_source: str,
+    device: str | None = None,
 ) -> object:
     """Load a component from a file that holds its weights, possibly among others.
 
@@ -118,6 +124,7 @@ def load_file(
         dtype: Dtype, if the component sets none.
         file: Weight file.
         config_source: Folder or Hub id of the complete model; another source has no configuration of the component.
+        device: Device to load it on, unless its weights are quantized; None is the host.
 
     Raises:
         LoadError: Components of its class cannot be loaded from a file, or there is no configuration.
@@ -136,6 +143,8 @@ def load_file(
         options["quantization_config"] = _gguf_config(config, options["dtype"])
     elif part.quantization:
         options["quantization_config"] = build_quantization_config(config, name, cls, dtype)
+    if device is not None and "quantization_config" not in options:
+        options["device"] = torch.device(device)
     with (
         derived_config(cls, shapes, denoiser_config(control_source)) as derived,
         named_component(config, name, file),

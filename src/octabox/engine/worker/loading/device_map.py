@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,11 @@ def can_load_on_device(config: ModelConfig, device: str) -> bool:
 
 
 def load_on_device(
-    config: ModelConfig, dtypes: dict[str, torch.dtype], dtype: torch.dtype, device: str
+    config: ModelConfig,
+    dtypes: dict[str, torch.dtype],
+    dtype: torch.dtype,
+    device: str,
+    skipped: Collection[str] = (),
 ) -> dict[str, torch.nn.Module]:
     """Load the components of a model's folder on a device.
 
@@ -40,6 +45,7 @@ def load_on_device(
         dtypes: Dtypes of single components.
         dtype: Dtype of the others.
         device: Device to load on.
+        skipped: Components that have another source.
 
     Returns:
         The components by name, without those that have another source or that only the pipeline can load. Empty for a model
@@ -52,7 +58,7 @@ def load_on_device(
     loaded: dict[str, torch.nn.Module] = {}
     for name, (library, class_name) in index_components(folder_index(folder)).items():
         subfolder = folder / name
-        if name in configured_adapters or not subfolder.is_dir():
+        if name in configured_adapters or name in skipped or not subfolder.is_dir():
             continue
         cls = _model_class(library, class_name)
         if cls is None:

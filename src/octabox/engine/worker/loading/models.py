@@ -209,7 +209,7 @@ def _load_pipeline(
 ) -> tuple[Any, tuple[str, ...]]:
     """Load a pipeline from a file, a folder or the Hub, and return it with the assumptions made."""
     if Path(config.model).suffix.lower() in CHECKPOINT_SUFFIXES:
-        pipe = load_checkpoint(config, pipeline_class, precision.dtype, dtypes)
+        pipe = load_checkpoint(config, pipeline_class, precision.dtype, dtypes, device)
         stated = apply_stated_scheduler(pipe, config)
         return pipe, (*checkpoint_notes(config, stated), *dtype_notes(pipe, precision.dtype))
     if issubclass(pipeline_class, ModularPipeline):

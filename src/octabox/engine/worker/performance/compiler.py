@@ -77,6 +77,8 @@ class Compiler:
             A description of what is compiled.
         """
         settings, scope = self._settings, self._choose_scope(module)
+        # PEFT freezes weights with the first LoRA, and compiled code is for weights that require gradients or do not.
+        module.requires_grad_(requires_grad=False)
         options: dict[str, Any] = {"backend": settings.compile_backend, "dynamic": settings.compile_dynamic}
         if settings.compile_mode != "default":
             options["mode"] = settings.compile_mode
@@ -91,6 +93,11 @@ class Compiler:
         self._modules += parts
         self._raise_recompile_limit()
         return f"{name} ({'repeated blocks' if scope == 'regional' else 'whole module'})"
+
+    @property
+    def graph_breaks(self) -> list[str]:
+        """The reasons for which parts of the model run uncompiled between compiled parts."""
+        return list(dict.fromkeys(map(_shorten, counters["graph_break"])))
 
     @contextmanager
     def watch(self, on_compile: Callable[[], None]) -> Iterator[None]:
@@ -111,20 +118,15 @@ class Compiler:
             self._on_compile = lambda: None
 
     def take_warnings(self) -> list[str]:
-        """Return new warnings since the last call; graph breaks, which only cost speed, are only logged."""
-        for reason in counters["graph_break"]:
-            self._log_once(f"The compiled model has a graph break: {_shorten(reason)}")
+        """Return new warnings since the last call: each message, graph break and failure is returned once."""
         found = [f"torch.compile: {text}" for text in self._messages]
+        found += [f"The compiled model has a graph break, which costs speed: {each}" for each in self.graph_breaks]
         if self.failure:
             found.append(f"The model could not be compiled and runs uncompiled: {self.failure}")
         self._messages.clear()
-        return [text for text in found if self._log_once(text)]
-
-    def _log_once(self, text: str) -> bool:
-        """Log a text that has not been logged before; return whether it is new."""
-        new = text not in self._reported
-        self._reported.add(text)
-        if new:
+        new = [text for text in dict.fromkeys(found) if text not in self._reported]
+        self._reported.update(new)
+        for text in new:
             logger.warning("%s", text)
         return new
 

@@ -55,8 +55,13 @@ class AppliedPerformance:
         plan = self._plan
         if plan is None:
             return PerformanceReport()
-        profile = str(plan.settings.profile)
-        return PerformanceReport(profile, dict(plan.applied), dict(plan.skipped), self.lossy, self._attention)
+        profile, applied, skipped = str(plan.settings.profile), dict(plan.applied), dict(plan.skipped)
+        if self._compiler and self._compiler.failure:
+            applied.pop("compile", None)
+            skipped["compile"] = f"the compilation failed: {self._compiler.failure}"
+        elif self._compiler and (breaks := self._compiler.graph_breaks):
+            applied["compile"] += f"; graph breaks ({len(breaks)}), which cost speed: {'; '.join(breaks)}"
+        return PerformanceReport(profile, applied, skipped, self.lossy, self._attention)
 
     @property
     def lossy(self) -> bool:
@@ -127,6 +132,10 @@ class AppliedPerformance:
             if self._caches and (reason := stack.enter_context(self._caches.running(pipe))):
                 self._notes.append(f"The step cache has no effect: {reason}.")
             yield report_progress
+
+    def add_warning(self, text: str) -> None:
+        """Add a warning to the next response."""
+        self._notes.append(text)
 
     @property
     def compiles(self) -> bool:

@@ -33,6 +33,8 @@ OUT_OF_MEMORY_PATTERNS = (
     r"not enough memory",
     r"unable to mmap",
     r"bad_alloc",
+    # oneDNN, which has no memory for the code of a kernel or for its scratchpad
+    r"could not create a (?:primitive|memory(?: object)?)$",
 )
 
 #: Patterns of messages of a failed device, driver or kernel.

@@ -18,6 +18,7 @@ from octabox.engine.exit_codes import DEVICE_BROKEN, GANG_BROKEN
 from octabox.engine.messages import (
     Finished,
     LoadFailed,
+    LoadProgress,
     RunFinished,
     RunStarted,
     Sleep,
@@ -36,6 +37,7 @@ from octabox.engine.worker.outputs.encoding import RawOutput
 from octabox.engine.worker.placement.device import find_bad_fork
 from octabox.engine.worker.placement.recovery import clean_up, clear_frames, is_usable
 from octabox.engine.worker.process.encoder import Encoder
+from octabox.engine.worker.process.first_call import compile_by_call
 from octabox.engine.worker.process.pipe import Pipe
 from octabox.engine.worker.third_party_logs import configure_third_party_logs
 from octabox.engine.worker.trial import ReportingRunner
@@ -68,6 +70,11 @@ def serve(pipe: Pipe, followers: Sequence[Connection] = ()) -> None:
     try:
         runner = gang.load(start, partial(_load, gang, pipe), lambda error: pipe.send(LoadFailed(error)))
     except Exception as error:  # noqa: BLE001 (a load may raise anything, and the server must get an error)
+        pipe.send(LoadFailed(to_load_error(error, start.model)))
+        return
+    try:
+        compile_by_call(runner, lambda progress: pipe.send(LoadProgress(progress)))
+    except Exception as error:  # noqa: BLE001 (the device has failed)
         pipe.send(LoadFailed(to_load_error(error, start.model)))
         return
     pipe.send(runner.memory())

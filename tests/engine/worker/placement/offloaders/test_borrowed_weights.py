@@ -57,3 +57,29 @@ def test_what_is_changed_is_the_weight(weight: torch.nn.Parameter, change: str) 
         getattr(weight, change)(torch.full((2, 2), 3.0))
 
     assert {"copy_": 3.0}.get(change, 4.0) == weight[0, 0].item()
+
+
+@pytest.mark.parametrize("make", [lambda weight: weight.repeat(2, 1), lambda weight: weight[:1].mean(dim=0)])
+def test_what_is_made_of_a_weight_alone_is_moved(
+    weight: torch.nn.Parameter, make: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """A weight that a component returns is repeated before it meets a tensor of the device."""
+    with BorrowedWeights(DEVICE):
+        made = make(weight)
+
+    assert ("meta", "cpu") == (made.device.type, weight.device.type)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda weight: weight.data,
+        lambda weight: weight[:1],
+        lambda weight: weight.mul_(1),
+        lambda weight: weight.half(),
+    ],
+)
+def test_the_weight_itself_stays(weight: torch.nn.Parameter, use: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """So do views of it, and what a module is converted to, which are its weights afterwards."""
+    with BorrowedWeights(DEVICE):
+        assert "cpu" == use(weight).device.type

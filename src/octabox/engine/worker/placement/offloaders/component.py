@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook, move_tensors
+from octabox.engine.worker.placement.offloaders.direct_tensors import direct_tensors, move_in_place
 
 #: Loads of a component within one call from which on it counts as alternating with others.
 ALTERNATING_LOADS = 3
@@ -79,7 +80,8 @@ class ComponentOffloader:
     """Keeps a component on the host until any of its modules is called.
 
     While it is on the host each of its modules has a hook, so that it is loaded by any method that a pipeline calls: its
-    forward pass, ``encode``, ``decode``, a table of embeddings. On the device there are no such hooks.
+    forward pass, ``encode``, ``decode``, a table of embeddings. On the device there are no such hooks. Weights that can be
+    read without a call of a module stay on the device.
 
     Args:
         name: The component's name.
@@ -106,6 +108,7 @@ class ComponentOffloader:
     def remove(self) -> None:
         """Move the component to the host and remove its hooks."""
         self.unload()
+        self.module.to(HOST)
         self._device_hook.remove()
         for handle in [*self._call_hooks, *self._load_hooks]:
             handle.remove()
@@ -121,9 +124,10 @@ class ComponentOffloader:
             self.module.to(self._eviction.device)
 
     def unload(self) -> None:
-        """Move the component to the host."""
+        """Move the component to the host, except what can be read without a call of a module."""
         self.running = 0
         self.module.to(HOST)
+        move_in_place(direct_tensors(self.module), self._eviction.device)
         self._eviction.leave(self)
         if not self._load_hooks:
             self._load_hooks = [

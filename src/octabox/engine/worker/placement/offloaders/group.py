@@ -17,6 +17,7 @@ from octabox.engine.memory.host import host_memory
 from octabox.engine.worker.placement.casts import find_compute_dtype
 from octabox.engine.worker.placement.dtype import HALF_DTYPES
 from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook, is_quantized
+from octabox.engine.worker.placement.offloaders.direct_tensors import direct_tensors, move_in_place
 
 #: Device types that diffusers copies to in a separate stream.
 STREAM_DEVICES = frozenset({"cuda", "xpu"})
@@ -64,6 +65,7 @@ class GroupOffloader:
             record_stream=streams,
             low_cpu_mem_usage=streams and _weight_bytes(self.module) > PINNED_SHARE * free_host_memory(),
         )
+        self._keep_on_device()
         self._device_hook.install()
 
     def remove(self) -> None:
@@ -79,6 +81,20 @@ class GroupOffloader:
         """Move every group of layers to the host."""
         for group in {id(each): each for each in self._groups()}.values():
             group.offload_()
+
+    def _keep_on_device(self) -> None:
+        """Take out of the groups what is read without a call of a layer: all buffers, and the component's direct weights.
+
+        diffusers loads them for the forward pass of the module that they belong to, which ``decode`` does not run.
+        """
+        direct = direct_tensors(self.module)
+        kept = {id(each): each for each in direct}
+        for group in self._groups():
+            kept |= {id(each): each for each in group.buffers}
+            group.buffers = []
+            group.parameters = [each for each in group.parameters if id(each) not in kept]
+            group.cpu_param_dict = {each: host for each, host in group.cpu_param_dict.items() if id(each) not in kept}
+        move_in_place(list(kept.values()), self._device)
 
     def _groups(self) -> Iterator[Any]:
         for each in self.module.modules():

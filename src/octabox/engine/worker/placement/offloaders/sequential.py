@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from octabox.engine.worker.placement.offloaders.alignment import HOST, ExecutionDeviceHook, move_tensors
+from octabox.engine.worker.placement.offloaders.direct_tensors import direct_tensors, move_in_place
 
 
 class SequentialOffloader:
@@ -26,14 +28,12 @@ class SequentialOffloader:
         self._layers: list[_Layer] = []
 
     def install(self) -> None:
-        """Move the weights to the host and the buffers, which are small, to the device, and install the hooks."""
+        """Move the weights of layers to the host, all buffers and direct weights to the device, and install the hooks."""
         self.module.to(HOST)
-        self._move_buffers(self._device)
-        self._layers = [
-            _Layer(each, self._device)
-            for each in self.module.modules()
-            if next(each.parameters(recurse=False), None) is not None
-        ]
+        direct = direct_tensors(self.module)
+        move_in_place([*direct, *self.module.buffers()], self._device)
+        layers = {each: _weights_without(each, direct) for each in self.module.modules()}
+        self._layers = [_Layer(each, weights, self._device) for each, weights in layers.items() if weights]
         self._device_hook.install()
 
     def remove(self) -> None:
@@ -43,7 +43,6 @@ class SequentialOffloader:
         for layer in self._layers:
             layer.remove()
         self._layers = []
-        self._move_buffers(HOST)
         self.module.to(HOST)
 
     def unload(self) -> None:
@@ -51,10 +50,10 @@ class SequentialOffloader:
         for layer in self._layers:
             layer.unload()
 
-    def _move_buffers(self, device: torch.device) -> None:
-        for each in self.module.modules():
-            for name, buffer in each.named_buffers(recurse=False):
-                each._buffers[name] = buffer.to(device)  # noqa: SLF001 (as torch itself moves them)
+
+def _weights_without(module: torch.nn.Module, others: Sequence[torch.Tensor]) -> list[torch.nn.Parameter]:
+    """Return the direct weights of a module that are not among others."""
+    return [each for each in module.parameters(recurse=False) if not any(each is other for other in others)]
 
 
 class _Layer:
@@ -62,11 +61,12 @@ class _Layer:
 
     Args:
         module: The module.
+        weights: Those of its direct weights that are offloaded.
         device: The execution device.
     """
 
-    def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
-        self._module, self._device = module, device
+    def __init__(self, module: torch.nn.Module, weights: Sequence[torch.nn.Parameter], device: torch.device) -> None:
+        self._weights, self._device = weights, device
         self._host_weights: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         self._depth = 0
         self._handles = [
@@ -86,14 +86,14 @@ class _Layer:
             # Weights that were cast during a call, as in a VAE that decodes in float32, are copied back.
             weight.data = host_weight if host_weight.dtype == weight.dtype else weight.data.to(HOST)
         self._host_weights = []
-        for weight in self._module.parameters(recurse=False):
+        for weight in self._weights:
             if weight.device == self._device:
                 weight.data = weight.data.to(HOST)
 
-    def _before_forward(self, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+    def _before_forward(self, _module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         self._depth += 1
         if self._depth == 1:
-            self._host_weights = [(each, each.data) for each in module.parameters(recurse=False)]
+            self._host_weights = [(each, each.data) for each in self._weights]
             for weight, host_weight in self._host_weights:
                 weight.data = host_weight.to(self._device)
         return move_tensors((args, kwargs), self._device)

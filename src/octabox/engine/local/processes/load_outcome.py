@@ -1,0 +1,47 @@
+"""The outcome of a load, and the wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from octabox.engine.messages import BadFork, Loaded
+from octabox.errors import OctaboxError
+
+#: What a load ends with.
+Outcome = Loaded | BadFork | OctaboxError
+
+
+class LoadOutcome:
+    """The outcome of a worker's load, in two parts: the weights are read, then torch prepares the first call."""
+
+    def __init__(self) -> None:
+        self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._weights_loaded = asyncio.Event()
+
+    def resolve(self, outcome: Outcome) -> None:
+        """End the wait; the first outcome counts."""
+        self._weights_loaded.set()
+        if not self._outcome.done():
+            self._outcome.set_result(outcome)
+
+    def note_weights(self) -> None:
+        """Note that the weights are in memory."""
+        self._weights_loaded.set()
+
+    async def wait(self, timeout: float, progress_timeout: float) -> Loaded | BadFork:
+        """Wait for the outcome, and return it.
+
+        Args:
+            timeout: Seconds until the weights are in memory.
+            progress_timeout: Seconds for what follows, which is work of torch like that of a call, such as compiling; 0 means
+                any number of them.
+
+        Raises:
+            TimeoutError: It took too long.
+            OctaboxError: The model cannot be loaded.
+        """
+        await asyncio.wait_for(self._weights_loaded.wait(), timeout)
+        outcome = await asyncio.wait_for(asyncio.shield(self._outcome), progress_timeout or None)
+        if isinstance(outcome, OctaboxError):
+            raise outcome
+        return outcome
