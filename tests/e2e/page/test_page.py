@@ -214,7 +214,7 @@ def test_a_dropped_file_restores_its_parameters(tab: Tab, tmp_path: Path) -> Non
 
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     drop(tab.page, (tmp_path / "plain.png").read_bytes())
-    tab.page.wait_for_selector("text=This file holds no parameters.")
+    tab.page.wait_for_selector("text=This file has no generation metadata.")
 
 
 def drop(page: Any, content: bytes) -> None:

@@ -222,12 +222,9 @@ export class OctaboxCreate extends ModelForm {
 
   /** Set the form to the parameters in a file. */
   async restore(file, name) {
-    const found = await readParameters(file).catch(() => null);
     this.message = this.notice = "";
-    if (!found) {
-      this.message = T.create.nothingToRestore;
-      return;
-    }
+    const found = await readParameters(file, this).catch((error) => (this.message = error.message, null));
+    if (!found) return;
     const unused = await this.use(found);
     this.notice = T.create.restored(name, unused);
   }

@@ -16,7 +16,7 @@ export const T = {
     tokens: (/** @type {string} */ name, /** @type {number} */ count, /** @type {number | null} */ top) => `${name}: ${count}${top === null ? "" : ` of ${top}`} tokens`,
     result: "Result", empty: "The result appears here.", tryOne: "Try one of these:", swap: "Swap width and height",
     loading: "Reading the model's parameters …", gone: (/** @type {string} */ name) => `${name} is not in the list of models any more.`,
-    restored: (/** @type {string} */ what, /** @type {string[]} */ unused) => `Parameters restored from ${what}.${unused.length ? ` Not used: ${unused.join(", ")}.` : ""}`, notUsed: (/** @type {string[]} */ names) => `Not used: ${names.join(", ")}.`, also: (/** @type {string[]} */ names) => `Sent as well: ${names.join(", ")}.`, leaveOut: "Leave out", nothingToRestore: "This file holds no parameters.",
+    restored: (/** @type {string} */ what, /** @type {string[]} */ unused) => `Parameters restored from ${what}.${unused.length ? ` Not used: ${unused.join(", ")}.` : ""}`, notUsed: (/** @type {string[]} */ names) => `Not used: ${names.join(", ")}.`, also: (/** @type {string[]} */ names) => `Sent as well: ${names.join(", ")}.`, leaveOut: "Leave out",
     oneEachLine: "One a line.", chooseAgain: "Set this again: the page does not have what was sent.", unfitAdapters: (/** @type {string[]} */ names) => `Left out, since it does not fit this model: ${names.join(", ")}.`,
     setSource: "Set the folder, file or Hub id of the model in place of its name.", notConfigured: (/** @type {string[]} */ names) => `A configuration does not have ${names.join(", ")}.`,
     required: "Required.", notNumber: "Not a number.", notJson: "Not valid JSON.",
