@@ -64,7 +64,8 @@ export const T = {
     searchOwn: "Search names, tasks and pipelines", count: (/** @type {number} */ n) => `${n} ${n === 1 ? "model" : "models"}`,
     search: "Search the Hub", searchButton: "Search", pull: "Download", what: "Kind", nothingFound: "Nothing was found.", cached: "On the disk", incomplete: "incomplete",
     remove: (/** @type {string} */ name, /** @type {string} */ size) => `Delete ${name} (${size}) from the disk?`, hubOff: "The Hub is not available on this server.", results: "Models of the Hub", gated: "gated",
-    fits: { yes: "fits into memory", offloaded: "fits with offloading", no: "does not fit into memory" }, bytes: "Size", downloads: "Downloads", licence: "Licence",
+    fits: { yes: "fits into memory", offloaded: "fits with offloading", no: "does not fit into memory" }, bytes: "Size", downloads: "Downloads", likes: "Likes", updated: "Updated", licence: "Licence", tryAgain: "Try again",
+    gatedHint: "Accept the terms on that page with the Hub account of this server. A server without one is logged in by its administrator: `octabox login`, or HF_TOKEN.",
   },
   adapters: {
     empty: "There are no LoRAs or embeddings in the models folder.", search: "Search", lora: "LoRA", embedding: "Embedding", words: "Words:", unfit: "Does not fit:",
