@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,3 +57,86 @@ def test_a_file_of_the_web_ui_with_a_second_pass(tab: Tab) -> None:
     assert (7, "a1111", 1) == (body["seed"], body["prompt_syntax"], body["params"]["clip_skip"])
     assert "strength" not in body["params"]
     assert "text-to-image" == body["task"]
+
+
+def test_copies_run(tab: Tab, tmp_path: Path) -> None:
+    """A request with a file is a command and a program that a person can run in a folder with the file."""
+    tab.page.evaluate("document.querySelector('octabox-create').choose('demo', 'image-to-image')")
+    tab.page.fill("#field-prompt", "it's a; red circle")
+    tab.page.wait_for_selector("[data-control=image] input[type=file]", state="attached")
+    Image.new("RGB", (64, 64), (200, 0, 0)).save(tmp_path / "image.png")
+    tab.page.set_input_files("[data-control=image] input[type=file]", tmp_path / "image.png")
+    tab.until("!!document.querySelector('octabox-create').source")
+    tab.page.fill("#field-num_inference_steps", "2")
+    curl, program = tab.page.evaluate(
+        """async () => {
+          const { asCurl, asPython } = await import("/ui/js/snippets.js");
+          const body = document.querySelector("octabox-create").body();
+          return [asCurl(body), asPython(body)];
+        }"""
+    )
+    environment = {**os.environ, "no_proxy": "*"}
+    options: Any = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 200}
+    answer = json.loads(subprocess.run(["bash", "-c", curl], check=True, **options).stdout)
+    assert "it's a; red circle" == answer["outputs"][0]["metadata"]["params"]["prompt"]
+    link = subprocess.run([sys.executable, "-c", program], check=True, **options).stdout
+    assert link.startswith(f"{tab.url}/results/")
+
+
+def test_an_image_of_the_gallery_as_an_input(tab: Tab) -> None:
+    """A model that takes none is left for one that does; without one, and without a mask, the page says so."""
+    use = """async ([what, tasks]) => {
+      const form = document.querySelector("octabox-create");
+      const output = { url: (await import("/ui/js/api.js")).url("ui/favicon.svg") };
+      form.tasks = tasks;
+      form.fields = form.fields.filter((each) => !["image", "mask"].includes(each.control));
+      await form.onUse({ detail: { what, output } });
+      return [form.message, form.notice, form.task, !!form.source];
+    }"""
+    page = tab.page
+    page.evaluate("document.querySelector('octabox-create').choose('demo', 'text-to-image')")
+    page.fill("#field-prompt", "a red circle")
+    assert ["", "", "image-to-image", True] == page.evaluate(use, ["image", ["text-to-image", "image-to-image"]])
+    message, notice, task, taken = page.evaluate(use, ["mask", ["text-to-image", "image-to-image"]])
+    assert ("", "image-to-image", True) == (message, task, taken)
+    assert "There is no mask" in notice
+    # The model of the server is another one than that of the form.
+    page.evaluate("document.querySelector('octabox-create').model = 'speech'")
+    assert "speech takes no image, so demo is chosen." == page.evaluate(use, ["image", ["text-to-audio"]])[1]
+    page.evaluate("document.querySelector('octabox-create').models = []")
+    assert "No model of this server takes an image" in page.evaluate(use, ["image", ["text-to-audio"]])[0]
+
+
+def test_words_go_to_the_prompt_with_the_cursor(tab: Tab) -> None:
+    """Those of a wildcard or a LoRA, also in a negative prompt."""
+    insert = "document.querySelector('octabox-create').insert(' more')"
+    tab.page.fill("#field-prompt", "a")
+    tab.page.fill("#field-negative_prompt", "b")
+    tab.page.evaluate(insert)
+    assert ("a", "b more") == (body_of(tab)["params"]["prompt"], body_of(tab)["params"]["negative_prompt"])
+    tab.page.focus("#field-prompt")
+    tab.page.evaluate(insert)
+    assert ("a more", "b more") == (body_of(tab)["params"]["prompt"], body_of(tab)["params"]["negative_prompt"])
+
+
+def test_only_images_are_compared(tab: Tab) -> None:
+    """Two texts, or an image and a text, have no comparison."""
+    show = """async () => {
+      const { history } = await import("/ui/js/history.js");
+      const file = { url: "/ui/favicon.svg", metadata: {}, tags: [] };
+      const made = (key, type) => ({ ...file, kind: type.split("/")[0], media_type: type, key });
+      history.load = async () => {};
+      history.items = [made("a/0", "image/svg"), made("b/0", "image/svg"), made("c/0", "text/plain")];
+      history.changed();
+    }"""
+    tab.page.evaluate(show)
+    tab.page.click("nav >> text=Gallery")
+    boxes = tab.page.locator("li.cell input[type=checkbox]")
+    compare = tab.page.locator("button:text-is('Compare')")
+    boxes.nth(0).click()
+    boxes.nth(1).click()
+    assert 1 == compare.count()
+    boxes.nth(1).click()
+    boxes.nth(2).click()
+    tab.page.wait_for_selector("text=2 selected")
+    assert 0 == compare.count()

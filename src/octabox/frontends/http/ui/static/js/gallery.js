@@ -131,7 +131,7 @@ export class OctaboxGallery extends LitElement {
       <button type="button" @click=${() => (this.chosen = new Set())}>${T.gallery.none}</button>
       <button type="button" @click=${() => this.mark([...this.chosen], { star: !starred })}>${starred ? T.gallery.unstar : T.gallery.star}</button>
       <form class="inline" @submit=${(e) => this.onTags(e)}><input name="tags" aria-label=${T.gallery.addTags} placeholder=${T.gallery.addTags}><button>${T.gallery.add}</button></form>
-      ${this.chosen.size === 2 ? html`<button type="button" @click=${() => (this.compare = true)}>${T.gallery.compare}</button>` : nothing}
+      ${all.length === 2 && all.every((each) => each.media_type?.startsWith("image/")) ? html`<button type="button" @click=${() => (this.compare = true)}>${T.gallery.compare}</button>` : nothing}
       <button type="button" class="danger" @click=${() => this.onDelete()}>${T.gallery.delete}</button>
     </div>`;
   }
