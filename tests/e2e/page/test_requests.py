@@ -140,3 +140,76 @@ def test_only_images_are_compared(tab: Tab) -> None:
     boxes.nth(2).click()
     tab.page.wait_for_selector("text=2 selected")
     assert 0 == compare.count()
+
+
+def test_a_form_outlasts_a_reload(tab: Tab, tmp_path: Path) -> None:
+    """Its whole request does, with the model and the task of the address; files that are too large for the browser are left."""
+    ready = "octabox-create button.primary:not([disabled])"
+    tab.page.select_option("select[name=task]", "image-to-image")
+    tab.page.wait_for_selector("[data-control=image] input[type=file]", state="attached")
+    Image.new("RGB", (64, 64), (200, 0, 0)).save(tmp_path / "image.png")
+    tab.page.set_input_files("[data-control=image] input[type=file]", tmp_path / "image.png")
+    tab.until("!!document.querySelector('octabox-create').source")
+    tab.page.fill("#field-prompt", "a red circle")
+    tab.page.fill("#seed", "7")
+    tab.page.fill("#outputs", "3")
+    tab.page.evaluate("Object.assign(document.querySelector('octabox-create'), { chosen: { hearts: 0.5 } })")
+    tab.page.evaluate(
+        "Object.assign(document.querySelector('octabox-create'), { workflow: { upscale: { scale: 3 } } })"
+    )
+    tab.page.select_option("#scheduler", "ddim")
+    before = body_of(tab)
+    assert {"image", "prompt"} <= before["params"].keys()
+    for screen in ("create", "gallery"):
+        if screen == "gallery":
+            tab.page.click("nav >> text=Gallery")
+        tab.page.reload()
+        tab.page.wait_for_selector(ready, state="attached")
+        tab.until("document.querySelector('octabox-scheduler').waiting === 0")
+        assert before == body_of(tab)
+
+    tab.page.evaluate("document.querySelector('octabox-create').values.image = 'data:,' + 'a'.repeat(2 ** 24)")
+    tab.page.reload()
+    tab.page.wait_for_selector(ready, state="attached")
+    assert {**before, "params": {**before["params"], "image": None}} == {
+        **body_of(tab),
+        "params": {"image": None, **body_of(tab)["params"]},
+    }
+    tab.page.goto(f"{tab.url}/#/create?model=demo&task=text-to-image")
+    tab.page.reload()
+    tab.page.wait_for_selector(ready, state="attached")
+    assert "image-to-image" != body_of(tab)["task"]
+
+
+def test_the_browsers_back_in_the_gallery(tab: Tab) -> None:
+    """It closes the viewer, and opens it again after an output was used; the search is in the address."""
+    tab.make("a red circle", num_inference_steps=2)
+    tab.page.click("nav >> text=Gallery")
+    tab.page.fill("octabox-gallery input[type=search]", "circle")
+    viewer = "dialog.viewer"
+    for _ in range(2):
+        tab.page.locator("li.cell button.thumb").first.click()
+        tab.page.wait_for_selector(viewer)
+        assert "open=" in tab.page.url
+        tab.page.go_back()
+        tab.page.wait_for_selector(viewer, state="detached")
+        assert tab.page.url.endswith("#/gallery?q=circle")
+    for close in ("Escape", ""):
+        tab.page.locator("li.cell button.thumb").first.click()
+        tab.page.wait_for_selector(viewer)
+        if close:
+            tab.page.keyboard.press(close)
+        else:
+            tab.page.click(f"{viewer} button.close")
+        tab.page.wait_for_selector(viewer, state="detached")
+        tab.until("location.hash === '#/gallery?q=circle'")
+    tab.page.locator("li.cell button.thumb").first.click()
+    tab.page.reload()
+    tab.page.wait_for_selector(viewer)
+    assert "circle" == tab.page.input_value("octabox-gallery input[type=search]")
+    tab.page.click(f"{viewer} >> text=Use seed")
+    tab.page.wait_for_selector("#seed:visible")
+    tab.page.go_back()
+    tab.page.wait_for_selector(viewer)
+    tab.page.go_back()
+    tab.page.wait_for_selector(viewer, state="detached")

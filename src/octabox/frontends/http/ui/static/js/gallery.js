@@ -39,6 +39,9 @@ export class OctaboxGallery extends LitElement {
     this.message = "";
     /** The key of the output that was chosen last, from which a range begins. */
     this.last = "";
+    /** Whether the output that is shown has an entry of its own in the browser's history. */
+    this.pushed = false;
+    this.onHash = () => this.readAddress();
     this.onChange = () => this.read();
     this.onResize = () => this.measure();
     this.onKey = (/** @type {KeyboardEvent} */ event) => {
@@ -58,8 +61,10 @@ export class OctaboxGallery extends LitElement {
     history.addEventListener("change", this.onChange);
     window.addEventListener("resize", this.onResize);
     window.addEventListener("keydown", this.onKey);
-    this.read();
+    window.addEventListener("hashchange", this.onHash);
+    this.readAddress();
     history.load().catch((error) => (this.message = error.message));
+    this.read();
   }
 
   disconnectedCallback() {
@@ -68,6 +73,43 @@ export class OctaboxGallery extends LitElement {
     history.removeEventListener("change", this.onChange);
     window.removeEventListener("resize", this.onResize);
     window.removeEventListener("keydown", this.onKey);
+    window.removeEventListener("hashchange", this.onHash);
+  }
+
+  /** Take over the search, and the output that is shown, from the address. */
+  readAddress() {
+    if (!location.hash.startsWith("#/gallery")) return;
+    const query = new URLSearchParams(location.hash.split("?")[1] || "");
+    const open = query.get("open") || "";
+    this.search = query.get("q") || "";
+    this.pushed &&= !!open;
+    if (this.open && !open) this.close();
+    this.open = open;
+  }
+
+  /** Return the address of what is shown. */
+  get address() {
+    const query = new URLSearchParams({ ...(this.search && { q: this.search }), ...(this.open && { open: this.open }) });
+    return `#/gallery${query.size ? `?${query}` : ""}`;
+  }
+
+  /** Show an output; the browser's Back closes it. @param {string} key */
+  show(key) {
+    this.open = key;
+    this.pushed = true;
+    location.hash = this.address;
+  }
+
+  /** The output is not shown any more. */
+  leave() {
+    this.open = "";
+    if (this.pushed) window.history.back();
+    else this.keepAddress();
+    this.pushed = false;
+  }
+
+  keepAddress() {
+    if (location.hash.startsWith("#/gallery")) window.history.replaceState(null, "", this.address);
   }
 
   async read() {
@@ -75,7 +117,7 @@ export class OctaboxGallery extends LitElement {
     const keys = new Set(this.items.map((each) => each.key));
     // What is gone is not selected any more.
     if ([...this.chosen].some((each) => !keys.has(each))) this.chosen = new Set([...this.chosen].filter((each) => keys.has(each)));
-    if (this.open && !keys.has(this.open)) this.close();
+    if (this.open && !keys.has(this.open) && !history.loading) this.close();
     this.requestUpdate();
     await this.updateComplete;
     this.measure();
@@ -104,7 +146,7 @@ export class OctaboxGallery extends LitElement {
     const open = this.items.find((each) => each.key === this.open);
     return html`<section class="gallery" aria-label=${T.screens.gallery}>
       <div class="bar">
-        <input type="search" aria-label=${T.gallery.search} placeholder=${T.gallery.search} .value=${this.search} @input=${(e) => { this.search = e.target.value; this.first = 0; }}>
+        <input type="search" aria-label=${T.gallery.search} placeholder=${T.gallery.search} .value=${this.search} @input=${(e) => { this.search = e.target.value; this.first = 0; this.keepAddress(); }}>
         <label class="switch"><input type="checkbox" .checked=${this.starred} @change=${(e) => (this.starred = e.target.checked)}> ${T.gallery.starred}</label>
         <span>${T.gallery.count(found.length)}</span>
         ${this.deleted.length ? html`<span role="status">${T.gallery.deleted(this.deleted.length)} <button type="button" @click=${() => this.onUndo()}>${T.gallery.undo}</button></span>` : nothing}
@@ -151,7 +193,7 @@ export class OctaboxGallery extends LitElement {
     const [type] = (item.media_type || "").split("/");
     const words = promptOf(item);
     return html`<li class="cell ${this.chosen.has(item.key) ? "chosen" : ""}" data-index=${index}>
-      <button type="button" class="thumb" title=${words} aria-label=${words || item.kind} @click=${() => (this.open = item.key)}>
+      <button type="button" class="thumb" title=${words} aria-label=${words || item.kind} @click=${() => this.show(item.key)}>
         ${type === "image" ? html`<img src=${item.url} alt="" loading="lazy" decoding="async">` : type === "video" ? html`<video src=${item.url} preload="metadata" muted tabindex="-1"></video>` : html`<span class="kind">${T.gallery.kinds[item.kind] || item.kind}<small dir="auto">${words}</small></span>`}${item.star ? html`<span class="star" aria-hidden="true">★</span>` : nothing}
       </button>
       <input type="checkbox" aria-label=${words || item.kind} .checked=${this.chosen.has(item.key)} @click=${(e) => this.onChoose(item.key, e.target.checked, e.shiftKey)}>
@@ -160,7 +202,7 @@ export class OctaboxGallery extends LitElement {
 
   renderDialog(item) {
     const params = item.metadata?.params || {};
-    return html`<dialog class="viewer" aria-label=${promptOf(item)} @close=${() => (this.open = "")} @keydown=${(e) => this.onViewerKey(e)}>
+    return html`<dialog class="viewer" aria-label=${promptOf(item)} @close=${() => this.leave()} @keydown=${(e) => this.onViewerKey(e)}>
       <div class="view"><octabox-output .output=${item}></octabox-output></div>
       <div class="details">
         <div class="buttons">
@@ -213,12 +255,13 @@ export class OctaboxGallery extends LitElement {
     const at = keys.indexOf(this.open);
     // One that the search does not find has none before and after it.
     this.open = (at >= 0 && keys[at + step]) || this.open;
+    this.keepAddress();
   }
 
   close() {
     /** @type {HTMLDialogElement | null} */ (this.querySelector("dialog"))?.close();
     // The event of that comes later, and until then an update would show it anew.
-    this.open = "";
+    if (this.open) this.leave();
   }
 
   /** Select an output; with the shift key all from the last one on, wherever that is now. @param {string} key @param {boolean} on @param {boolean} range */
@@ -270,7 +313,9 @@ export class OctaboxGallery extends LitElement {
   }
 
   use(what, output) {
-    this.close();
+    // Back shows it again.
+    this.pushed = false;
+    this.open = "";
     this.dispatchEvent(new CustomEvent("use-output", { bubbles: true, detail: { what, output } }));
   }
 }
