@@ -73,7 +73,7 @@ export const T = {
     previews: "An image beside a file, such as style.preview.png beside style.safetensors, is its preview.",
   },
   grid: {
-    x: "Columns", y: "Rows", z: "Pages", none: "nothing", words: "words in the prompt", lora: (/** @type {string} */ name) => `weight of ${name}`, values: "Values, separated by commas or |", make: "Generate grid",
+    x: "Columns", y: "Rows", z: "Pages", none: "nothing", words: "words in the prompt", model: "model (checkpoint)", lora: (/** @type {string} */ name) => `weight of ${name}`, values: "Values, separated by commas or |", make: "Generate grid",
     count: (/** @type {number} */ n) => `${n} ${n === 1 ? "output" : "outputs"}`, save: "Save as one image", tooLarge: "This browser cannot draw so large an image.", tooMany: (/** @type {number} */ n) => `At most ${n} outputs are made in one grid.`,
     noValues: (/** @type {string} */ axis) => `${axis}: set the values, such as 1, 2, 4 or 1..5.`, problems: (/** @type {string[]} */ names) => `No grid is made: in Create, correct ${names.join(", ")}.`,
     hint: "Columns, rows and pages each vary one parameter of the form in Create. Values may be a range: 1..5, or 0..1 step 0.25.", stop: "Stop",
