@@ -226,6 +226,7 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
         parts.pulls,
         preloads=preloads,
         log=keep_recent(secrets_of(settings)),
+        devices=parts.engine.devices if isinstance(parts.engine, LocalEngine) else None,
     )
     return create_app(ctx, lifespan)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from octabox.config.settings import Settings
 from octabox.frontends.http.network.lifecycle import Lifecycle
@@ -32,6 +34,7 @@ class AppContext:
         preloads: Models that are loaded when the server starts.
         lifecycle: Whether the server is being stopped.
         log: The last lines of the log.
+        devices: Returns the free bytes of each accelerator of this machine.
     """
 
     generation: GenerationService
@@ -46,3 +49,4 @@ class AppContext:
     preloads: Preloads = field(default_factory=Preloads)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     log: RecentLines = field(default_factory=RecentLines)
+    devices: Callable[[], Awaitable[dict[str, Any]]] | None = None
