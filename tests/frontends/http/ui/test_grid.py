@@ -47,7 +47,9 @@ def test_where_a_value_of_a_grid_goes(scripts: Path) -> None:
         ["hires.strength", 0.3, 0.3],
         ["negative_prompt", "blurry", "blurry"],
     ]
-    guided, seeded, scheduled, weighed, worded, same, set_, other, styled, hires, negative = run(scripts, code, [body, axes])
+    guided, seeded, scheduled, weighed, worded, same, set_, other, styled, hires, negative = run(
+        scripts, code, [body, axes]
+    )
 
     assert ({"prompt": "a red star", "guidance_scale": 3}, 4) == (guided["params"], seeded["seed"])
     assert "unipc" == scheduled["scheduler"]

@@ -1,7 +1,7 @@
 // Create: the form of a model, and the result.
 // @ts-check
 
-import { html, nothing } from "../vendor/lit/lit.js";
+import { html, nothing } from "./element.js";
 import { copyText } from "./clipboard.js";
 import { maskedImage } from "./fields.js";
 import { formatBytes } from "./format.js";
@@ -40,10 +40,6 @@ export class OctaboxCreate extends ModelForm {
     // On a narrow screen the parameters are opened by a tap.
     this.narrow = matchMedia(NARROW);
     this.narrow.addEventListener("change", this.onUpdate);
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   render() {

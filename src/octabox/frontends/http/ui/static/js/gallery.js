@@ -1,8 +1,10 @@
 // Gallery: everything that has been made, in a grid that draws only what is in sight.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { between, history } from "./history.js";
+import { renderInput } from "./result.js";
+import { runs } from "./runs.js";
 import { T } from "./texts.js";
 import "./output.js";
 
@@ -13,7 +15,7 @@ const GAP = 8;
 /** Milliseconds in which a deletion can be undone. */
 const UNDO_TIME = 10_000;
 
-export class OctaboxGallery extends LitElement {
+export class OctaboxGallery extends PageElement {
   static properties = {
     items: { state: true }, search: { state: true }, starred: { state: true }, chosen: { state: true }, open: { state: true }, deleted: { state: true },
     first: { state: true }, columns: { state: true }, cell: { state: true }, rows: { state: true }, compare: { state: true }, message: { state: true },
@@ -50,10 +52,6 @@ export class OctaboxGallery extends LitElement {
       event.preventDefault();
       this.onUndo();
     };
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   connectedCallback() {
@@ -203,7 +201,7 @@ export class OctaboxGallery extends LitElement {
   renderDialog(item) {
     const params = item.metadata?.params || {};
     return html`<dialog class="viewer" aria-label=${promptOf(item)} @close=${() => this.leave()} @keydown=${(e) => this.onViewerKey(e)}>
-      <div class="view"><octabox-output .output=${item}></octabox-output></div>
+      <div class="view">${renderInput(runs.list.find((each) => each.id === item.job))}<octabox-output .output=${item}></octabox-output></div>
       <div class="details">
         <div class="buttons">
           <button type="button" class="icon" title=${T.gallery.previous} aria-label=${T.gallery.previous} @click=${() => this.step(-1)}>←</button>

@@ -1,12 +1,12 @@
 // Grid: one output for each combination of the values of up to three parameters.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { AXES, axisNames, axisProblem, countOf, fittingScale } from "./axes.js";
 import { grid } from "./grids.js";
 import { T } from "./texts.js";
 
-export class OctaboxGrid extends LitElement {
+export class OctaboxGrid extends PageElement {
   static properties = { create: { attribute: false } };
 
   constructor() {
@@ -14,10 +14,6 @@ export class OctaboxGrid extends LitElement {
     /** The form whose request is varied. @type {import("./create.js").OctaboxCreate | null} */
     this.create = null;
     this.onChange = () => this.requestUpdate();
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   connectedCallback() {

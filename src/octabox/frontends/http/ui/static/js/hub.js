@@ -1,7 +1,7 @@
 // The Hub: search, download with progress, and what lies on the disk.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { encodePath, getJson, postJson, send } from "./api.js";
 import { formatBytes } from "./format.js";
 import { T } from "./texts.js";
@@ -15,7 +15,7 @@ const PAUSE = 3000;
 /** The columns of what is found, and the orders that the Hub has by some of them. */
 const COLUMNS = { name: "", what: "", bytes: "size", downloads: "downloads", likes: "likes", updated: "updated", licence: "" };
 
-export class OctaboxHub extends LitElement {
+export class OctaboxHub extends PageElement {
   static properties = {
     words: { state: true }, found: { state: true }, cached: { state: true }, pulls: { state: true }, problem: { state: true }, off: { state: true }, unread: { state: true }, busy: { state: true },
     gated: { state: true }, sort: { state: true },
@@ -39,10 +39,6 @@ export class OctaboxHub extends LitElement {
     this.sort = "downloads";
     /** The download that was asked for here last, and the one that the Hub refuses to the account of the server. @type {any} */
     this.asked = this.gated = null;
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   connectedCallback() {

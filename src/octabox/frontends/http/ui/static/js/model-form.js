@@ -1,7 +1,7 @@
 // The form of a model as data: its fields with their values, and what a request has besides. Screens show it.
 // @ts-check
 
-import { LitElement } from "../vendor/lit/lit.js";
+import { PageElement } from "./element.js";
 import { encodePath, getJson } from "./api.js";
 import { formFields, initialValues, keepsValue, outputCounts } from "./fields.js";
 import { requestBody } from "./request.js";
@@ -17,7 +17,7 @@ const KEPT = "octabox-form";
 const STATE = ["values", "seed", "outputs", "scheduler", "syntax", "format", "styles", "chosen", "componentWeights", "workflow", "extra"];
 
 /** What the form of a model holds; a screen that extends it shows it. */
-export class ModelForm extends LitElement {
+export class ModelForm extends PageElement {
   /** @type {Record<string, any>} */
   static properties = {
     models: { attribute: false }, model: { state: true }, task: { state: true }, fields: { state: true }, values: { state: true }, seed: { state: true }, outputs: { state: true },

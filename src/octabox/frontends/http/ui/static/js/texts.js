@@ -85,7 +85,7 @@ export const T = {
     benchmark: "Benchmark", run: "Run benchmark", size: "Batch", rate: "Iterations per second", seconds: "Seconds", benchmarkHint: "Ten steps of a model, with several outputs.",
     benchmarkNeeds: (/** @type {string[]} */ names) => `The benchmark makes outputs without files, and this model needs ${names.join(", ")}.`,
     none: "No model is in memory.", states: { ready: "is ready", starting: "is starting", stopping: "is stopping", failed: "could not load a model" },
-    machine: "Machine", machineIs: (/** @type {string} */ system, /** @type {number} */ cores) => `${system}, ${cores} ${cores === 1 ? "core" : "cores"}`, memory: "Memory", accelerator: "Accelerator", notInstalled: "not installed",
+    machine: "Machine", machineIs: (/** @type {string} */ system, /** @type {number} */ cores) => `${system}, ${cores} ${cores === 1 ? "core" : "cores"}`, memory: "Memory", accelerator: "Accelerator", free: (/** @type {string} */ size) => `${size} free`, notInstalled: "not installed",
     settings: "Settings", setting: "Setting", value: "Value", source: "Set by", searchSettings: "Search settings", changedOnly: "Only what is set",
     log: "Log", searchLog: "Search the log", level: "Level", noLines: "No lines.",
   },
