@@ -46,7 +46,7 @@ def _checked(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(data: bytes) -> str:
-    """Return the text of a file; empty if it is none."""
+    """Return the text of a file; empty for other files."""
     try:
         return "" if b"\0" in data else data.decode("utf-8")
     except UnicodeDecodeError:

@@ -30,7 +30,7 @@ class Pairs(dict[str, str]):
 
     @property
     def unused(self) -> list[str]:
-        """The keys that have not been asked for, without those that say nothing about a request."""
+        """The keys that have not been asked for, without those that have no part in a request."""
         return [key for key in self if key not in self._read and not SILENT.search(key)]
 
     def get(self, key: str, default: Any = None) -> Any:

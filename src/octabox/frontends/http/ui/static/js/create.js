@@ -102,11 +102,6 @@ export class OctaboxCreate extends ModelForm {
     </details>`;
   }
 
-  /** The scheduler, with the settings that it has. @returns {any} */
-  get schedulerForm() {
-    return this.querySelector("octabox-scheduler");
-  }
-
   get busy() {
     return this.run !== null && !this.run.finished;
   }

@@ -3,10 +3,8 @@
 
 import { PageElement, html, nothing } from "./element.js";
 import { between, history } from "./history.js";
-import { renderInput } from "./result.js";
-import { runs } from "./runs.js";
 import { T } from "./texts.js";
-import "./output.js";
+import { promptOf, renderViewer, tagsOf } from "./viewer.js";
 
 /** Smallest width of a cell in pixels, where there is room for two, and what is between cells. */
 const CELL = 180;
@@ -156,7 +154,7 @@ export class OctaboxGallery extends PageElement {
         <svg class="spacer" width="1" height=${height} aria-hidden="true"></svg>
         <ul class="cells">${visible.map((each, index) => this.renderCell(each, this.first * this.columns + index))}</ul>
       </div>
-      ${open ? this.renderDialog(open) : nothing}
+      ${open ? renderViewer(this, open) : nothing}
       ${this.compare ? this.renderCompare() : nothing}
     </section>`;
   }
@@ -196,35 +194,6 @@ export class OctaboxGallery extends PageElement {
       </button>
       <input type="checkbox" aria-label=${words || item.kind} .checked=${this.chosen.has(item.key)} @click=${(e) => this.onChoose(item.key, e.target.checked, e.shiftKey)}>
     </li>`;
-  }
-
-  renderDialog(item) {
-    const params = item.metadata?.params || {};
-    return html`<dialog class="viewer" aria-label=${promptOf(item)} @close=${() => this.leave()} @keydown=${(e) => this.onViewerKey(e)}>
-      <div class="view">${renderInput(runs.list.find((each) => each.id === item.job))}<octabox-output .output=${item}></octabox-output></div>
-      <div class="details">
-        <div class="buttons">
-          <button type="button" class="icon" title=${T.gallery.previous} aria-label=${T.gallery.previous} @click=${() => this.step(-1)}>←</button>
-          <button type="button" class="icon" title=${T.gallery.next} aria-label=${T.gallery.next} @click=${() => this.step(1)}>→</button>
-          <button type="button" class="close" @click=${() => this.close()}>${T.gallery.close}</button>
-        </div>
-        <p class="words" dir="auto" tabindex="0">${promptOf(item)}</p>
-        <div class="buttons">
-          <button type="button" class="primary" @click=${() => this.use("all", item)}>${T.create.again}</button>
-          <button type="button" @click=${() => this.use("prompt", item)}>${T.create.usePrompt}</button>
-          <button type="button" @click=${() => this.use("seed", item)}>${T.create.useSeed}</button>
-          ${item.media_type?.startsWith("image/") ? html`<button type="button" @click=${() => this.use("image", item)}>${T.create.asImage}</button>
-            <button type="button" @click=${() => this.use("mask", item)}>${T.create.asMask}</button>` : nothing}
-        </div>
-        <div class="buttons">
-          <button type="button" aria-pressed=${!!item.star} @click=${() => this.mark([item.key], { star: !item.star })}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
-          ${item.url ? html`<a class="button" href=${item.url} download>${T.create.download}</a>` : nothing}
-          <button type="button" class="danger" @click=${() => { this.close(); this.onDelete([item.key]); }}>${T.gallery.delete}</button>
-        </div>
-        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => this.mark([item.key], { tags: tagsOf(e.target.value) })}></label>
-        <dl class="facts">${[["model", item.metadata?.model], ["seed", item.seed], ...Object.entries(params).filter(([name]) => name !== "prompt")].map(([name, value]) => html`<dt>${name}</dt><dd dir="auto">${typeof value === "object" ? JSON.stringify(value) : value}</dd>`)}</dl>
-      </div>
-    </dialog>`;
   }
 
   renderCompare() {
@@ -316,16 +285,6 @@ export class OctaboxGallery extends PageElement {
     this.open = "";
     this.dispatchEvent(new CustomEvent("use-output", { bubbles: true, detail: { what, output } }));
   }
-}
-
-/** Return the tags in a text. @param {string} text */
-function tagsOf(text) {
-  return text.split(",").map((each) => each.trim()).filter(Boolean);
-}
-
-function promptOf(item) {
-  const words = item?.metadata?.params?.prompt;
-  return Array.isArray(words) ? words.join(", ") : String(words ?? "");
 }
 
 function matches(item, words) {

@@ -229,6 +229,11 @@ export class ModelForm extends PageElement {
     this.advanced ||= this.fields.some((each) => each.advanced && names.includes(each.name));
   }
 
+  /** The scheduler, with the settings that it has. @returns {any} */
+  get schedulerForm() {
+    return this.querySelector("octabox-scheduler");
+  }
+
   /** The image that a request starts from; empty without one. */
   get source() {
     const found = this.fields.find((each) => each.control === "image" && this.values[each.name]?.length);
