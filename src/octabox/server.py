@@ -232,6 +232,7 @@ def app(parts: Parts, on_failure: Callable[[str], None] = lambda _: None) -> Fas
         preloads=preloads,
         log=keep_recent(secrets_of(settings)),
         fetcher=build_fetcher(settings),
+        devices=parts.engine.devices if isinstance(parts.engine, LocalEngine) else None,
     )
     return create_app(ctx, lifespan)
 

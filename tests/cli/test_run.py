@@ -11,12 +11,10 @@ from click.testing import CliRunner, Result
 from PIL import Image, PngImagePlugin
 
 from octabox import demo
-from octabox.catalog.pipelines import load_catalog
 from octabox.cli.errors import exit_code
 from octabox.cli.main import cli
 from octabox.cli.output import Destination
 from octabox.cli.requests.events import Prepared, RunEvent
-from octabox.cli.requests.options import skipped_layers
 from octabox.cli.terminal.display import show_events
 from octabox.errors import (
     ForbiddenPathError,
@@ -276,27 +274,6 @@ def test_an_image_is_made_again(elsewhere: Path, given: tuple[str, ...]) -> None
 
     assert 0 == again.exit_code, again.exception
     assert (elsewhere / "one.png").read_bytes() == (elsewhere / "two.png").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("pipeline", "layer", "expected"),
-    [
-        ("StableDiffusionPipeline", 1, {}),
-        ("StableDiffusionPipeline", 2, {"clip_skip": 1}),
-        ("StableDiffusionImg2ImgPipeline", 2, {"clip_skip": 1}),
-        ("StableDiffusionXLPipeline", 2, {}),
-        ("StableDiffusionXLPipeline", 1, {}),
-        ("StableDiffusionXLInpaintPipeline", 3, {"clip_skip": 1}),
-        ("StableDiffusion3Pipeline", 2, {}),
-        ("FluxPipeline", 2, {}),
-    ],
-)
-def test_the_layers_that_the_web_ui_skips(pipeline: str, layer: int, expected: dict[str, int]) -> None:
-    """It counts the layer that is used, which some pipelines skip layers for without a request."""
-    entry = load_catalog().pipeline(pipeline)
-
-    assert expected == skipped_layers({"clip_layer": layer}, entry)
-    assert {} == skipped_layers({"clip_layer": layer, "pipeline": pipeline, "params": {"clip_skip": 1}}, entry)
 
 
 def test_an_image_is_made_again_with_changes(elsewhere: Path) -> None:

@@ -60,7 +60,7 @@ def _devices() -> dict[str, Any]:
 
     with show_status("looking for devices"):
         survey = DevicePool(ProcessStarter(spawns=True)).ask()
-    return {"accelerators": {each.name: each.free for each in survey.devices}, "problem": survey.problem or None}
+    return survey.to_json()
 
 
 def _extras() -> dict[str, dict[str, str | None]]:

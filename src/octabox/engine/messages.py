@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from octabox.config.model import ModelConfig
 from octabox.config.performance import Profile
@@ -184,6 +185,10 @@ class Survey:
 
     devices: tuple[DeviceMemory, ...] = ()
     problem: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the free bytes of each device by its name, null where they are not known, and why there are none if so."""
+        return {"accelerators": {each.name: each.free for each in self.devices}, "problem": self.problem or None}
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,21 @@ def test_search_download_and_use(browser: Any, place: tuple[LocalHub, str]) -> N
     tab.open("models")
     tab.page.fill("input[name=hub-words]", "shapes")
     tab.page.click("octabox-hub >> text=Search")
+    tab.page.wait_for_selector("octabox-hub th[aria-sort=descending]:has-text('Downloads')")
+    for column, sort in (("Size", "size"), ("Likes", "likes"), ("Updated", "updated")):
+        with tab.page.expect_response(lambda each, sort=sort: f"sort={sort}" in each.url) as answer:
+            tab.page.click(f"octabox-hub th button:text-is('{column}')")
+        assert 200 == answer.value.status
+        tab.page.wait_for_selector(f"octabox-hub th[aria-sort=descending]:has-text('{column}')")
     tab.page.click("tr[data-repo='org/shapes-gated'] >> text=Download")
-    link = tab.page.get_attribute(".pull[data-state=failed] a", "href", timeout=PATIENCE)
+    for _ in range(2):
+        tab.page.wait_for_selector("dialog.gated:has-text('org/shapes-gated is gated')", timeout=PATIENCE)
+        page = tab.page.locator("dialog.gated a")
+        assert (f"{hub.url}/org/shapes-gated", "_blank") == (page.get_attribute("href"), page.get_attribute("target"))
+        with tab.page.expect_request("**/v1/hub/pulls"):
+            tab.page.click("dialog.gated >> text=Try again")
+    tab.page.click("dialog.gated >> text=Close", timeout=PATIENCE)
+    link = tab.page.locator(".pull[data-state=failed] a").first.get_attribute("href")
     assert f"{hub.url}/org/shapes-gated" == link
     tab.page.click("tr[data-repo='org/shapes'] >> text=Download")
     tab.page.wait_for_selector(".pull[data-state=completed]", timeout=PATIENCE)

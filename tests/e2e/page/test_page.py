@@ -214,7 +214,7 @@ def test_a_dropped_file_restores_its_parameters(tab: Tab, tmp_path: Path) -> Non
 
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     drop(tab.page, (tmp_path / "plain.png").read_bytes())
-    tab.page.wait_for_selector("text=This file holds no parameters.")
+    tab.page.wait_for_selector("text=This file has no generation metadata.")
 
 
 def drop(page: Any, content: bytes) -> None:
@@ -229,7 +229,7 @@ def drop(page: Any, content: bytes) -> None:
 
 
 def test_a_grid_and_a_benchmark(tab: Tab) -> None:
-    """Rows and columns vary two parameters at one seed; the benchmark prints a row for each batch."""
+    """Rows and columns vary two parameters at one seed; the benchmark goes on while another screen is shown, and stops."""
     tab.page.fill("#field-prompt", "a red circle")
     tab.page.fill("#field-num_inference_steps", "3")
     tab.page.click("nav >> text=Grid")
@@ -247,7 +247,17 @@ def test_a_grid_and_a_benchmark(tab: Tab) -> None:
 
     tab.page.click("nav >> text=System")
     tab.page.click("text=Run benchmark")
-    tab.page.locator("octabox-system td meter").nth(2).wait_for(timeout=PATIENCE)
+    tab.page.click("nav >> text=Gallery")
+    tab.page.click("nav >> text=System")
+    tab.page.wait_for_selector("octabox-system svg")
+    assert 0 == tab.page.locator("button:text-is('Run benchmark'):not([disabled])").count()
+    tab.page.wait_for_selector("button:text-is('Run benchmark')", timeout=PATIENCE)
+    rows = "octabox-system table:has(+ svg) tbody tr"
+    assert 3 == tab.page.locator(rows).count()
+    tab.page.click("text=Run benchmark")
+    tab.page.click("octabox-system >> text=Stop")
+    tab.page.wait_for_selector("button:text-is('Run benchmark')", timeout=PATIENCE)
+    assert 3 > tab.page.locator(rows).count()
 
 
 def test_models_are_loaded_and_unloaded(tab: Tab) -> None:

@@ -173,6 +173,13 @@ def test_depth_is_beside_its_image(tab: Tab) -> None:
     assert abs(tops[0] - tops[1]) < 2
     assert outputs.locator("octabox-output a[download]").count() >= 1
 
+    tab.page.click("nav >> text=Gallery")
+    tab.page.locator("li.cell:has(img) button.thumb").first.click()
+    shown = tab.page.locator("dialog.viewer .view img")
+    tab.until("document.querySelectorAll('dialog.viewer .view img').length === 2")
+    image, depth = (each.bounding_box() for each in shown.all())
+    assert image["x"] + image["width"] <= depth["x"]
+
 
 def test_text_is_shown(tab: Tab) -> None:
     """Words about an image are text of the page."""

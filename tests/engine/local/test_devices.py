@@ -78,6 +78,18 @@ async def test_a_device_that_cannot_report_its_memory_is_asked_once() -> None:
     assert 5 == len(asked)
 
 
+async def test_a_report_of_all_devices() -> None:
+    """Each has its free memory of this moment; a machine without any that report it is asked once."""
+    asked: list[Callable[..., None]] = []
+    pool, mac = pool_of(THREE, asked), pool_of(MAC, asked)
+
+    assert [THREE, THREE] == [await pool.report() for _ in range(2)]
+    assert 2 == len(asked)
+    assert [MAC, MAC] == [await mac.report() for _ in range(2)]
+    assert 3 == len(asked)
+    assert {"accelerators": {"mps:0": None}, "problem": None} == MAC.to_json()
+
+
 async def companions_of(
     pool: DevicePool, device: str, requested: str | None = None, *excluded: str, **fields: Any
 ) -> Any:

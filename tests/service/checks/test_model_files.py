@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, T2IAdapter, UNet2DConditionModel
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from octabox import demo
@@ -22,6 +23,7 @@ from octabox.config.problems import Problem
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.worker.loading.models import load
 from octabox.hub.adapters.registry import AdapterRegistry
+from octabox.hub.cache_layout import CachedRepo
 from octabox.service.bounds import Limits
 from octabox.service.checks.checker import ModelChecker, entries_of
 from octabox.service.checks.configuration import find_problems
@@ -511,3 +513,25 @@ def test_files_are_looked_at_again(models: Path) -> None:
 
     shutil.move(models / "vae", models / "tiny/vae")
     assert [] == checker.problems(entries, catalog)
+
+
+def test_default_sizes_of_other_sources_are_checked(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a model of the Hub once it has been downloaded, and those of a single file by its family."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(models.parent / "hub"))
+    shapes = {"input_blocks.0.0.weight": (320, 4, 3, 3), "label_emb.0.0.weight": (1280, 2816)}
+    tensors = {f"model.diffusion_model.{name}": torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
+    save_file(tensors, models / "xl.safetensors")
+    (models / "hub.yaml").write_text(json.dumps({"model": "org/tiny", "defaults": {"width": 60}}))
+    (models / "file.yaml").write_text(json.dumps({"model": "xl.safetensors", "defaults": {"width": 60}}))
+    catalog, entries = load_catalog(), entries_of(discover(models))
+    checker = ModelChecker(AdapterRegistry(models / "loras", models / "embeddings"), resolve_current)
+    assert ["file"] == [
+        each.file.stem for each in checker.problems(entries, catalog) if "multiple of 8" in each.message
+    ]
+
+    cached, commit = CachedRepo("org/tiny"), "a" * 40
+    cached.set_revision(None, commit)
+    shutil.copytree(demo.FOLDER, cached.snapshot(commit))
+
+    found = [each.file.stem for each in checker.problems(entries, catalog) if "multiple of 8" in each.message]
+    assert ["file", "hub"] == sorted(found)

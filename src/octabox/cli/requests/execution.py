@@ -18,7 +18,6 @@ from octabox.cli.requests.options import (
     find_changed_inputs,
     parse_metadata,
     require_model,
-    skipped_layers,
 )
 from octabox.cli.requests.pull_plans import summarize_plan
 from octabox.cli.requests.run_options import RunOptions
@@ -31,6 +30,7 @@ from octabox.frontends.naming.renaming import rename_error_params
 from octabox.hub.pulls.plan import PullPlan
 from octabox.hub.pulls.pull import PullProgress, pull
 from octabox.server import Parts, build
+from octabox.service.metadata import skipped_layers
 from octabox.service.models.snapshot import sources_of
 from octabox.service.planning import parse_seed
 from octabox.types import AdapterChoice, GenerationRequest, OutputFormat

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from octabox.errors import InvalidParameterError, MediaError, MissingParameterError
 
 if TYPE_CHECKING:
-    from octabox.catalog.entries import PipelineEntry
     from octabox.config.model import ModelConfig
     from octabox.engine.protocol import Call
     from octabox.service.models.service import ServerModels
@@ -157,19 +156,6 @@ def apply_profile(models: ServerModels, name: str, metadata: Mapping[str, Any], 
         performance = PerformanceConfig.model_validate({**performance.overrides, "profile": profile})
     if performance != config.performance:
         models.add(config.model_copy(update={"performance": performance}))
-
-
-def skipped_layers(metadata: Mapping[str, Any], pipeline: PipelineEntry) -> dict[str, int]:
-    """Return the parameter for the layer of the text encoders in another program's metadata; none if it is the default.
-
-    Args:
-        metadata: Metadata of the file, which counts the layers from the end.
-        pipeline: The pipeline of the request; some use the layer before the last by default.
-    """
-    layer = metadata.get("clip_layer")
-    if "pipeline" in metadata or not isinstance(layer, int) or not pipeline.last_layer or layer <= pipeline.last_layer:
-        return {}
-    return {"clip_skip": layer - pipeline.last_layer} if pipeline.parameter("clip_skip") else {}
 
 
 def check_inputs(metadata: Mapping[str, Any], inputs: Collection[str]) -> None:

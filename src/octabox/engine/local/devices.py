@@ -80,6 +80,13 @@ class Accelerators:
         self._unreported.update(each.name for each in found.devices if not each.reports)
         return next((each.free for each in found.devices if each.name == device), None)
 
+    async def report(self) -> Survey:
+        """Return the accelerators, with the current free memory of those that report it."""
+        if self._known is not None and not any(each.reports for each in self._known.devices):
+            return self._known
+        self._known = await asyncio.wait_for(in_daemon_thread(partial(self.ask, survey_free)), self._timeout)
+        return self._known
+
     def ask(self, work: Callable[[Connection], None] = survey) -> Survey:
         """Let a process look for accelerators, and return its report."""
         return ask_for_devices(self._processes, work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 from octabox.config.memory.durations import NEVER
 from octabox.config.model import ModelConfig
@@ -82,6 +83,10 @@ class LocalEngine(QueueEngine):
     async def accelerators(self) -> list[str] | None:
         """Return the names of the accelerators, such as ``cuda:0``; None where they cannot be listed."""
         return await self._devices.names()
+
+    async def devices(self) -> dict[str, Any]:
+        """Return the free bytes of each accelerator, as JSON data; those that do not report it have None."""
+        return (await self._devices.report()).to_json()
 
     def _create_queue(self, name: str, retention: Retention) -> RequestQueue:
         def create(key: str, occupied: Callable[[], Collection[str]]) -> WorkerSupervisor:

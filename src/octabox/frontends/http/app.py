@@ -37,7 +37,7 @@ from octabox.frontends.http.middleware import (
     SafeJson,
     ServerErrorMiddleware,
 )
-from octabox.frontends.http.native import adapters, catalog
+from octabox.frontends.http.native import adapters, catalog, metadata
 from octabox.frontends.http.native.generations import routes as generations
 from octabox.frontends.http.native.jobs import routes as jobs
 from octabox.frontends.http.network.forwarded import ForwardedHeaders
@@ -93,6 +93,7 @@ ROUTE_MODULES = (
     RouteModule("native", jobs.routes),
     RouteModule("native", catalog.routes),
     RouteModule("native", adapters.routes),
+    RouteModule("native", metadata.routes),
     RouteModule("hub", hub.routes),
     RouteModule("system", system.routes),
     RouteModule("localai", images.routes, ("",)),

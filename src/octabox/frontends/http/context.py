@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from octabox.config.settings import Settings
 from octabox.frontends.http.network.lifecycle import Lifecycle
@@ -35,6 +37,7 @@ class AppContext:
         lifecycle: Whether the server is being stopped.
         log: The last lines of the log.
         fetcher: Fetches media of requests that a route has to see itself.
+        devices: Returns the free bytes of each accelerator of this machine.
     """
 
     generation: GenerationService
@@ -50,3 +53,4 @@ class AppContext:
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     log: RecentLines = field(default_factory=RecentLines)
     fetcher: Fetcher = field(default_factory=lambda: Fetcher(MediaLimits()))
+    devices: Callable[[], Awaitable[dict[str, Any]]] | None = None

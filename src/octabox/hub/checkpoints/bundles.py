@@ -41,7 +41,12 @@ def missing_components(name: str) -> tuple[str, ...]:
 
 def component_libraries(name: str) -> dict[str, str]:
     """Return the library of the class of each component of a bundle, such as ``transformers``."""
-    return {part: entry["class"][0] for part, entry in _parts(name).items()}
+    return {part: library for part, (library, _) in component_classes(name).items()}
+
+
+def component_classes(name: str) -> dict[str, tuple[str, str]]:
+    """Return the library and the class of each component of a bundle."""
+    return {part: (entry["class"][0], entry["class"][1]) for part, entry in _parts(name).items()}
 
 
 def scheduler_config(name: str) -> dict[str, Any] | None:

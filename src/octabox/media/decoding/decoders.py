@@ -10,12 +10,14 @@ from PIL import Image
 
 from octabox.media import arrays, audio, images, video
 from octabox.media.audio import Audio
+from octabox.media.decoding.metadata import decode_metadata
 from octabox.media.video import Video
 
 #: A decoded file.
 Decoded = Image.Image | Video | Audio | npt.NDArray[Any]
 
-#: Decoder functions by parameter kind, and those of an image's transparency and of the texts in its file.
+#: Decoder functions by parameter kind, and those of an image's transparency, of the texts in a file and of its generation
+#: metadata.
 DECODERS: Mapping[str, Callable[..., Decoded]] = {
     "image": images.decode,
     "mask": images.decode_mask,
@@ -24,6 +26,7 @@ DECODERS: Mapping[str, Callable[..., Decoded]] = {
     "video": video.decode,
     "audio": audio.decode,
     "array": arrays.decode,
+    "metadata": decode_metadata,
 }
 
 

@@ -13,6 +13,7 @@ from octabox.errors import MediaError
 from octabox.media.containers import open_container
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.infotext import format_infotext, parse_infotext
+from octabox.security.json_files import parse_json
 
 #: Text chunk of the AUTOMATIC1111 web UI, which many programs read.
 TEXT_CHUNK = "parameters"
@@ -45,23 +46,28 @@ def encode_comment(metadata: Mapping[str, Any], max_bytes: int) -> bytes | None:
     return None
 
 
-def read_metadata(data: bytes) -> dict[str, Any]:
-    """Read the metadata that Octabox wrote to an image, a video or audio; empty if there is none."""
+def read_metadata(data: bytes, formats: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """Read the metadata that Octabox wrote to an image, a video or audio; empty if there is none.
+
+    Args:
+        data: Content of the file.
+        formats: Formats that an image may have; None for all that Pillow reads.
+    """
     try:
-        text = _in_image(data)
+        text = _in_image(data, formats)
     except UnidentifiedImageError:
         text = _in_container(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return {}
     try:
-        metadata = json.loads(text) if text else {}
+        metadata = parse_json(text) if text else {}
     except ValueError:
         return {}
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _in_image(data: bytes) -> str | None:
-    with Image.open(io.BytesIO(data)) as image:
+def _in_image(data: bytes, formats: tuple[str, ...] | None) -> str | None:
+    with Image.open(io.BytesIO(data), formats=formats) as image:
         text = image.info.get(CHUNK)
         if isinstance(text, str):
             return text

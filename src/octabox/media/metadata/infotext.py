@@ -12,6 +12,7 @@ from typing import Any
 from octabox.media.metadata.passes import (
     AUTOMATIC,
     GUIDANCE_KEYS,
+    Pairs,
     guidance_pairs,
     parse_guidance,
     parse_second_pass,
@@ -198,6 +199,18 @@ def split_infotext(text: str) -> tuple[str, str, dict[str, str]]:
 def parse_infotext(text: str) -> dict[str, Any]:
     """Parse infotext into metadata."""
     prompt, negative, pairs = split_infotext(text)
+    return _parse(prompt, negative, pairs)
+
+
+def read_pairs(text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the metadata of an infotext, and the keys of its pairs that are not in it; both empty if it has no pairs."""
+    prompt, negative, found = split_infotext(text)
+    pairs = Pairs(found)
+    return (_parse(prompt, negative, pairs), pairs.unused) if found else ({}, [])
+
+
+def _parse(prompt: str, negative: str, pairs: Mapping[str, str]) -> dict[str, Any]:
+    """Return the metadata of the parts of an infotext."""
     params: dict[str, Any] = {"prompt": prompt}
     if negative:
         params["negative_prompt"] = negative

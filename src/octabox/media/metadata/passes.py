@@ -9,6 +9,9 @@ from typing import Any
 #: Name of the default schedule in the web UI.
 AUTOMATIC = "Automatic"
 
+#: Keys that describe files and programs.
+SILENT = re.compile(r"hash(es)?$|^(Version|Pipeline)$", re.IGNORECASE)
+
 #: Keys for classifier-free guidance and for the guidance of distilled models, and the parameters of a pipeline with both.
 GUIDANCE_KEYS, GUIDANCES = ("CFG scale", "Distilled CFG Scale"), ("true_cfg_scale", "guidance_scale")
 
@@ -16,6 +19,32 @@ GUIDANCE_KEYS, GUIDANCES = ("CFG scale", "Distilled CFG Scale"), ("true_cfg_scal
 HIRES_PROMPTS = {"prompt": "Hires prompt", "negative_prompt": "Hires negative prompt"}
 HIRES_GUIDANCE_KEYS = ("Hires CFG Scale", "Hires Distilled CFG Scale")
 HIRES_MODEL, HIRES_SAMPLER, HIRES_SCHEDULE = "Hires checkpoint", "Hires sampler", "Hires schedule type"
+
+
+class Pairs(dict[str, str]):
+    """The pairs of an infotext, which note what is asked for."""
+
+    def __init__(self, pairs: Mapping[str, str]) -> None:
+        super().__init__(pairs)
+        self._read: set[object] = set()
+
+    @property
+    def unused(self) -> list[str]:
+        """The keys that have not been asked for, without those that have no part in a request."""
+        return [key for key in self if key not in self._read and not SILENT.search(key)]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key."""
+        self._read.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> str:
+        self._read.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self._read.add(key)
+        return super().__contains__(key)
 
 
 def guidance_pairs(

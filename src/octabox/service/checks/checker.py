@@ -13,6 +13,7 @@ from octabox.config.discovery import ModelFolder
 from octabox.config.model import ModelConfig
 from octabox.config.parsing import Entry
 from octabox.config.problems import Problem
+from octabox.engine.memory.places import model_path
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.service.checks.model_files import Resolve, find_model_problems
 from octabox.service.conditions.lora import with_loras
@@ -67,8 +68,8 @@ def bare_entry(config: ModelConfig) -> Entry:
 
 
 def _fingerprint(config: ModelConfig) -> object:
-    """Return a value that changes with any file of a model, of its components and of its adapters."""
-    return tuple(stamp for source in _sources(config) for stamp in _stamps(source))
+    """Return a value that changes with a download of a model, and with any file of it, its components and its adapters."""
+    return model_path(config), tuple(stamp for source in _sources(config) for stamp in _stamps(source))
 
 
 def _sources(config: ModelConfig) -> Iterator[str]:

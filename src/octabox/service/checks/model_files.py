@@ -18,6 +18,7 @@ from octabox.catalog.reading.annotations import parse_annotation
 from octabox.config.model import MODEL_REPOSITORY, ModelConfig
 from octabox.config.parsing import Entry
 from octabox.config.problems import KeyPath, Problem
+from octabox.engine.memory.places import model_path
 from octabox.errors import OctaboxError
 from octabox.hub.adapters.registry import AdapterRegistry
 from octabox.hub.checkpoints.weight_scales import check_scales
@@ -39,7 +40,7 @@ Resolve = Callable[[ModelConfig, Catalog], ServedModel]
 def find_model_problems(
     entry: Entry, catalog: Catalog, resolve: Resolve, adapters: AdapterRegistry
 ) -> Iterator[Problem]:
-    """Yield the problems of the files of a model on this machine; a model of the Hub has none.
+    """Yield the problems of the files of a model on this machine; of one in the Hub's cache, those of its default sizes.
 
     Args:
         entry: Its configuration, with absolute sources; LoRAs by their files.
@@ -49,14 +50,20 @@ def find_model_problems(
     """
     unreadable = list(_check_sources(entry))
     yield from unreadable
-    source = Path(entry.config.model)
-    if not source.exists() or any(each.key == "model" for each in unreadable):
+    source, path = Path(entry.config.model), model_path(entry.config)
+    if path is None or any(each.key == "model" for each in unreadable):
         return
+    config = entry.config
+    if not source.exists():  # Without the network, its class is that of the snapshot.
+        config = config.model_copy(update={"model": str(path), "revision": None})
     try:
-        model = resolve(entry.config, catalog)
+        model = resolve(config, catalog)
     except OctaboxError as error:
         yield _problem_of(entry, ("pipeline",) if entry.config.pipeline else ("model",), error)
         return
+    yield from _check_sizes(entry, model.pipeline)
+    if not source.exists():
+        return  # The Hub's files are complete, and as their authors published them.
     yield from _check_packages(entry, model.pipeline)
     yield from find_single_file_problems(entry, model.pipeline, catalog)
     if source.is_file():
@@ -65,7 +72,6 @@ def find_model_problems(
         check = _check_modular if model.pipeline.modular else _check_folder
         yield from check(entry, model.pipeline, catalog)
     yield from find_scheduler_problems(entry, model, catalog)
-    yield from _check_sizes(entry, model.pipeline)
     yield from find_adapter_problems(entry, model.pipeline, catalog, adapters)
 
 

@@ -1,19 +1,28 @@
 """The sizes of a model that is not loaded: its default size, and the multiples that its class requires.
 
-The class computes both from the configurations of its components, which are files of the model's folder.
+The class computes both from the configurations of its components: files of the model's folder or of its snapshot in the Hub's
+cache; those of a single file are in the model that completes it, or shipped with its family.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from octabox.catalog.entries import PipelineEntry, SizeRule
 from octabox.catalog.reading.effects.evaluation import COMPARISONS, PipelineValues, UnknownValueError
-from octabox.config.model import ModelConfig
+from octabox.config.model import ComponentConfig, ModelConfig
+from octabox.engine.memory.places import component_path, model_path
 from octabox.errors import OctaboxError
+from octabox.hub.checkpoints import bundles
+from octabox.hub.checkpoints.families import match_family
+from octabox.hub.checkpoints.tensors import read_shapes
 from octabox.hub.component_files import read_settings
 from octabox.hub.folder import folder_index, index_components
 
@@ -42,37 +51,103 @@ class ConfiguredComponent:
             raise AttributeError(name) from None
 
 
+@dataclass(frozen=True)
+class ComponentConfigs:
+    """The configurations of the components of a model.
+
+    Args:
+        classes: Library and class of each component; None for those that are left out.
+        read: Returns the ``config.json`` of a component; None if it has none, as schedulers.
+    """
+
+    classes: Mapping[str, tuple[str | None, str | None]]
+    read: Callable[[str], Mapping[str, Any] | None]
+
+
+def find_configs(model: ModelConfig) -> ComponentConfigs | None:
+    """Return the configurations of a model's components; None if they are not on this machine.
+
+    Raises:
+        OctaboxError: A file or an index cannot be read.
+        OSError: Likewise.
+    """
+    path = model_path(model)
+    if path is not None and path.is_file():
+        if model.config is None:
+            family = match_family(read_shapes(path))
+            return _bundled_configs(family.configs) if family is not None and family.configs else None
+        path = component_path(model.config)
+    return _folder_configs(path) if path is not None and path.is_dir() else None
+
+
+def _folder_configs(folder: Path) -> ComponentConfigs:
+    def read(name: str) -> Mapping[str, Any] | None:
+        file = folder / name / "config.json"
+        return read_settings(file) if file.is_file() else None
+
+    return ComponentConfigs(index_components(folder_index(folder)), read)
+
+
+def _bundled_configs(bundle: str) -> ComponentConfigs:
+    return ComponentConfigs(bundles.component_classes(bundle), partial(bundles.component_config, bundle))
+
+
 class ConfiguredModel:
-    """A pipeline by the configuration files of its folder, with the attributes that its constructor computes.
+    """A pipeline by the configurations of its components, with the attributes that its constructor computes.
 
     Args:
         entry: The pipeline class.
-        folder: Folder of the model.
-        replaced: Components that come from elsewhere, whose configuration is not known.
+        configs: The configurations.
+        components: The configured components, which replace those of the model.
     """
 
-    def __init__(self, entry: PipelineEntry, folder: Path, replaced: frozenset[str] = frozenset()) -> None:
-        self._folder, self._replaced = folder, replaced
+    def __init__(
+        self,
+        entry: PipelineEntry,
+        configs: ComponentConfigs,
+        components: Mapping[str, ComponentConfig | tuple[ComponentConfig, ...]] = MappingProxyType({}),
+    ) -> None:
+        self._configs, self._components = configs, components
         self._sources = dict(entry.attributes)
-        self._classes = index_components(folder_index(folder))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in self._replaced:
+        if name.startswith("_"):
             raise UnknownValueError(name)
         if name in self._sources:
             value: Any = _Values(self).value(ast.parse(self._sources[name], mode="eval").body)
-        elif name in self._classes:
-            file = self._folder / name / "config.json"
-            value = ConfiguredComponent(read_settings(file)) if self._classes[name][1] and file.is_file() else None
+        elif name in self._configs.classes or name in self._components:
+            config = self._config(name)
+            value = None if config is None else ConfiguredComponent(config)
         else:
             raise AttributeError(name)
         self.__dict__[name] = value
         return value
 
+    def _config(self, name: str) -> Mapping[str, Any] | None:
+        """Return the configuration of a component, from the source that it would be loaded from; None without one.
+
+        Raises:
+            UnknownValueError: That source is not on this machine.
+        """
+        part = self._components.get(name, ComponentConfig())
+        if isinstance(part, tuple) or (part.model is None and part.subfolder is not None):
+            raise UnknownValueError(name)
+        if part.omit:
+            return None
+        if part.model is not None:
+            source = component_path(part.model)
+            if source is None:
+                raise UnknownValueError(name)
+            file = (source.parent if source.is_file() else source / (part.subfolder or "")) / "config.json"
+            if file.is_file() or source.is_dir():
+                return read_settings(file)
+            # Without one next to it, a single file has the configuration of the model's own component.
+        return self._configs.read(name) if self._configs.classes.get(name, (None, None))[1] else None
+
     def components(self) -> list[ConfiguredComponent]:
         """Return the components that have a configuration file."""
-        names = [name for name in self._classes if name not in self._replaced]
-        return [part for name in names if isinstance(part := getattr(self, name), ConfiguredComponent)]
+        found = (getattr(self, name) for name in self._configs.classes)
+        return [part for part in found if isinstance(part, ConfiguredComponent)]
 
 
 class _Values(PipelineValues):
@@ -113,11 +188,9 @@ class ModelSizes:
 
     def __init__(self, entry: PipelineEntry, model: ModelConfig | None = None) -> None:
         self._pipe: ConfiguredModel | None = None
-        if model is not None and (folder := Path(model.model)).is_dir():
-            try:
-                self._pipe = ConfiguredModel(entry, folder, frozenset(model.components))
-            except (OctaboxError, OSError, ValueError):
-                return
+        with suppress(OctaboxError, OSError, ValueError):
+            if model is not None and (configs := find_configs(model)) is not None:
+                self._pipe = ConfiguredModel(entry, configs, model.components)
 
     def multiple(self, rule: SizeRule) -> int | None:
         """Return the number whose multiples a rule requires."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
 import pytest
 
 from fakes import Server
+from octabox.engine.messages import DeviceMemory, Survey
 from octabox.telemetry.logs import KEPT_LINES
 
 
@@ -46,6 +48,22 @@ async def test_the_installation_and_the_settings() -> None:
     assert {"value": "3", "source": "default"} == body["settings"]["queue_size"]
     assert "hunter2" not in answer.text
     assert "swordfish" not in answer.text
+
+
+async def test_the_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each accelerator with its free bytes; a search that takes long is not waited for."""
+    server = Server()
+    assert {"accelerators": {}, "problem": None} == (await server.http.get("/v1/system")).json()["devices"]
+
+    survey = Survey((DeviceMemory("cuda:0", 5), DeviceMemory("cuda:1", 7), DeviceMemory("xpu:0")))
+    searches = [asyncio.sleep(0, survey.to_json()), asyncio.sleep(99)]
+    with_devices = Server()
+    object.__setattr__(with_devices.ctx, "devices", lambda: searches.pop(0))
+    found = (await with_devices.http.get("/v1/system")).json()["devices"]
+    assert {"accelerators": {"cuda:0": 5, "cuda:1": 7, "xpu:0": None}, "problem": None} == found
+    monkeypatch.setattr("octabox.frontends.http.system.routes.DEVICE_TIMEOUT", 0.01)
+    late = (await with_devices.http.get("/v1/system")).json()["devices"]
+    assert "still being looked for" in late["problem"]
 
 
 async def test_the_log() -> None:

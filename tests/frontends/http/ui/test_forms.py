@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import itertools
+import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +252,44 @@ def test_a_request_as_a_configuration(scripts: Path) -> None:
     )
     assert "# name: evil" in text
     assert "styles, workflow, image" in text
+
+
+def test_a_request_as_a_command_and_as_a_program(scripts: Path) -> None:
+    """Files are those of a form, by the names of their fields, and the key is that of a variable; both can be run."""
+    body = {
+        "model": "demo",
+        "params": {
+            "prompt": "it's; a cat",
+            "image": "data:image/png;base64,AA",
+            "ip_adapter_image": ["data:image/jpeg;base64,AA", "data:image/webp;base64,AA"],
+        },
+    }
+    plain = {**body, "params": {"prompt": "it's; a cat", "guidance_scale": 3, "image": "https://host/a.png"}}
+    code = """
+    import { asCurl, asPython } from './js/snippets.js';
+    globalThis.document = { baseURI: 'http://host/' };
+    const made = () => value.flatMap((each) => [asCurl(each), asPython(each)]);
+    const without = made();
+    globalThis.localStorage = { getItem: () => 'secret' };
+    console.log(JSON.stringify([without, made()]));"""
+    without, with_key = run(scripts, code, [body, plain])
+    assert "secret" not in str(with_key)
+
+    for texts, key in ((without, None), (with_key, "Bearer $OCTABOX_API_KEY")):
+        words = [shlex.split(text) for text in texts[::2]]
+        assert [key, key] == [(each[each.index("-H") + 1].partition(": ")[2] if key else key) for each in words]
+        request = {"model": "demo", "params": {"prompt": "it's; a cat"}}
+        sent = next(each for each in words[0] if each.startswith("request="))
+        assert request == json.loads(sent.removeprefix("request="))
+        names = [
+            "image=@image.png",
+            "ip_adapter_image=@ip_adapter_image-1.jpeg",
+            "ip_adapter_image=@ip_adapter_image-2.webp",
+        ]
+        assert names == [word for each, word in itertools.pairwise(words[0]) if each == "-F"]
+        assert plain == json.loads(words[1][words[1].index("-d") + 1])
+        for text in texts[1::2]:
+            tree = ast.parse(text)
+            imported = {name.name for node in tree.body if isinstance(node, ast.Import) for name in node.names}
+            used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {"response", "print", "open"}
+            assert used == imported

@@ -24,7 +24,7 @@ def test_axes_of_a_grid(scripts: Path) -> None:
 
 
 def test_where_a_value_of_a_grid_goes(scripts: Path) -> None:
-    """A parameter, the seed, a scheduler that keeps its settings, the weight of a LoRA, and words of the prompt."""
+    """A parameter, the seed, a scheduler without the settings of another one, the weight of a LoRA, and words of the prompt."""
     body = {
         "params": {"prompt": "a red star"},
         "scheduler": {"name": "euler", "schedule": "karras"},
@@ -40,13 +40,52 @@ def test_where_a_value_of_a_grid_goes(scripts: Path) -> None:
         ["scheduler", "unipc", "unipc"],
         ["weight of oil", 0.5, 0.5],
         ["words in the prompt", "blue", "red"],
+        ["scheduler", "euler", "euler"],
+        ["scheduler.s_churn", 2, 2],
+        ["model (checkpoint)", "other", "other"],
+        ["styles", "film", "film"],
+        ["hires.strength", 0.3, 0.3],
+        ["negative_prompt", "blurry", "blurry"],
     ]
-    guided, seeded, scheduled, weighed, worded = run(scripts, code, [body, axes])
+    guided, seeded, scheduled, weighed, worded, same, set_, other, styled, hires, negative = run(
+        scripts, code, [body, axes]
+    )
 
     assert ({"prompt": "a red star", "guidance_scale": 3}, 4) == (guided["params"], seeded["seed"])
-    assert {"name": "unipc", "schedule": "karras"} == scheduled["scheduler"]
+    assert "unipc" == scheduled["scheduler"]
+    assert [body, {"name": "euler", "schedule": "karras", "s_churn": 2}] == [same, set_["scheduler"]]
+    assert ("other", ["film"]) == (other["model"], styled["styles"])
+    assert {"hires": {"strength": 0.3}} == hires["workflow"]
+    assert "blurry" == negative["params"]["negative_prompt"]
     assert [1, 0.5] == [each["weight"] for each in weighed["adapters"]]
     assert "a blue star" == worded["params"]["prompt"]
+
+
+def test_what_a_grid_may_vary(scripts: Path) -> None:
+    """All that a form has with a value to type; a setting of a part is there when the part is on."""
+    field = {"control": "number", "choices": []}
+    form = {
+        "fields": [{**field, "name": "prompt", "control": "prompt"}, {**field, "name": "image", "control": "image"}],
+        "parts": [{"name": name, "fields": [{**field, "name": "strength"}]} for name in ("hires", "refiner")],
+        "workflow": {"hires": {}},
+        "schedulerForm": {
+            "fields": [{**field, "name": "use_karras", "control": "switch"}],
+            "own": {"name": "Euler", "settings": {"shift": 3}},
+        },
+        "chosen": {"ink": 1},
+        "knownStyles": [{"name": "film"}],
+    }
+    code = """
+    import { axisNames, cellsOf } from './js/axes.js';
+    const axes = { x: { name: "scheduler.use_karras", text: "on, off" }, y: { name: "", text: "" }, z: { name: "", text: "" } };
+    const cells = (x) => [...cellsOf({ params: {} }, { ...axes, ...x }, 1, value).values()].map((each) => each.scheduler);
+    console.log(JSON.stringify([axisNames(value), cells({}), cells({ y: { name: "scheduler", text: "ddim" } })]));"""
+    names, own, others = run(scripts, code, form)
+
+    expected = ["prompt", "seed", "scheduler", "scheduler.use_karras", "hires.strength", "styles"]
+    assert ["model (checkpoint)", *expected, "weight of ink", "words in the prompt"] == names
+    assert [{"name": "Euler", "shift": 3, "use_karras": each} for each in (True, False)] == own
+    assert [{"name": "ddim", "use_karras": each} for each in (True, False)] == others
 
 
 def test_the_cells_of_a_grid(scripts: Path) -> None:

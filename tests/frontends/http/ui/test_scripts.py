@@ -1,25 +1,19 @@
-"""The scripts of the page that need no browser: forms of all pipelines, weights, and parameters in files."""
+"""The scripts of the page that need no browser: forms of all pipelines, weights, and what a form takes over."""
 
 from __future__ import annotations
 
-import base64
-import io
 import itertools
 import re
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.catalog.signature import json_schema
-from octabox.media.images import encode
 from octabox.service.bounds import Limits
 from octabox.service.forms.hints import add_form_hints
 from octabox.service.forms.model_sizes import ModelSizes
 from octabox.service.forms.scheduler_settings import settings_schema
-from octabox.types import OutputFormat
 from page_scripts import copy_scripts, run
 
 
@@ -90,109 +84,6 @@ def test_values_that_are_wrong(scripts: Path) -> None:
     console.log(JSON.stringify(toParams(formFields(value), {prompt: '', strength: 'much', sigmas: '[1'})));"""
 
     assert {"prompt": "required", "strength": "number", "sigmas": "json"} == run(scripts, code, schema)["problems"]
-
-
-def test_parameters_of_the_automatic1111_web_ui(scripts: Path) -> None:
-    """Its text has the prompt, the negative prompt, and a line of settings."""
-    text = (
-        "a cat, (fluffy:1.2)\nsecond line\nNegative prompt: blurry\n"
-        'Steps: 25, Sampler: DPM++ 2M, CFG scale: 6.5, Seed: 42, Size: 640x512, Lora hashes: "x: 1, y: 2"'
-    )
-    code = "import { fromInfotext } from './js/metadata.js';\nconsole.log(JSON.stringify(fromInfotext(value)));"
-    found = run(scripts, code, text)
-
-    assert {
-        "prompt": "a cat, (fluffy:1.2)\nsecond line",
-        "negative_prompt": "blurry",
-        "num_inference_steps": 25,
-        "guidance_scale": 6.5,
-        "width": 640,
-        "height": 512,
-    } == found["params"]
-    assert (42, "DPM++ 2M") == (found["seed"], found["scheduler"])
-    assert [] == found["unused"]
-
-
-def test_the_guidance_of_a_distilled_model(scripts: Path) -> None:
-    """It is the parameter that others have for classifier-free guidance, which has another name next to it."""
-    code = "import { fromInfotext } from './js/metadata.js';\nconsole.log(JSON.stringify(fromInfotext(value)));"
-    text = "a cat\nSteps: 25, CFG scale: 2, Distilled CFG Scale: 3.5, Seed: 1"
-    both, alone = (run(scripts, code, each) for each in (text, text.replace("CFG scale: 2, ", "")))
-
-    assert {"true_cfg_scale": 2, "guidance_scale": 3.5} == {
-        name: both["params"][name] for name in ("true_cfg_scale", "guidance_scale")
-    }
-    assert {"prompt": "a cat", "num_inference_steps": 25, "guidance_scale": 3.5} == alone["params"]
-    assert [] == both["unused"]
-
-
-def test_what_a_form_does_not_have_is_named(scripts: Path) -> None:
-    """Settings of the web UI that are not read; a schedule goes with its sampler."""
-    text = (
-        "a cat\nSteps: 25, Sampler: DPM++ 2M, Schedule type: Karras, Seed: 1, Hires upscale: 2, ADetailer model: face"
-    )
-    code = "import { fromInfotext } from './js/metadata.js';\nconsole.log(JSON.stringify(fromInfotext(value)));"
-    found = run(scripts, code, text)
-
-    assert {"name": "DPM++ 2M", "schedule": "Karras"} == found["scheduler"]
-    assert ["Hires upscale", "ADetailer model"] == found["unused"]
-
-
-def test_the_noise_of_steps(scripts: Path) -> None:
-    """It goes with its sampler, but for that of DDIM, which is a parameter; without a sampler it is named."""
-    code = "import { fromInfotext } from './js/metadata.js';\nconsole.log(JSON.stringify(fromInfotext(value)));"
-    text = "a cat\nSteps: 25, Sampler: Euler, Seed: 1, Eta: 0.5, Sigma churn: 5, Sigma tmax: inf, Sigma noise: 1.01"
-    found = run(scripts, code, text)
-    without = run(scripts, code, text.replace("Sampler: Euler, ", ""))
-
-    assert {"name": "Euler", "s_churn": 5, "s_noise": 1.01} == found["scheduler"]
-    assert (0.5, []) == (found["params"]["eta"], found["unused"])
-    assert ["Sigma churn", "Sigma tmax", "Sigma noise"] == without["unused"]
-
-
-@pytest.mark.parametrize("name", ["jpeg", "webp", "png"])
-@pytest.mark.parametrize("from_octabox", [True, False], ids=["octabox", "a1111"])
-def test_parameters_in_files_of_each_format(scripts: Path, name: str, *, from_octabox: bool) -> None:
-    """What Octabox and the AUTOMATIC1111 web UI write to an image is read back."""
-    metadata = {"model": "demo", "params": {"prompt": "a café, 猫"}, "seed": 5}
-    image = Image.new("RGB", (8, 8))
-    if from_octabox:
-        content = encode(image, OutputFormat(name), metadata)[0]
-    else:
-        content = as_web_ui(image, name, "a café, 猫\nSteps: 20, Sampler: Euler a, Seed: 5, Size: 8x8")
-    code = """
-    import { readParameters } from './js/metadata.js';
-    console.log(JSON.stringify(await readParameters(new Blob([Buffer.from(value, 'base64')]))));"""
-    found = run(scripts, code, base64.b64encode(content).decode())
-
-    assert ("a café, 猫", 5) == (found["params"]["prompt"], found["seed"])
-    assert from_octabox == (found.get("model") == "demo")
-
-
-@pytest.mark.parametrize("name", ["jpeg", "webp"])
-def test_damaged_files_hold_no_parameters(scripts: Path, name: str) -> None:
-    """A file that is cut off anywhere is read without an exception."""
-    content = as_web_ui(Image.new("RGB", (8, 8)), name, "a cat\nSteps: 20, Seed: 5")
-    code = """
-    import { exifComment } from './js/metadata.js';
-    const bytes = new Uint8Array(Buffer.from(value, 'base64'));
-    console.log(JSON.stringify([...bytes.keys()].map((length) => typeof exifComment(bytes.subarray(0, length)))));"""
-
-    assert {"string"} == set(run(scripts, code, base64.b64encode(content).decode()))
-
-
-def as_web_ui(image: Image.Image, name: str, text: str) -> bytes:
-    """Return a file as the AUTOMATIC1111 web UI writes it."""
-    stream = io.BytesIO()
-    if name == "png":
-        chunks = PngInfo()
-        chunks.add_itxt("parameters", text)
-        image.save(stream, name, pnginfo=chunks)
-    else:
-        exif = Image.Exif()
-        exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-be")
-        image.save(stream, name, exif=exif)
-    return stream.getvalue()
 
 
 def test_choices_of_a_scheduler(scripts: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
@@ -17,6 +17,9 @@ from octabox.hub.browsing.memory import machine_memory
 from octabox.telemetry.installation import describe_machine, describe_versions
 from octabox.telemetry.logs import KEPT_LINES
 
+#: Seconds for listing the accelerators: while the server starts, the process that does is still importing its libraries.
+DEVICE_TIMEOUT = 5.0
+
 
 def routes(ctx: AppContext) -> APIRouter:
     """Return the routes."""
@@ -27,7 +30,12 @@ def routes(ctx: AppContext) -> APIRouter:
         """Return versions, the machine, and each setting with what has set it; keys and passwords are hidden."""
         memory = await asyncio.to_thread(machine_memory)
         machine = {**describe_machine(), "accelerator_memory": memory.bytes if memory.accelerator else None}
-        body = {"versions": describe_versions(), "machine": machine, "settings": describe_settings(ctx.settings)}
+        body = {
+            "versions": describe_versions(),
+            "machine": machine,
+            "devices": await _devices(ctx),
+            "settings": describe_settings(ctx.settings),
+        }
         return SafeJson({"object": "system", **body})
 
     @router.get("/log")
@@ -39,3 +47,14 @@ def routes(ctx: AppContext) -> APIRouter:
         return SafeJson({"object": "list", "data": [asdict(line) for line in lines], "process": ctx.log.process})
 
     return router
+
+
+async def _devices(ctx: AppContext) -> dict[str, Any]:
+    """Return the free bytes of each accelerator of this machine, or why they are not listed."""
+    found: dict[str, Any] = {"accelerators": {}, "problem": None}
+    if ctx.devices is not None:
+        try:
+            return await asyncio.wait_for(ctx.devices(), DEVICE_TIMEOUT)
+        except asyncio.TimeoutError:
+            found["problem"] = "The accelerators are still being looked for. Try again in a minute."
+    return found

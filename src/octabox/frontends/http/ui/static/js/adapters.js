@@ -1,13 +1,13 @@
 // Adapters: LoRAs and embeddings with their previews and words, and whether each fits a model.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { getJson } from "./api.js";
 import { formatBytes } from "./format.js";
 import { T } from "./texts.js";
 import "./preview.js";
 
-export class OctaboxAdapters extends LitElement {
+export class OctaboxAdapters extends PageElement {
   static properties = { models: { attribute: false }, model: { state: true }, search: { state: true }, rows: { state: true }, message: { state: true } };
 
   constructor() {
@@ -19,10 +19,6 @@ export class OctaboxAdapters extends LitElement {
     /** @type {any[] | null} */
     this.rows = null;
     this.message = "";
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   willUpdate(changed) {

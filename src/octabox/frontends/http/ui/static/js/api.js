@@ -60,11 +60,12 @@ export async function send(method, path, { body, signal, headers = {}, optional 
   const key = apiKey();
   /** @type {Record<string, string>} */
   const all = { ...headers, ...(key ? { authorization: `Bearer ${key}` } : {}) };
-  if (body !== undefined) all["content-type"] = "application/json";
+  const isFile = body instanceof Blob;
+  if (body !== undefined) all["content-type"] = isFile ? "application/octet-stream" : "application/json";
   let response;
   try {
     response = await fetch(url(path), {
-      method, signal, headers: all, body: body === undefined ? undefined : JSON.stringify(body),
+      method, signal, headers: all, body: body === undefined || isFile ? body : JSON.stringify(body),
     });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;

@@ -2,6 +2,7 @@
 // @ts-check
 
 import { typedValue } from "./control-values.js";
+import { partsOf } from "./schedulers.js";
 import { T } from "./texts.js";
 
 /** Most outputs of one grid. */
@@ -19,13 +20,36 @@ export function fittingScale(width, height) {
 /** The axes of a grid. */
 export const AXES = ["x", "y", "z"];
 
-/** What an axis needs of the form whose request it varies. @typedef {{fields?: import("./fields.js").Field[], values?: Record<string, any>}} Form */
+/**
+ * What an axis needs of the form whose request it varies; its scheduler has settings, and a name that a request need not have.
+ *
+ * @typedef {{fields?: import("./fields.js").Field[], values?: Record<string, any>, parts?: any[], workflow?: Record<string, any>, schedulerForm?: {fields: import("./fields.js").Field[], own: any} | null}} Form
+ */
+
+/** The fields that are axes by their controls. */
+const CONTROLS = ["number", "slider", "size", "choice", "switch", "text", "prompt"];
+
+/** Return the names of what an axis may vary. @param {Form & {chosen?: Record<string, number>, knownStyles?: any[]}} form */
+export function axisNames({ fields = [], parts = [], workflow = {}, schedulerForm, chosen = {}, knownStyles = [] }) {
+  const named = (found, prefix = "") => found.filter((each) => CONTROLS.includes(each.control)).map((each) => prefix + each.name);
+  return [
+    T.grid.model, ...named(fields), "seed", "scheduler", ...named(schedulerForm?.fields || [], "scheduler."), ...parts.flatMap((part) => (part.name in workflow ? named(part.fields, `${part.name}.`) : [])),
+    ...(knownStyles.length ? ["styles"] : []), ...Object.keys(chosen).map(T.grid.lora), T.grid.words,
+  ];
+}
+
+/** Return the field of an axis; a dot is before a setting of the scheduler, or of a part of the workflow. @param {string} name @param {Form} form */
+function fieldOf(name, { fields = [], parts = [], schedulerForm }) {
+  const [group, setting] = name.split(".");
+  const found = setting ? (group === "scheduler" ? schedulerForm?.fields : parts.find((each) => each.name === group)?.fields) : fields;
+  return found?.find((each) => each.name === (setting || name));
+}
 
 /** Return the values of an axis; one without a name has none, once. @param {{name: string, text: string}} axis @param {Form} [form] @returns {any[]} */
 export function valuesOf({ name, text }, form = {}) {
   if (!name) return [null];
-  const field = form.fields?.find((each) => each.name === name);
-  const words = name === "scheduler" || name === T.grid.words;
+  const field = fieldOf(name, form);
+  const words = ["scheduler", "styles", T.grid.model, T.grid.words].includes(name);
   return words || ["switch", "choice", "prompt", "text"].includes(field?.control || "") ? axisTexts(text) : axisValues(text);
 }
 
@@ -71,7 +95,9 @@ export function cellsOf(body, axes, seed, form = {}) {
     for (const [j, y] of all.y.entries()) {
       for (const [i, x] of all.x.entries()) {
         const values = { x, y, z };
-        const varied = AXES.filter((each) => axes[each].name);
+        // Settings are those of the model and the scheduler of the cell.
+        const first = (axis) => Number([T.grid.model, "scheduler"].includes(axes[axis].name));
+        const varied = AXES.filter((each) => axes[each].name).sort((one, other) => first(other) - first(one));
         found.set(`${i}/${j}/${k}`, varied.reduce((made, each) => withValue(made, axes[each].name, values[each], all[each][0], form), { ...body, seed: body.seed ?? seed }));
       }
     }
@@ -101,7 +127,8 @@ function axisTexts(text) {
 }
 
 /**
- * Return a body with a value in the place of an axis: a call parameter, the seed, the scheduler, the weight of a LoRA or a part of the prompt.
+ * Return a body with a value in the place of an axis: a call parameter, the model, the seed, the scheduler or a setting of it or of a
+ * workflow, a style, the weight of a LoRA or a part of the prompt. Another scheduler has its own settings.
  *
  * @param {any} body
  * @param {string} name
@@ -109,9 +136,13 @@ function axisTexts(text) {
  * @param {any} first The first value of the axis, which is in the prompt.
  * @param {Form} [form]
  */
-export function withValue(body, name, value, first, { fields = [], values = {} } = {}) {
+export function withValue(body, name, value, first, form = {}) {
+  const { values = {}, schedulerForm } = form;
+  const { name: scheduler, settings } = partsOf(body.scheduler);
   if (name === "seed") return { ...body, seed: Number(value) };
-  if (name === "scheduler") return { ...body, scheduler: typeof body.scheduler === "object" ? { ...body.scheduler, name: String(value) } : String(value) };
+  if (name === T.grid.model) return { ...body, model: String(value) };
+  if (name === "styles") return { ...body, styles: [String(value)] };
+  if (name === "scheduler") return String(value) === scheduler ? body : { ...body, scheduler: String(value) };
   const lora = (body.adapters || []).find((each) => T.grid.lora(each.lora) === name);
   if (lora) return { ...body, adapters: body.adapters.map((each) => (each === lora ? { ...each, weight: Number(value) } : each)) };
   if (name === T.grid.words) {
@@ -120,5 +151,10 @@ export function withValue(body, name, value, first, { fields = [], values = {} }
     const prompt = body.params.prompt ?? values.prompt;
     return { ...body, params: { ...body.params, prompt: Array.isArray(prompt) ? prompt.map(replaced) : replaced(prompt) } };
   }
-  return { ...body, params: { ...body.params, [name]: converted(fields.find((each) => each.name === name), value) } };
+  const [group, setting] = name.split(".");
+  const found = converted(fieldOf(name, form), value);
+  if (!setting) return { ...body, params: { ...body.params, [name]: found } };
+  if (group !== "scheduler") return { ...body, workflow: { ...body.workflow, [group]: { ...body.workflow?.[group], [setting]: found } } };
+  const own = schedulerForm?.own || {};
+  return { ...body, scheduler: { ...(scheduler ? { name: scheduler } : { name: own.name, ...own.settings }), ...settings, [setting]: found } };
 }

@@ -1,7 +1,7 @@
 // Create: the form of a model, and the result.
 // @ts-check
 
-import { html, nothing } from "../vendor/lit/lit.js";
+import { html, nothing } from "./element.js";
 import { copyText } from "./clipboard.js";
 import { maskedImage } from "./fields.js";
 import { formatBytes } from "./format.js";
@@ -34,14 +34,12 @@ export class OctaboxCreate extends ModelForm {
     /** The request that is shown. @type {Run | null} */
     this.run = null;
     this.promptIndex = -1;
+    /** The prompt that had the cursor last. */
+    this.cursor = "prompt";
     this.onUpdate = () => this.requestUpdate();
     // On a narrow screen the parameters are opened by a tap.
     this.narrow = matchMedia(NARROW);
     this.narrow.addEventListener("change", this.onUpdate);
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   render() {
@@ -49,7 +47,7 @@ export class OctaboxCreate extends ModelForm {
     const examples = this.fields.find((each) => each.control === "prompt")?.examples || [];
     return html`<div class="create" @field-change=${this.onField} @form-change=${(e) => Object.assign(this, e.detail)} @prompt-history=${this.onHistory} @use-size=${this.onSize}
       @insert-words=${(e) => this.insert(e.detail)} @insert-wildcard=${(e) => this.onWildcard(e.detail)}>
-      <form @submit=${this.onSubmit} @dragover=${(e) => wouldOpen(e) && e.preventDefault()} @drop=${this.onDrop} aria-label=${T.screens.create}>${this.renderForm()}</form>
+      <form @submit=${this.onSubmit} @focusin=${this.onFocus} @dragover=${(e) => wouldOpen(e) && e.preventDefault()} @drop=${this.onDrop} aria-label=${T.screens.create}>${this.renderForm()}</form>
       <octabox-result .run=${this.run} .examples=${examples} @use-output=${this.onUse} @try-prompt=${this.onTry}></octabox-result>
     </div>`;
   }
@@ -173,12 +171,18 @@ export class OctaboxCreate extends ModelForm {
     if (this.run?.problem) this.message = this.run.problem;
   }
 
-  /** Insert words at the cursor of the prompt. @param {string} words */
+  /** Insert words at the cursor, in the prompt that had it last. @param {string} words */
   insert(words) {
-    const area = /** @type {HTMLTextAreaElement | null} */ (this.querySelector("#field-prompt"));
+    const name = this.fields.some((each) => each.name === this.cursor) ? this.cursor : "prompt";
+    const area = /** @type {HTMLTextAreaElement | null} */ (this.querySelector(`#field-${name}`));
     if (!area) return;
     area.setRangeText(words, area.selectionStart, area.selectionEnd, "end");
-    this.values = { ...this.values, prompt: Array.isArray(this.values.prompt) ? area.value.split("\n") : area.value };
+    this.values = { ...this.values, [name]: Array.isArray(this.values[name]) ? area.value.split("\n") : area.value };
+  }
+
+  onFocus({ target: { id } }) {
+    const found = this.fields.find((each) => each.control === "prompt" && id === `field-${each.name}`);
+    if (found) this.cursor = found.name;
   }
 
   /** Insert a wildcard at the cursor of the prompt; it is expanded in a syntax with wildcards alone. @param {string} name */
@@ -222,12 +226,9 @@ export class OctaboxCreate extends ModelForm {
 
   /** Set the form to the parameters in a file. */
   async restore(file, name) {
-    const found = await readParameters(file).catch(() => null);
     this.message = this.notice = "";
-    if (!found) {
-      this.message = T.create.nothingToRestore;
-      return;
-    }
+    const found = await readParameters(file, this).catch((error) => (this.message = error.message, null));
+    if (!found) return;
     const unused = await this.use(found);
     this.notice = T.create.restored(name, unused);
   }
@@ -261,17 +262,30 @@ export class OctaboxCreate extends ModelForm {
     await this.use({ ...found, seed: output.seed ?? found.seed });
   }
 
+  /** Use an image as an input, with the task, or else the model, that takes one; what that changes is said. */
   async useAsInput(output, inpaint) {
-    const task = this.tasks.find((each) => (inpaint ? each === "inpainting" : each === "image-to-image")) || this.tasks.find((each) => each.startsWith("image-to"));
-    if (task && !this.fields.some((each) => each.name === "image" && (!inpaint || this.fields.some((other) => other.control === "mask")))) await this.choose(this.model, task);
+    const wanted = inpaint ? ["inpainting", "image-to-image"] : ["image-to-image"];
+    const taskOf = (tasks) => wanted.find((each) => tasks.includes(each)) || tasks.find((each) => each.startsWith("image-to"));
+    const image = () => this.fields.find((each) => each.control === "image" && each.name === "image") || this.fields.find((each) => each.control === "image");
+    const mask = () => this.fields.some((each) => each.control === "mask");
+    const [before, task] = [this.model, taskOf(this.tasks)];
+    if (image()?.name !== "image" || (inpaint && !mask())) {
+      const takers = task ? [] : this.models.filter((each) => taskOf(each.tasks)).sort((one, other) => Number(!!other.status) - Number(!!one.status));
+      if (task || takers.length) await this.choose(task ? before : takers[0].id, task || taskOf(takers[0].tasks));
+    }
     this.message = "";
-    const image = await fetchAsDataUri(output.url).catch((error) => {
+    const field = image();
+    if (!field) {
+      this.message = T.create.noImageModel;
+      return;
+    }
+    const content = await fetchAsDataUri(output.url).catch((error) => {
       this.message = error.message;
       return null;
     });
-    if (!image) return;
-    const field = this.fields.find((each) => each.control === "image");
-    if (field) this.values = { ...this.values, [field.name]: field.many ? [image] : image };
+    if (!content) return;
+    this.values = { ...this.values, [field.name]: field.many ? [content] : content };
+    this.notice = [this.model === before ? "" : T.create.otherModel(before, this.model), inpaint && !mask() ? T.create.noMask : ""].filter(Boolean).join(" ");
   }
 
   async copy(text) {

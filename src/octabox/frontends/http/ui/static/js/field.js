@@ -1,7 +1,7 @@
 // The control of one parameter.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { asText, initialValue, label } from "./fields.js";
 import { T } from "./texts.js";
 import { changeWeight } from "./weights.js";
@@ -11,7 +11,7 @@ import "./media-input.js";
 const PROBLEMS = { required: T.create.required, number: T.create.notNumber, json: T.create.notJson };
 
 /** Shows a field, and fires "change" with {name, value}. */
-export class OctaboxField extends LitElement {
+export class OctaboxField extends PageElement {
   static properties = {
     field: { attribute: false },
     value: { attribute: false },
@@ -38,10 +38,6 @@ export class OctaboxField extends LitElement {
     this.scope = "";
     /** Whether the form has a size, which may be that of an image. */
     this.sized = false;
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   /** @param {any} value */

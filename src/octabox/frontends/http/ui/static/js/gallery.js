@@ -1,10 +1,10 @@
 // Gallery: everything that has been made, in a grid that draws only what is in sight.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { between, history } from "./history.js";
 import { T } from "./texts.js";
-import "./output.js";
+import { promptOf, renderViewer, tagsOf } from "./viewer.js";
 
 /** Smallest width of a cell in pixels, where there is room for two, and what is between cells. */
 const CELL = 180;
@@ -13,7 +13,7 @@ const GAP = 8;
 /** Milliseconds in which a deletion can be undone. */
 const UNDO_TIME = 10_000;
 
-export class OctaboxGallery extends LitElement {
+export class OctaboxGallery extends PageElement {
   static properties = {
     items: { state: true }, search: { state: true }, starred: { state: true }, chosen: { state: true }, open: { state: true }, deleted: { state: true },
     first: { state: true }, columns: { state: true }, cell: { state: true }, rows: { state: true }, compare: { state: true }, message: { state: true },
@@ -39,6 +39,9 @@ export class OctaboxGallery extends LitElement {
     this.message = "";
     /** The key of the output that was chosen last, from which a range begins. */
     this.last = "";
+    /** Whether the output that is shown has an entry of its own in the browser's history. */
+    this.pushed = false;
+    this.onHash = () => this.readAddress();
     this.onChange = () => this.read();
     this.onResize = () => this.measure();
     this.onKey = (/** @type {KeyboardEvent} */ event) => {
@@ -49,17 +52,15 @@ export class OctaboxGallery extends LitElement {
     };
   }
 
-  createRenderRoot() {
-    return this;
-  }
-
   connectedCallback() {
     super.connectedCallback();
     history.addEventListener("change", this.onChange);
     window.addEventListener("resize", this.onResize);
     window.addEventListener("keydown", this.onKey);
-    this.read();
+    window.addEventListener("hashchange", this.onHash);
+    this.readAddress();
     history.load().catch((error) => (this.message = error.message));
+    this.read();
   }
 
   disconnectedCallback() {
@@ -68,6 +69,43 @@ export class OctaboxGallery extends LitElement {
     history.removeEventListener("change", this.onChange);
     window.removeEventListener("resize", this.onResize);
     window.removeEventListener("keydown", this.onKey);
+    window.removeEventListener("hashchange", this.onHash);
+  }
+
+  /** Take over the search, and the output that is shown, from the address. */
+  readAddress() {
+    if (!location.hash.startsWith("#/gallery")) return;
+    const query = new URLSearchParams(location.hash.split("?")[1] || "");
+    const open = query.get("open") || "";
+    this.search = query.get("q") || "";
+    this.pushed &&= !!open;
+    if (this.open && !open) this.close();
+    this.open = open;
+  }
+
+  /** Return the address of what is shown. */
+  get address() {
+    const query = new URLSearchParams({ ...(this.search && { q: this.search }), ...(this.open && { open: this.open }) });
+    return `#/gallery${query.size ? `?${query}` : ""}`;
+  }
+
+  /** Show an output; the browser's Back closes it. @param {string} key */
+  show(key) {
+    this.open = key;
+    this.pushed = true;
+    location.hash = this.address;
+  }
+
+  /** The output is not shown any more. */
+  leave() {
+    this.open = "";
+    if (this.pushed) window.history.back();
+    else this.keepAddress();
+    this.pushed = false;
+  }
+
+  keepAddress() {
+    if (location.hash.startsWith("#/gallery")) window.history.replaceState(null, "", this.address);
   }
 
   async read() {
@@ -75,7 +113,7 @@ export class OctaboxGallery extends LitElement {
     const keys = new Set(this.items.map((each) => each.key));
     // What is gone is not selected any more.
     if ([...this.chosen].some((each) => !keys.has(each))) this.chosen = new Set([...this.chosen].filter((each) => keys.has(each)));
-    if (this.open && !keys.has(this.open)) this.close();
+    if (this.open && !keys.has(this.open) && !history.loading) this.close();
     this.requestUpdate();
     await this.updateComplete;
     this.measure();
@@ -104,7 +142,7 @@ export class OctaboxGallery extends LitElement {
     const open = this.items.find((each) => each.key === this.open);
     return html`<section class="gallery" aria-label=${T.screens.gallery}>
       <div class="bar">
-        <input type="search" aria-label=${T.gallery.search} placeholder=${T.gallery.search} .value=${this.search} @input=${(e) => { this.search = e.target.value; this.first = 0; }}>
+        <input type="search" aria-label=${T.gallery.search} placeholder=${T.gallery.search} .value=${this.search} @input=${(e) => { this.search = e.target.value; this.first = 0; this.keepAddress(); }}>
         <label class="switch"><input type="checkbox" .checked=${this.starred} @change=${(e) => (this.starred = e.target.checked)}> ${T.gallery.starred}</label>
         <span>${T.gallery.count(found.length)}</span>
         ${this.deleted.length ? html`<span role="status">${T.gallery.deleted(this.deleted.length)} <button type="button" @click=${() => this.onUndo()}>${T.gallery.undo}</button></span>` : nothing}
@@ -116,7 +154,7 @@ export class OctaboxGallery extends LitElement {
         <svg class="spacer" width="1" height=${height} aria-hidden="true"></svg>
         <ul class="cells">${visible.map((each, index) => this.renderCell(each, this.first * this.columns + index))}</ul>
       </div>
-      ${open ? this.renderDialog(open) : nothing}
+      ${open ? renderViewer(this, open) : nothing}
       ${this.compare ? this.renderCompare() : nothing}
     </section>`;
   }
@@ -131,7 +169,7 @@ export class OctaboxGallery extends LitElement {
       <button type="button" @click=${() => (this.chosen = new Set())}>${T.gallery.none}</button>
       <button type="button" @click=${() => this.mark([...this.chosen], { star: !starred })}>${starred ? T.gallery.unstar : T.gallery.star}</button>
       <form class="inline" @submit=${(e) => this.onTags(e)}><input name="tags" aria-label=${T.gallery.addTags} placeholder=${T.gallery.addTags}><button>${T.gallery.add}</button></form>
-      ${this.chosen.size === 2 ? html`<button type="button" @click=${() => (this.compare = true)}>${T.gallery.compare}</button>` : nothing}
+      ${all.length === 2 && all.every((each) => each.media_type?.startsWith("image/")) ? html`<button type="button" @click=${() => (this.compare = true)}>${T.gallery.compare}</button>` : nothing}
       <button type="button" class="danger" @click=${() => this.onDelete()}>${T.gallery.delete}</button>
     </div>`;
   }
@@ -151,40 +189,11 @@ export class OctaboxGallery extends LitElement {
     const [type] = (item.media_type || "").split("/");
     const words = promptOf(item);
     return html`<li class="cell ${this.chosen.has(item.key) ? "chosen" : ""}" data-index=${index}>
-      <button type="button" class="thumb" title=${words} aria-label=${words || item.kind} @click=${() => (this.open = item.key)}>
+      <button type="button" class="thumb" title=${words} aria-label=${words || item.kind} @click=${() => this.show(item.key)}>
         ${type === "image" ? html`<img src=${item.url} alt="" loading="lazy" decoding="async">` : type === "video" ? html`<video src=${item.url} preload="metadata" muted tabindex="-1"></video>` : html`<span class="kind">${T.gallery.kinds[item.kind] || item.kind}<small dir="auto">${words}</small></span>`}${item.star ? html`<span class="star" aria-hidden="true">★</span>` : nothing}
       </button>
       <input type="checkbox" aria-label=${words || item.kind} .checked=${this.chosen.has(item.key)} @click=${(e) => this.onChoose(item.key, e.target.checked, e.shiftKey)}>
     </li>`;
-  }
-
-  renderDialog(item) {
-    const params = item.metadata?.params || {};
-    return html`<dialog class="viewer" aria-label=${promptOf(item)} @close=${() => (this.open = "")} @keydown=${(e) => this.onViewerKey(e)}>
-      <div class="view"><octabox-output .output=${item}></octabox-output></div>
-      <div class="details">
-        <div class="buttons">
-          <button type="button" class="icon" title=${T.gallery.previous} aria-label=${T.gallery.previous} @click=${() => this.step(-1)}>←</button>
-          <button type="button" class="icon" title=${T.gallery.next} aria-label=${T.gallery.next} @click=${() => this.step(1)}>→</button>
-          <button type="button" class="close" @click=${() => this.close()}>${T.gallery.close}</button>
-        </div>
-        <p class="words" dir="auto" tabindex="0">${promptOf(item)}</p>
-        <div class="buttons">
-          <button type="button" class="primary" @click=${() => this.use("all", item)}>${T.create.again}</button>
-          <button type="button" @click=${() => this.use("prompt", item)}>${T.create.usePrompt}</button>
-          <button type="button" @click=${() => this.use("seed", item)}>${T.create.useSeed}</button>
-          ${item.media_type?.startsWith("image/") ? html`<button type="button" @click=${() => this.use("image", item)}>${T.create.asImage}</button>
-            <button type="button" @click=${() => this.use("mask", item)}>${T.create.asMask}</button>` : nothing}
-        </div>
-        <div class="buttons">
-          <button type="button" aria-pressed=${!!item.star} @click=${() => this.mark([item.key], { star: !item.star })}>${item.star ? T.gallery.unstar : T.gallery.star}</button>
-          ${item.url ? html`<a class="button" href=${item.url} download>${T.create.download}</a>` : nothing}
-          <button type="button" class="danger" @click=${() => { this.close(); this.onDelete([item.key]); }}>${T.gallery.delete}</button>
-        </div>
-        <label>${T.gallery.tags}<input .value=${(item.tags || []).join(", ")} @change=${(e) => this.mark([item.key], { tags: tagsOf(e.target.value) })}></label>
-        <dl class="facts">${[["model", item.metadata?.model], ["seed", item.seed], ...Object.entries(params).filter(([name]) => name !== "prompt")].map(([name, value]) => html`<dt>${name}</dt><dd dir="auto">${typeof value === "object" ? JSON.stringify(value) : value}</dd>`)}</dl>
-      </div>
-    </dialog>`;
   }
 
   renderCompare() {
@@ -213,12 +222,13 @@ export class OctaboxGallery extends LitElement {
     const at = keys.indexOf(this.open);
     // One that the search does not find has none before and after it.
     this.open = (at >= 0 && keys[at + step]) || this.open;
+    this.keepAddress();
   }
 
   close() {
     /** @type {HTMLDialogElement | null} */ (this.querySelector("dialog"))?.close();
     // The event of that comes later, and until then an update would show it anew.
-    this.open = "";
+    if (this.open) this.leave();
   }
 
   /** Select an output; with the shift key all from the last one on, wherever that is now. @param {string} key @param {boolean} on @param {boolean} range */
@@ -270,19 +280,11 @@ export class OctaboxGallery extends LitElement {
   }
 
   use(what, output) {
-    this.close();
+    // Back shows it again.
+    this.pushed = false;
+    this.open = "";
     this.dispatchEvent(new CustomEvent("use-output", { bubbles: true, detail: { what, output } }));
   }
-}
-
-/** Return the tags in a text. @param {string} text */
-function tagsOf(text) {
-  return text.split(",").map((each) => each.trim()).filter(Boolean);
-}
-
-function promptOf(item) {
-  const words = item?.metadata?.params?.prompt;
-  return Array.isArray(words) ? words.join(", ") : String(words ?? "");
 }
 
 function matches(item, words) {

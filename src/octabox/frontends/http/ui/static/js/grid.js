@@ -1,12 +1,12 @@
 // Grid: one output for each combination of the values of up to three parameters.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { AXES, axisProblem, countOf, fittingScale } from "./axes.js";
+import { PageElement, html, nothing } from "./element.js";
+import { AXES, axisNames, axisProblem, countOf, fittingScale } from "./axes.js";
 import { grid } from "./grids.js";
 import { T } from "./texts.js";
 
-export class OctaboxGrid extends LitElement {
+export class OctaboxGrid extends PageElement {
   static properties = { create: { attribute: false } };
 
   constructor() {
@@ -14,10 +14,6 @@ export class OctaboxGrid extends LitElement {
     /** The form whose request is varied. @type {import("./create.js").OctaboxCreate | null} */
     this.create = null;
     this.onChange = () => this.requestUpdate();
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   connectedCallback() {
@@ -41,7 +37,7 @@ export class OctaboxGrid extends LitElement {
 
   render() {
     const problem = axisProblem(grid.axes, this.create || {});
-    const names = [...(this.create?.fields || []).filter((each) => ["number", "slider", "size", "choice", "switch", "text"].includes(each.control)).map((each) => each.name), "seed", "scheduler", ...Object.keys(this.create?.chosen || {}).map(T.grid.lora), T.grid.words];
+    const names = axisNames(this.create || {});
     return html`<section class="grid" aria-label=${T.screens.grid}>
       <p class="hint">${T.grid.hint}</p>
       ${AXES.map((axis) => html`<div class="row"><label>${T.grid[axis]}<select name=${`axis-${axis}`} @change=${(e) => this.setAxis(axis, { name: e.target.value })}>

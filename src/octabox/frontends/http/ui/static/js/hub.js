@@ -1,7 +1,7 @@
 // The Hub: search, download with progress, and what lies on the disk.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { encodePath, getJson, postJson, send } from "./api.js";
 import { formatBytes } from "./format.js";
 import { T } from "./texts.js";
@@ -12,9 +12,13 @@ const INTERVAL = 700;
 /** Milliseconds after which a server is asked again that gave no answer. */
 const PAUSE = 3000;
 
-export class OctaboxHub extends LitElement {
+/** The columns of what is found, and the orders that the Hub has by some of them. */
+const COLUMNS = { name: "", what: "", bytes: "size", downloads: "downloads", likes: "likes", updated: "updated", licence: "" };
+
+export class OctaboxHub extends PageElement {
   static properties = {
     words: { state: true }, found: { state: true }, cached: { state: true }, pulls: { state: true }, problem: { state: true }, off: { state: true }, unread: { state: true }, busy: { state: true },
+    gated: { state: true }, sort: { state: true },
   };
 
   constructor() {
@@ -32,10 +36,9 @@ export class OctaboxHub extends LitElement {
     /** Why the downloads could not be read last. */
     this.unread = "";
     this.busy = false;
-  }
-
-  createRenderRoot() {
-    return this;
+    this.sort = "downloads";
+    /** The download that was asked for here last, and the one that the Hub refuses to the account of the server. @type {any} */
+    this.asked = this.gated = null;
   }
 
   connectedCallback() {
@@ -54,6 +57,8 @@ export class OctaboxHub extends LitElement {
       const [cached, pulls] = await Promise.all([getJson("v1/hub/models", { optional: true }), getJson("v1/hub/pulls", { optional: true })]);
       this.cached = cached.data;
       this.pulls = pulls.data.reverse();
+      this.gated ||= this.pulls.find((each) => each.id === this.asked && each.error?.type === "permission_error");
+      if (this.gated) this.asked = null;
       this.off = this.unread = "";
       this.watch();
     } catch (error) {
@@ -88,7 +93,19 @@ export class OctaboxHub extends LitElement {
       ${this.problem || this.unread ? html`<p class="error" role="alert">${linked(this.problem || this.unread)}</p>` : nothing}
       ${this.pulls.map((pull) => this.renderPull(pull))}
       ${this.found ? this.renderFound() : nothing}
-      ${this.cached.length ? this.renderCached() : nothing}`;
+      ${this.cached.length ? this.renderCached() : nothing}${this.gated ? this.renderGated(this.gated) : nothing}`;
+  }
+
+  updated() {
+    /** @type {HTMLDialogElement | null} */ (this.querySelector("dialog:not([open])"))?.showModal();
+  }
+
+  /** Show what the Hub wants before a download: a person in a browser has no command line of the server. */
+  renderGated({ model, error: { message, hint = "" } }) {
+    const [address] = ADDRESS.exec(message) || [];
+    return html`<dialog class="gated" aria-label=${model} @close=${() => (this.gated = null)}><h2>${model}</h2><p>${message.replace(hint, "")}</p>
+      ${address ? html`<p><a href=${address} target="_blank" rel="noreferrer">${address}</a></p>` : nothing}<p>${T.models.gatedHint}</p>
+      <div class="buttons"><button type="button" class="primary" @click=${() => { this.gated = null; this.pull(model); }}>${T.models.tryAgain}</button><form method="dialog"><button>${T.gallery.close}</button></form></div></dialog>`;
   }
 
   renderPull(pull) {
@@ -105,10 +122,10 @@ export class OctaboxHub extends LitElement {
 
   renderFound() {
     if (!this.found?.length) return html`<p>${T.models.nothingFound}</p>`;
-    return html`<div class="table"><table class="stack"><thead><tr><th>${T.models.name}</th><th>${T.models.what}</th><th>${T.models.bytes}</th><th>${T.models.downloads}</th><th>${T.models.licence}</th><th></th></tr></thead>
+    return html`<div class="table"><table class="stack"><thead><tr>${Object.entries(COLUMNS).map(([name, sort]) => (sort ? html`<th aria-sort=${sort === this.sort ? "descending" : "none"}><button type="button" @click=${() => this.search(sort)}>${T.models[name]}</button></th>` : html`<th>${T.models[name]}</th>`))}<td></td></tr></thead>
       <tbody>${this.found.map((each) => html`<tr data-repo=${each.name}><td><strong>${each.name}</strong>${each.gated ? html` <small>${T.models.gated}</small>` : nothing}</td>
         <td>${[each.task, each.pipeline || each.kind].filter(Boolean).join(", ")}</td><td>${each.error ? each.error.replaceAll("_", "-") : formatBytes(each.size)}${each.fits ? html`<br><small>${T.models.fits[each.fits]}</small>` : nothing}</td>
-        <td>${each.downloads ?? ""}</td><td>${each.licence || ""}</td>
+        <td>${each.downloads ?? ""}</td><td>${each.likes ?? ""}</td><td>${(each.updated || "").slice(0, 10)}</td><td>${each.licence || ""}</td>
         <td><button type="button" @click=${() => this.pull(each.name)}>${T.models.pull}</button></td></tr>`)}</tbody></table></div>`;
   }
 
@@ -120,18 +137,26 @@ export class OctaboxHub extends LitElement {
       ${each.where === "folder" ? nothing : html`<button type="button" @click=${() => this.remove(each)}>${T.gallery.delete}</button>`}</td></tr>`)}</tbody></table></div>`;
   }
 
-  async onSearch(event) {
+  onSearch(event) {
     event.preventDefault();
+    this.search(this.sort);
+  }
+
+  /** @param {string} sort */
+  async search(sort) {
+    this.sort = sort;
     this.busy = true;
     await this.attempt(async () => {
-      this.found = (await getJson(`v1/hub/search?q=${encodeURIComponent(this.words)}`)).data;
+      this.found = (await getJson(`v1/hub/search?${new URLSearchParams({ q: this.words, sort })}`)).data;
     });
     this.busy = false;
   }
 
   /** Download a model, and configure it by the last part of its id. @param {string} model */
   async pull(model) {
-    await this.attempt(() => postJson("v1/hub/pulls", { model, name: model.split("/").pop() }));
+    await this.attempt(async () => {
+      this.asked = (await postJson("v1/hub/pulls", { model, name: model.split("/").pop() })).id;
+    });
     await this.read();
   }
 
@@ -156,9 +181,12 @@ export class OctaboxHub extends LitElement {
   }
 }
 
+/** An address in a text. */
+const ADDRESS = /https?:\/\/[^\s'"]+[^\s'".,]/;
+
 /** Return a message with its address as a link, such as the page where a model's conditions are accepted. */
 function linked(text) {
-  const found = /https?:\/\/[^\s'"]+[^\s'".,]/.exec(text);
+  const found = ADDRESS.exec(text);
   if (!found) return text;
   return html`${text.slice(0, found.index)}<a href=${found[0]} target="_blank" rel="noreferrer">${found[0]}</a>${text.slice(found.index + found[0].length)}`;
 }

@@ -1,7 +1,7 @@
 // The last lines of the server's log, which are read again as long as they are in sight.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { getJson } from "./api.js";
 import { T } from "./texts.js";
 
@@ -11,7 +11,7 @@ const MOST = 1000;
 
 const LEVELS = ["debug", "info", "warning", "error"];
 
-export class OctaboxLog extends LitElement {
+export class OctaboxLog extends PageElement {
   static properties = { lines: { state: true }, level: { state: true }, search: { state: true }, message: { state: true } };
 
   constructor() {
@@ -25,10 +25,6 @@ export class OctaboxLog extends LitElement {
     this.process = "";
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   connectedCallback() {

@@ -1,12 +1,12 @@
 // The LoRAs of a request: which of those that fit the model are used, and with what weight.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { T } from "./texts.js";
 import "./preview.js";
 
 /** Shows the LoRAs, and fires "form-change" with {chosen, componentWeights}, and "insert-words" with a word. */
-export class OctaboxLoras extends LitElement {
+export class OctaboxLoras extends PageElement {
   static properties = { adapters: { attribute: false }, chosen: { attribute: false }, componentWeights: { attribute: false } };
 
   constructor() {
@@ -17,10 +17,6 @@ export class OctaboxLoras extends LitElement {
     this.chosen = {};
     /** Their weights by component, where they differ. @type {Record<string, Record<string, number>>} */
     this.componentWeights = {};
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   render() {

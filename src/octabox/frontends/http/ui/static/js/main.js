@@ -1,7 +1,7 @@
 // The page: its screens, keys and connection.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { getJson, setApiKey } from "./api.js";
 import { wouldOpen } from "./media-input.js";
 import { runs } from "./runs.js";
@@ -17,7 +17,7 @@ import "./system.js";
 const SCREENS = Object.keys(T.screens);
 const INTERVAL = 5000;
 
-class OctaboxApp extends LitElement {
+class OctaboxApp extends PageElement {
   static properties = { screen: { state: true }, models: { state: true }, problems: { state: true }, lost: { state: true }, login: { state: true }, keys: { state: true } };
 
   constructor() {
@@ -37,10 +37,6 @@ class OctaboxApp extends LitElement {
     window.addEventListener("dragover", (event) => wouldOpen(event) && event.preventDefault());
     window.addEventListener("drop", (event) => this.onDrop(event));
     runs.addEventListener("change", () => this.requestUpdate());
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   connectedCallback() {

@@ -1,7 +1,7 @@
 // The mask painter: a dialog with an image, over which what is to change is painted with mouse, pen or finger.
 // @ts-check
 
-import { LitElement, html } from "../vendor/lit/lit.js";
+import { PageElement, html } from "./element.js";
 import { drawLine, invert, maskOf, paintFrom, pixelsOf } from "./brush.js";
 import { Strokes } from "./strokes.js";
 import { T } from "./texts.js";
@@ -29,7 +29,7 @@ export function paintMask(image, mask = null) {
   });
 }
 
-export class MaskPainter extends LitElement {
+export class MaskPainter extends PageElement {
   static properties = {
     image: {}, mask: {}, erase: { state: true }, size: { state: true }, hardness: { state: true }, zoom: { state: true }, undoable: { state: true }, redoable: { state: true },
   };
@@ -54,10 +54,6 @@ export class MaskPainter extends LitElement {
     this.fingers = new Map();
     /** Where two fingers were last, and the zoom that they began with. @type {{x: number, y: number, distance: number, zoom: number} | null} */
     this.pinch = null;
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   render() {

@@ -1,7 +1,7 @@
 // Input of images, masks, videos and audio: by file, drop, paste or URL.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { T } from "./texts.js";
 import { paintMask } from "./mask.js";
 
@@ -9,7 +9,7 @@ import { paintMask } from "./mask.js";
 const LINKS = "text/uri-list";
 
 /** Shows one medium or several, and fires "media-change" with a data URI or URL, a list of them, or null. */
-export class OctaboxMedia extends LitElement {
+export class OctaboxMedia extends PageElement {
   static properties = {
     kind: { attribute: false },
     many: { attribute: false },
@@ -34,10 +34,6 @@ export class OctaboxMedia extends LitElement {
     /** Why what was dropped could not be read. */
     this.problem = "";
     this.sized = false;
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   get items() {

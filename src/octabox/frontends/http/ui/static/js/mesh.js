@@ -1,7 +1,7 @@
 // The viewer of meshes: it turns them, by WebGL. It is loaded when the first mesh is shown.
 // @ts-check
 
-import { LitElement, html } from "../vendor/lit/lit.js";
+import { PageElement, html } from "./element.js";
 import { parseMesh } from "./mesh-files.js";
 import { T } from "./texts.js";
 
@@ -21,7 +21,7 @@ void main() {
 /** Radians by which an arrow key turns. */
 const TURN = 0.15;
 
-export class OctaboxMesh extends LitElement {
+export class OctaboxMesh extends PageElement {
   static properties = { url: {}, type: {}, label: {}, message: { state: true } };
 
   constructor() {
@@ -39,10 +39,6 @@ export class OctaboxMesh extends LitElement {
     this.gl = null;
     this.vertices = 0;
     this.triangles = 0;
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   render() {

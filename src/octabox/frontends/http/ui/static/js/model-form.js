@@ -1,18 +1,23 @@
 // The form of a model as data: its fields with their values, and what a request has besides. Screens show it.
 // @ts-check
 
-import { LitElement } from "../vendor/lit/lit.js";
+import { PageElement } from "./element.js";
 import { encodePath, getJson } from "./api.js";
 import { formFields, initialValues, keepsValue, outputCounts } from "./fields.js";
 import { requestBody } from "./request.js";
 import { requestSchema, valuesOf } from "./request-schema.js";
 import { formState, neededNames } from "./restore.js";
+import { keepTabObject, readTabObject } from "./storage.js";
 import { T } from "./texts.js";
 import { TokenCounter } from "./tokens.js";
 import { parts } from "./workflow.js";
 
+/** Where the form of a tab is kept for a reload, and what of it. */
+const KEPT = "octabox-form";
+const STATE = ["values", "seed", "outputs", "scheduler", "syntax", "format", "styles", "chosen", "componentWeights", "workflow", "extra"];
+
 /** What the form of a model holds; a screen that extends it shows it. */
-export class ModelForm extends LitElement {
+export class ModelForm extends PageElement {
   /** @type {Record<string, any>} */
   static properties = {
     models: { attribute: false }, model: { state: true }, task: { state: true }, fields: { state: true }, values: { state: true }, seed: { state: true }, outputs: { state: true },
@@ -83,6 +88,18 @@ export class ModelForm extends LitElement {
     /** How often a model or a task was chosen. */
     this.choices = 0;
     this.counter = new TokenCounter(() => this.requestUpdate());
+    /** The form before the reload of the page, until a model is chosen. @type {any} */
+    this.kept = readTabObject(KEPT);
+    window.addEventListener("pagehide", () => this.keep());
+  }
+
+  /** Keep the form for a reload of the page; without its files where they are too large. */
+  keep() {
+    if (!this.fields.length) return;
+    const { model, task } = this;
+    const state = Object.fromEntries(STATE.map((each) => [each, this[each]]));
+    const values = Object.fromEntries(Object.entries(this.values).filter(([, value]) => !JSON.stringify(value ?? "").includes('"data:')));
+    if (!keepTabObject(KEPT, { model, task, state })) keepTabObject(KEPT, { model, task, state: { ...state, values } });
   }
 
   connectedCallback() {
@@ -113,8 +130,9 @@ export class ModelForm extends LitElement {
     if (!this.model) {
       const wanted = new URLSearchParams(location.hash.split("?")[1] || "");
       const found = this.models.find((each) => each.status) || this.models[0];
+      const model = wanted.get("model") || this.kept?.model || found.id;
       // One that there is not is chosen, too, which says so.
-      this.choose(wanted.get("model") || found.id, wanted.get("task") || "");
+      this.choose(model, wanted.get("task") || (model === this.kept?.model ? this.kept.task : ""));
     } else if (!this.fields.length && this.models.some((each) => each.id === this.model)) {
       this.choose(this.model, this.task);
     }
@@ -166,6 +184,12 @@ export class ModelForm extends LitElement {
     this.tasks = schema["x-tasks"] || [];
     this.formats = schema["x-formats"] || [];
     if (!this.formats.includes(this.format)) this.format = "";
+    const { kept } = this;
+    this.kept = null;
+    if (kept && kept.model === this.model && kept.task === this.task) {
+      const { values, ...others } = kept.state;
+      Object.assign(this, others, { values: { ...this.values, ...Object.fromEntries(fields.filter(({ name }) => name in values).map(({ name }) => [name, values[name]])) } });
+    }
     this.counter.clear();
     this.problems = {};
     this.notices = {};
@@ -203,6 +227,11 @@ export class ModelForm extends LitElement {
     const isShown = (name) => this.fields.some((each) => each.name === name && !each.advanced && ["prompt", "media"].includes(each.group));
     this.parameters ||= names.some((name) => !isShown(name));
     this.advanced ||= this.fields.some((each) => each.advanced && names.includes(each.name));
+  }
+
+  /** The scheduler, with the settings that it has. @returns {any} */
+  get schedulerForm() {
+    return this.querySelector("octabox-scheduler");
   }
 
   /** The image that a request starts from; empty without one. */

@@ -1,7 +1,7 @@
 // Models: what the server has, what is in memory, and what it needs.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { encodePath, getJson, postJson } from "./api.js";
 import { formatBytes } from "./format.js";
 import { T } from "./texts.js";
@@ -10,7 +10,7 @@ import "./hub.js";
 /** Models that a person overlooks without a search. */
 const FEW = 8;
 
-export class OctaboxModels extends LitElement {
+export class OctaboxModels extends PageElement {
   static properties = { models: { attribute: false }, problems: { attribute: false }, order: { state: true }, busy: { state: true }, message: { state: true }, estimates: { state: true }, search: { state: true } };
 
   constructor() {
@@ -26,10 +26,6 @@ export class OctaboxModels extends LitElement {
     /** @type {Set<string>} */
     this.busy = new Set();
     this.message = "";
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   /** Estimate the memory of each model once, one after the other. @param {Map<string, any>} changed */

@@ -1,7 +1,7 @@
 // Handles around an image, by which outpainting is given its pixels on each side.
 // @ts-check
 
-import { LitElement, html } from "../vendor/lit/lit.js";
+import { PageElement, html } from "./element.js";
 import { T } from "./texts.js";
 
 /** Pixels by which an arrow key moves an edge; models take multiples of 8. */
@@ -14,7 +14,7 @@ const SIDES = { left: [-1, 0], top: [0, -1], right: [1, 0], bottom: [0, 1] };
 const VIEW = 320;
 
 /** Shows an image with four edges to drag; "outpaint-change" has {left, top, right, bottom} in pixels. */
-export class OctaboxOutpaint extends LitElement {
+export class OctaboxOutpaint extends PageElement {
   static properties = { image: { attribute: false }, value: { attribute: false }, side: { state: true } };
 
   constructor() {
@@ -26,10 +26,6 @@ export class OctaboxOutpaint extends LitElement {
     this.natural = { width: 0, height: 0 };
     /** @type {{side: string, start: number, before: number, scale: number} | null} */
     this.drag = null;
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   get added() {

@@ -1,11 +1,11 @@
 // The view of one output, by its kind.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { T } from "./texts.js";
 
 /** Shows an image, a video, audio with its waveform, a mesh that turns, text, or a link to any other file. */
-export class OctaboxOutput extends LitElement {
+export class OctaboxOutput extends PageElement {
   static properties = { output: { attribute: false }, text: { state: true } };
 
   constructor() {
@@ -13,10 +13,6 @@ export class OctaboxOutput extends LitElement {
     /** @type {any} */
     this.output = null;
     this.text = "";
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   /** @param {Map<string, any>} changed */

@@ -1,11 +1,11 @@
 // The preview of a LoRA or an embedding, which is read when it is in sight.
 // @ts-check
 
-import { LitElement, html } from "../vendor/lit/lit.js";
+import { PageElement, html } from "./element.js";
 import { send } from "./api.js";
 
 /** Shows the image of an adapter, or the first letters of its name where it has none. */
-export class OctaboxPreview extends LitElement {
+export class OctaboxPreview extends PageElement {
   static properties = { adapter: { attribute: false }, url: { state: true } };
 
   constructor() {
@@ -15,10 +15,6 @@ export class OctaboxPreview extends LitElement {
     this.url = "";
     /** @type {IntersectionObserver | null} */
     this.observer = null;
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   /** @param {Map<string, any>} changed */

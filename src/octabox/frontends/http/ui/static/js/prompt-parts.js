@@ -1,11 +1,11 @@
 // What may be put into a prompt: the styles and the wildcards of the server.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { T } from "./texts.js";
 
 /** Shows the choices, and fires "form-change" with {styles}, and "insert-wildcard" with a name. */
-export class OctaboxPromptParts extends LitElement {
+export class OctaboxPromptParts extends PageElement {
   static properties = { known: { attribute: false }, styles: { attribute: false }, wildcards: { attribute: false } };
 
   constructor() {
@@ -16,10 +16,6 @@ export class OctaboxPromptParts extends LitElement {
     this.styles = [];
     /** @type {string[]} */
     this.wildcards = [];
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   render() {

@@ -1,23 +1,19 @@
 // Queue: what waits, what runs and what has ended.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { postJson } from "./api.js";
 import { fromRequest } from "./restore.js";
 import { describeProgress } from "./run.js";
 import { runs } from "./runs.js";
 import { T } from "./texts.js";
 
-export class OctaboxQueue extends LitElement {
+export class OctaboxQueue extends PageElement {
   constructor() {
     super();
     /** What the server has refused. */
     this.message = "";
     this.onChange = () => this.requestUpdate();
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   connectedCallback() {

@@ -1,7 +1,7 @@
 // The settings of a request besides the parameters of the call: seed, outputs, scheduler, prompt syntax and format.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { describeExtra } from "./restore.js";
 import { T } from "./texts.js";
 import "./scheduler.js";
@@ -10,7 +10,7 @@ import "./scheduler.js";
 const MOST_OUTPUTS = 64;
 
 /** Shows the settings, and fires "form-change" with those that have changed. */
-export class OctaboxRequestSettings extends LitElement {
+export class OctaboxRequestSettings extends PageElement {
   static properties = {
     model: { attribute: false }, seed: { attribute: false }, lastSeed: { attribute: false }, outputs: { attribute: false }, scheduler: { attribute: false }, schedulerProblem: { attribute: false },
     syntax: { attribute: false }, syntaxes: { attribute: false }, format: { attribute: false }, formats: { attribute: false }, extra: { attribute: false },
@@ -35,10 +35,6 @@ export class OctaboxRequestSettings extends LitElement {
     this.formats = [];
     /** What is sent besides the form. @type {Record<string, any>} */
     this.extra = {};
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   render() {

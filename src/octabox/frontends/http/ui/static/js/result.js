@@ -1,13 +1,13 @@
 // The result of a request: its progress, its preview, its outputs, and what the server said about it.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { describeProgress } from "./run.js";
 import { runs } from "./runs.js";
 import { T } from "./texts.js";
 import "./output.js";
 
-export class OctaboxResult extends LitElement {
+export class OctaboxResult extends PageElement {
   static properties = { run: { attribute: false }, examples: { attribute: false } };
 
   constructor() {
@@ -17,10 +17,6 @@ export class OctaboxResult extends LitElement {
     /** @type {string[]} Prompts to begin with. */
     this.examples = [];
     this.onUpdate = () => this.requestUpdate();
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   connectedCallback() {
@@ -50,18 +46,10 @@ export class OctaboxResult extends LitElement {
       ${runs.holds(run) ? html`<p class="hint">${T.queue.paused}</p>` : nothing}
       ${run.finished ? nothing : html`<progress aria-label=${describeProgress(run)} max=${steps || 1} .value=${run.state === "in_progress" && steps ? step : 0}></progress>`}
       ${run.preview && !run.finished ? html`<img class="preview" src=${run.preview} alt=${T.create.result}>` : nothing}
-      <div class="outputs">${this.renderInput(run)}${run.outputs.map((output) => this.renderOutput(output))}</div>
+      <div class="outputs">${renderInput(run)}${run.outputs.map((output) => this.renderOutput(output))}</div>
       ${run.warnings.length ? html`<ul class="warnings" aria-label=${T.create.warnings}>${run.warnings.map((each) => html`<li>${each}</li>`)}</ul>` : nothing}
       ${run.error && run.state === "failed" ? html`<p class="error" role="alert">${run.error.message}</p>` : nothing}
     </section>`;
-  }
-
-  /** Show the input beside what was read from it, such as its depth or normals: a map in an array, with its image. */
-  renderInput(run) {
-    const input = [run.body.params?.image].flat()[0];
-    const isMap = run.outputs.some((each) => each.kind === "array") && run.outputs.some((each) => each.kind === "image");
-    if (!isMap || typeof input !== "string" || !input.startsWith("data:image/")) return nothing;
-    return html`<figure class="output input"><img src=${input} alt=${T.create.input}><figcaption>${T.create.input}</figcaption></figure>`;
   }
 
   renderOutput(output) {
@@ -78,6 +66,14 @@ export class OctaboxResult extends LitElement {
           <button type="button" @click=${() => use("mask")}>${T.create.asMask}</button>` : nothing}
       </figcaption></figure>`;
   }
+}
+
+/** Show the input beside what was read from it, such as its depth or normals: a map in an array, with its image. @param {import("./run.js").Run | undefined} run */
+export function renderInput(run) {
+  const input = [run?.body.params?.image].flat()[0];
+  const isMap = ["array", "image"].every((kind) => run?.outputs.some((each) => each.kind === kind));
+  if (!isMap || typeof input !== "string" || !input.startsWith("data:image/")) return nothing;
+  return html`<figure class="output input"><img src=${input} alt=${T.create.input}><figcaption>${T.create.input}</figcaption></figure>`;
 }
 
 customElements.define("octabox-result", OctaboxResult);

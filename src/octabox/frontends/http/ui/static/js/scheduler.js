@@ -1,7 +1,7 @@
 // The noise scheduler of a request: those that fit the model, and the settings of the one that is chosen.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { encodePath, getJson } from "./api.js";
 import { formFields, initialValues, toParams } from "./fields.js";
 import { choiceFor, choicesOf, partsOf, same } from "./schedulers.js";
@@ -12,7 +12,7 @@ import "./field.js";
 const SCHEDULE = "schedule";
 
 /** Shows the choice, and fires "scheduler-change" with {scheduler, problem}: as in a request, and empty for the model's own. */
-export class OctaboxScheduler extends LitElement {
+export class OctaboxScheduler extends PageElement {
   static properties = {
     model: { attribute: false }, value: { attribute: false }, problem: { attribute: false }, rows: { state: true }, name: { state: true }, fields: { state: true }, values: { state: true }, open: { state: true },
   };
@@ -40,10 +40,6 @@ export class OctaboxScheduler extends LitElement {
     /** How many values are still to be restored. */
     this.waiting = 0;
     this.ready = Promise.resolve();
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   /** @param {Map<string, any>} changed */

@@ -1,24 +1,40 @@
 // A request as a command, as Python, and as a model's configuration.
 // @ts-check
 
-import { url } from "./api.js";
+import { apiKey, url } from "./api.js";
 import { T } from "./texts.js";
 
-/** Content of files is left out: it would be longer than all the rest. */
-function shortened(body) {
-  return JSON.parse(JSON.stringify(body, (_, value) => (typeof value === "string" && value.startsWith("data:") ? "<base64>" : value)));
+/** Variable with the API key; a key itself is not copied. */
+const KEY = "OCTABOX_API_KEY";
+
+/**
+ * Return a request without the files in its parameters, and their names by the parameter: each has that of its field in a form.
+ *
+ * @returns {[any, [string, string][]]}
+ */
+function withoutFiles({ params, ...others }) {
+  const isFile = (value) => typeof value === "string" && value.startsWith("data:");
+  const found = Object.entries(params).filter(([, value]) => [value].flat().every(isFile) && value.length);
+  const names = found.flatMap(([name, value]) => [value].flat().map((each, index, all) => [name, `${name}${all.length > 1 ? `-${index + 1}` : ""}.${/(\w+)[;,]/.exec(each)?.[1] || "bin"}`]));
+  return [{ ...others, params: Object.fromEntries(Object.entries(params).filter((each) => !found.some(([name]) => name === each[0]))) }, /** @type {[string, string][]} */ (names)];
 }
 
 /** Return a command line that sends the request. */
 export function asCurl(body) {
-  const text = JSON.stringify(shortened(body)).replaceAll("'", "'\\''");
-  return `curl ${url("v1/generations")} -H 'content-type: application/json' -d '${text}'`;
+  const [request, files] = withoutFiles(body);
+  const text = JSON.stringify(request).replaceAll("'", "'\\''");
+  const data = files.length ? [`--form-string 'request=${text}'`, ...files.map(([name, file]) => `-F '${name}=@${file}'`)] : ["-H 'content-type: application/json'", `-d '${text}'`];
+  return ["curl", url("v1/generations"), ...(apiKey() ? [`-H "Authorization: Bearer $${KEY}"`] : []), ...data].join(" ");
 }
 
 /** Return a Python program that sends the request. */
 export function asPython(body) {
-  const text = python(shortened(body), 0);
-  return `import httpx\n\nresponse = httpx.post("${url("v1/generations")}", timeout=None, json=${text})\nprint(response.json()["outputs"][0]["url"])\n`;
+  const [request, files] = withoutFiles(body);
+  const text = python(request, 0);
+  const key = apiKey();
+  const data = files.length ? `data={"request": json.dumps(${text})}, files=[${files.map(([name, file]) => `("${name}", open("${file}", "rb"))`).join(", ")}]` : `json=${text}`;
+  const imports = [...(files.length ? ["json"] : []), ...(key ? ["os"] : []), "httpx"].map((each) => `import ${each}\n`).join("");
+  return `${imports}\nresponse = httpx.post("${url("v1/generations")}", timeout=None, ${key ? `headers={"Authorization": "Bearer " + os.environ["${KEY}"]}, ` : ""}${data})\nprint(response.json()["outputs"][0]["url"])\n`;
 }
 
 /** Return a value as a Python expression. */

@@ -70,3 +70,22 @@ export function keepTabText(name, text) {
   }
   return keepText(name, text);
 }
+
+/** Return what this tab alone has kept for a reload; null without it. @param {string} name @returns {any} */
+export function readTabObject(name) {
+  try {
+    return JSON.parse(sessionStorage.getItem(name) || "null");
+  } catch {
+    return null;
+  }
+}
+
+/** Keep an object for a reload of this tab, and return whether there is room. @param {string} name @param {any} value */
+export function keepTabObject(name, value) {
+  try {
+    sessionStorage.setItem(name, JSON.stringify(value));
+    return true;
+  } catch {
+    return false;
+  }
+}

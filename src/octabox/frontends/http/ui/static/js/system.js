@@ -1,19 +1,16 @@
 // System: the server and its memory, a benchmark, the settings, the log, and the API key.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
-import { apiKey, encodePath, getJson, send } from "./api.js";
-import { STEPS, benchmarkParams, formFields } from "./fields.js";
+import { PageElement, html, nothing } from "./element.js";
+import { apiKey, getJson, send } from "./api.js";
+import { benchmark } from "./benchmark.js";
 import { formatBytes } from "./format.js";
-import { Run } from "./run.js";
 import { T } from "./texts.js";
 import "./log.js";
 
-const BATCHES = [1, 2, 4];
-
-export class OctaboxSystem extends LitElement {
+export class OctaboxSystem extends PageElement {
   static properties = {
-    models: { attribute: false }, ready: { state: true }, metrics: { state: true }, bench: { state: true }, running: { state: true }, version: { state: true },
+    models: { attribute: false }, ready: { state: true }, metrics: { state: true }, version: { state: true },
     message: { state: true }, system: { state: true }, refused: { state: true }, search: { state: true }, changed: { state: true },
   };
 
@@ -24,9 +21,6 @@ export class OctaboxSystem extends LitElement {
     /** @type {any} */
     this.ready = null;
     this.metrics = "";
-    /** @type {{n: number, seconds: number, rate: number}[]} */
-    this.bench = [];
-    this.running = false;
     this.version = "";
     this.message = "";
     /** Versions, machine and settings, for administrators. @type {any} */
@@ -36,15 +30,18 @@ export class OctaboxSystem extends LitElement {
     this.search = "";
     /** Whether only settings that are not defaults are shown. */
     this.changed = false;
-  }
-
-  createRenderRoot() {
-    return this;
+    this.onChange = () => this.requestUpdate();
   }
 
   connectedCallback() {
     super.connectedCallback();
+    benchmark.addEventListener("change", this.onChange);
     this.read();
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    benchmark.removeEventListener("change", this.onChange);
   }
 
   async read() {
@@ -64,9 +61,11 @@ export class OctaboxSystem extends LitElement {
       <div class="tiles">${this.renderServer()}${this.renderMemory()}</div>
       <h2>${T.system.benchmark}</h2>
       <p class="hint">${T.system.benchmarkHint}</p>
-      <div class="buttons"><select name="bench-model" aria-label=${T.create.model}>${this.models.map((each) => html`<option>${each.id}</option>`)}</select>
-        <button type="button" ?disabled=${this.running || !this.models.length} @click=${() => this.benchmark()}>${this.running ? T.phases.in_progress : T.system.run}</button></div>
-      ${this.bench.length ? this.renderBenchmark() : nothing}
+      <div class="buttons"><select name="bench-model" aria-label=${T.create.model}>${this.models.map((each) => html`<option .selected=${each.id === benchmark.model}>${each.id}</option>`)}</select>
+        <button type="button" ?disabled=${benchmark.running || !this.models.length} @click=${() => benchmark.start(/** @type {HTMLSelectElement} */ (this.querySelector("select[name=bench-model]")).value)}>${benchmark.running ? T.phases.in_progress : T.system.run}</button>
+        ${benchmark.running ? html`<button type="button" @click=${() => benchmark.stop()}>${T.grid.stop}</button>` : nothing}</div>
+      ${benchmark.message ? html`<p class="error" role="alert">${benchmark.message}</p>` : nothing}
+      ${benchmark.rows.length ? this.renderBenchmark(benchmark.rows) : nothing}
       <h2>${T.system.key}</h2>
       <p class="hint">${T.system.keyHint}</p>
       <form class="row key" @submit=${(e) => { e.preventDefault(); this.dispatchEvent(new CustomEvent("use-key", { bubbles: true, detail: new FormData(e.target).get("key")?.toString() || "" })); }}>
@@ -80,11 +79,12 @@ export class OctaboxSystem extends LitElement {
   }
 
   renderServer() {
-    const { versions = {}, machine } = this.system || {};
+    const { versions = {}, machine, devices = {} } = this.system || {};
     const rows = [
       [T.title, `${this.version} ${T.system.states[this.ready?.status] || this.ready?.status || ""}`],
       ...(machine ? [[T.system.machine, T.system.machineIs(machine.system, machine.cores)], [T.system.memory, formatBytes(machine.memory)]] : []),
-      ...(machine?.accelerator_memory ? [[T.system.accelerator, formatBytes(machine.accelerator_memory)]] : []),
+      ...Object.entries(devices.accelerators || {}).map(([name, free]) => [name, free ? T.system.free(formatBytes(free)) : ""]),
+      ...(devices.problem ? [[T.system.accelerator, devices.problem]] : []),
       ...Object.entries(versions).filter(([name]) => name !== "octabox").map(([name, version]) => [name, version || T.system.notInstalled]),
     ];
     return html`<div class="tile"><h2>${T.system.server}</h2><dl class="facts">${rows.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
@@ -102,11 +102,13 @@ export class OctaboxSystem extends LitElement {
         ${total(place) ? html`<meter min="0" max=${total(place)} .value=${bytes} aria-label=${`${name}, ${place}`}></meter>` : nothing}</li>`)}</ul>` : html`<p class="hint">${T.system.none}</p>`}</div>`;
   }
 
-  renderBenchmark() {
-    const top = Math.max(...this.bench.map((each) => each.rate));
-    return html`<div class="table"><table><thead><tr><th>${T.system.size}</th><th>${T.system.seconds}</th><th>${T.system.rate}</th><th></th></tr></thead>
-      <tbody>${this.bench.map((each) => html`<tr><td>${each.n}</td><td>${each.seconds.toFixed(2)}</td><td>${each.rate.toFixed(1)}</td>
-        <td><meter min="0" max=${top} .value=${each.rate} aria-label=${T.system.rate}></meter></td></tr>`)}</tbody></table></div>`;
+  /** @param {import("./benchmark.js").benchmark["rows"]} rows */
+  renderBenchmark(rows) {
+    const top = Math.max(...rows.map((each) => each.rate)) || 1;
+    const points = rows.map((each, index) => `${10 + 110 * index},${70 - (60 * each.rate) / top}`);
+    return html`<div class="table"><table><thead><tr><th>${T.system.size}</th><th>${T.system.seconds}</th><th>${T.system.rate}</th></tr></thead>
+      <tbody>${rows.map((each) => html`<tr><td>${each.n}</td><td>${each.seconds.toFixed(2)}</td><td>${each.rate.toFixed(1)}</td></tr>`)}</tbody></table>
+      <svg width="240" height="80" role="img" aria-label=${T.system.rate}><path d="M0,79H240" stroke="currentColor"/><path d=${`M${points.join("L")}h.1`} fill="none" stroke="currentColor" stroke-width="3" stroke-linecap="round"/></svg></div>`;
   }
 
   renderSettings() {
@@ -116,41 +118,6 @@ export class OctaboxSystem extends LitElement {
         <label class="switch"><input type="checkbox" name="changed" .checked=${this.changed} @change=${(e) => (this.changed = e.target.checked)}> ${T.system.changedOnly}</label></div>
       <div class="table scrolls" tabindex="0" role="region" aria-label=${T.system.settings}><table class="settings-table"><thead><tr><th>${T.system.setting}</th><th>${T.system.value}</th><th>${T.system.source}</th></tr></thead>
         <tbody>${rows.map(([name, each]) => html`<tr data-setting=${name}><th scope="row">${name}</th><td>${each.value}</td><td>${each.source}</td></tr>`)}</tbody></table></div>`;
-  }
-
-  /** Time generations of several outputs. */
-  async benchmark() {
-    const model = /** @type {HTMLSelectElement} */ (this.querySelector("select[name=bench-model]")).value;
-    this.running = true;
-    this.bench = [];
-    this.message = "";
-    const { params, missing } = benchmarkParams(await this.fieldsOf(model));
-    if (missing.length) this.message ||= T.system.benchmarkNeeds(missing);
-    // A model whose steps are not a parameter has as many as it says while it runs.
-    for (const n of this.message ? [] : [0, ...BATCHES]) {
-      const run = new Run({ model, params, seed: 1, num_outputs: Math.max(1, n), partial_images: 0 });
-      let steps = params[STEPS] ?? 1;
-      run.addEventListener("update", () => (steps = Math.max(steps, run.progress.steps || 0)));
-      await run.start();
-      if (run.error) {
-        this.message = run.error.message;
-        break;
-      }
-      // The first one loads the model.
-      const seconds = run.timings?.run || 0;
-      if (n) this.bench = [...this.bench, { n, seconds, rate: seconds ? (n * steps) / seconds : 0 }];
-    }
-    this.running = false;
-  }
-
-  /** Return the fields of a model's form. @param {string} model */
-  async fieldsOf(model) {
-    try {
-      return formFields(await getJson(`v1/models/${encodePath(model)}/schema`));
-    } catch (error) {
-      this.message = error.message;
-      return [];
-    }
   }
 }
 

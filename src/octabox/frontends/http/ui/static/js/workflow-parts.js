@@ -1,14 +1,14 @@
 // The parts of a workflow in the form: which are switched on, and their settings.
 // @ts-check
 
-import { LitElement, html, nothing } from "../vendor/lit/lit.js";
+import { PageElement, html, nothing } from "./element.js";
 import { T } from "./texts.js";
 import { isList } from "./workflow.js";
 import "./field.js";
 import "./outpaint.js";
 
 /** Shows the parts, and fires "form-change" with {workflow, problems, steps}. */
-export class OctaboxWorkflow extends LitElement {
+export class OctaboxWorkflow extends PageElement {
   static properties = { parts: { attribute: false }, workflow: { attribute: false }, problems: { attribute: false }, source: { attribute: false }, open: { attribute: false } };
 
   constructor() {
@@ -22,10 +22,6 @@ export class OctaboxWorkflow extends LitElement {
     /** The image that the request starts from; empty without one. */
     this.source = "";
     this.open = false;
-  }
-
-  createRenderRoot() {
-    return this;
   }
 
   render() {

@@ -3,12 +3,6 @@
 
 import { typedValue } from "./control-values.js";
 import { label } from "./fields.js";
-import { requestSchema } from "./request-schema.js";
-
-/** Return the parts of a workflow, each with the fields of its settings. */
-export async function workflowFields() {
-  return parts((await requestSchema()).properties.workflow);
-}
 
 /** Return the parts in the schema of a workflow. */
 export function parts(schema) {
