@@ -82,6 +82,11 @@ class QueuedRequest:
         return self.call.priority if self.call else 0
 
     @property
+    def background(self) -> bool:
+        """Whether its call is of a background job."""
+        return self.call is not None and self.call.background
+
+    @property
     def rank(self) -> tuple[bool, int, float]:
         """Its place among the requests that wait: what continues or was taken before, then by priority, then by turn."""
         return (self.turn >= 0, -self.priority if self.turn >= 0 else 0, self.turn)
@@ -129,7 +134,8 @@ class QueuedRequest:
         """Prepare to be sent to another worker after the end of the first one; return whether that makes sense.
 
         A call that ends each worker, as one that needs more memory than there is, must not end more than two. One that a
-        worker has hung in would take as long again, and a caller must not receive the same part of a result twice.
+        worker has hung in would take as long again, and a caller must not receive the same part of a result twice; neither
+        matters to a background job, which nobody waits for and whose followers read its events by their ids.
 
         Args:
             error: How the worker ended.
@@ -137,7 +143,7 @@ class QueuedRequest:
         if self.cancelled or self.finished or self.workers >= MAX_WORKERS:
             return False
         if self.started:
-            if self.previewed or not isinstance(error, WorkerDiedError) or error.hung:
+            if not isinstance(error, WorkerDiedError) or ((self.previewed or error.hung) and not self.background):
                 return False
             self.warnings = (*self.warnings, f"{error.message} The request was run again.")
         self.started = False
