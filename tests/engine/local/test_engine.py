@@ -180,7 +180,6 @@ async def test_a_background_job_whose_worker_hangs_runs_again(embedded: ModelCon
 
 async def test_a_background_job_whose_load_is_killed_is_loaded_for_again(embedded: ModelConfig) -> None:
     """The end of the process that loads its model is no more its end than that of the one that runs it, once."""
-
     killed = set[int]()
 
     async def run(times: int) -> Generation:

@@ -20,6 +20,7 @@ from octabox.engine.local.processes.channel import pack_message
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.messages import FromWorker, Start, ToWorker
+from octabox.engine.ray.draining.node_drain import worker_name
 from octabox.engine.ray.placement_groups import Reservation
 from octabox.engine.ray.resources import Resources
 from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore, StoredMessage
@@ -84,16 +85,18 @@ class RayWorker:
         del context
         reservation = await reserve(order.model)
         try:
-            actor = (
+            create = (
                 _actor_class()
                 .options(
+                    name=worker_name(await reservation.node()),
                     num_cpus=reservation.resources.get("CPU", 0),
                     num_gpus=reservation.resources.get("GPU", 0),
                     memory=reservation.resources.get("memory"),
                     scheduling_strategy=reservation.strategy,
                 )
-                .remote()
+                .remote
             )
+            actor = await asyncio.to_thread(create)  # One with a name is registered at the head before this returns.
             has_files = await asyncio.to_thread(Path(order.model.model).exists)
             start = RemoteStart(in_place(order, reservation.resources), str(Path.cwd()), has_files)
             if messages:
