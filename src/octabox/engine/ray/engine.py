@@ -120,8 +120,7 @@ class RayEngine(QueueEngine):
         )
         self._cluster.places = self._reservations
         self._exchange = PlaceExchange(Board(time.time), self._cluster, self._cluster.models.resident, ClusterNodes())
-        store = open_store(file_store)
-        self._messages = MessageStore(store) if store else None
+        self._messages = MessageStore(store) if (store := open_store(file_store)) else None
         self._sweeping: asyncio.Task[None] | None = None
         self._start_worker = start_worker or partial(RayWorker.start, messages=self._messages)
         # The processes start on the nodes, so that those of this machine are never used.

@@ -14,7 +14,7 @@ from embedded import Calls, finish
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.ray.engine import RayEngine
-from octabox.engine.ray.sharing import exchange
+from octabox.engine.ray.sharing import calling, exchange
 from octabox.engine.ray.sharing.exchange import PlaceExchange
 from octabox.engine.ray.sharing.offers import Offer, PlaceCall
 from octabox.types import Generation
@@ -23,11 +23,18 @@ from queue_houses import until
 NODE = "n"
 
 
+def set_times(monkeypatch: pytest.MonkeyPatch, interval: float, patience: float, answer: float) -> None:
+    """Set for how long servers wait."""
+    monkeypatch.setattr(exchange, "INTERVAL", interval)
+    monkeypatch.setattr(calling, "CALL_INTERVAL", interval)
+    monkeypatch.setattr(calling, "PATIENCE", patience)
+    monkeypatch.setattr(calling, "ANSWER_TIMEOUT", answer)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait for long."""
-    for name, seconds in {"INTERVAL": 0.01, "PATIENCE": 0.01, "ANSWER_TIMEOUT": 0.5}.items():
-        monkeypatch.setattr(exchange, name, seconds)
+    set_times(monkeypatch, 0.01, 0.01, 0.5)
 
 
 @dataclass
@@ -253,8 +260,7 @@ async def test_what_has_left_returns_where_nobody_takes_its_place(monkeypatch: p
 @pytest.fixture
 def real(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let servers wait as they do."""
-    for name, seconds in {"INTERVAL": 1.0, "PATIENCE": 2.0, "ANSWER_TIMEOUT": 8.0}.items():
-        monkeypatch.setattr(exchange, name, seconds)
+    set_times(monkeypatch, 1.0, 2.0, 8.0)
 
 
 @pytest.mark.slow

@@ -268,7 +268,7 @@ class TakenRequests:
         log_failure(error, self._model)
         for request in self._requests:
             lost = isinstance(error, WorkerDiedError) and error.lost
-            # A load that is killed may be so for its memory: two are as many as there may be. A lost machine is no reason.
+            # A load may have been killed because of its memory, and two are enough then; a lost machine has other causes.
             request.workers += request.background and not lost
             again = lost or (request.background and isinstance(error, WorkerDiedError))
             if again and request.restart(error):

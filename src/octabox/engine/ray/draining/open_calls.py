@@ -25,7 +25,7 @@ class OpenCalls:
     """The calls of a worker from when they are sent until their results, or errors, are there.
 
     While it drains it accepts no calls. Those that come nevertheless are dropped: they run elsewhere once the server that has
-    sent them is told that the worker has ended.
+    sent them learns that the worker has ended.
     """
 
     def __init__(self) -> None:

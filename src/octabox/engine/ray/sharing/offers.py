@@ -105,9 +105,9 @@ def _rooms(resources: Resources, free: Resources, offers: Sequence[Offer], count
     needed = resources.get("GPU", 0.0)
     if not needed or count < 2:  # noqa: PLR2004 (nothing to add up)
         return [_Room(free, offers)]
-    if needed > 1:  # Whole accelerators: what is free of several in parts is of no use.
-        whole = [each for each in offers if each.resources.get("GPU", 0.0) >= 1]
-        return [_Room({**free, "GPU": float(int(free.get("GPU", 0.0) + TOLERANCE))}, whole)]
+    if needed > 1:  # Complete accelerators: what is free of several in parts is of no use.
+        complete = [each for each in offers if each.resources.get("GPU", 0.0) >= 1]
+        return [_Room({**free, "GPU": float(int(free.get("GPU", 0.0) + TOLERANCE))}, complete)]
     rooms: dict[str, list[Offer]] = {}
     for number, each in enumerate(offers):  # One whose accelerator is not known is alone on it.
         rooms.setdefault(each.card or f"? {number}", []).append(each)

@@ -151,9 +151,7 @@ class Dispatcher:
 
     async def _outcome(self, job: StoredJob, turn: Awaitable[None]) -> Generation | OctaboxError | None:
         """Return the result or the error of a run; None if the job has to wait again."""
-        current_client.set(job.client)
-        current_priority.set(job.priority)
-        in_background.set(True)
+        _enter(job)
         try:
             await turn
             request = await self._store.request(job)
@@ -210,6 +208,13 @@ async def _wait_shortly(end: Awaitable[None]) -> None:
     """Wait until an end is stored, for some seconds: the store may not respond for long, and it is stored later then."""
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(end, CANCEL_TIMEOUT)
+
+
+def _enter(job: StoredJob) -> None:
+    """Let what the current task runs be of a job: of its client, with its priority, and in the background."""
+    current_client.set(job.client)
+    current_priority.set(job.priority)
+    in_background.set(True)
 
 
 def _cancelled(job: StoredJob) -> GenerationCancelledError:
