@@ -8,6 +8,7 @@ import signal
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -152,7 +153,7 @@ async def kill_at_preview(engine: LocalEngine, call: Call) -> list[Event]:
 
 async def test_only_a_background_job_sends_its_previews_again(engine: LocalEngine, calls: Calls) -> None:
     """A caller must not get the same part of a result twice; the job runs again as any job does, with all of its previews."""
-    previewed = {"partial_images": 2, "num_inference_steps": 60}
+    previewed: dict[str, Any] = {"partial_images": 2, "num_inference_steps": 60}
     with pytest.raises(WorkerDiedError, match="SIGKILL"):
         await kill_at_preview(engine, calls(**previewed))
     events = await kill_at_preview(engine, calls(background=True, **previewed))

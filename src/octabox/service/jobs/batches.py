@@ -13,7 +13,7 @@ def request_counts(counts: Mapping[str, int]) -> dict[str, int]:
     Args:
         counts: The number of its jobs by status; one without any may be missing.
     """
-    by_status = {status: counts.get(status, 0) for status in STATUSES}
+    by_status: dict[str, int] = {status: counts.get(status, 0) for status in STATUSES}
     return {"total": sum(by_status.values()), **by_status}
 
 

@@ -48,7 +48,7 @@ def test_a_node_is_known_by_its_socket() -> None:
             return ["raylet", *self.arguments]
 
     def find(*arguments: str) -> str | None:
-        return node_of([Raylet(*arguments)], nodes)  # type: ignore[list-item]
+        return node_of([Raylet(*arguments)], nodes)
 
     assert "b" == find("--node_ip_address=10.0.0.5", "--raylet_socket_name=/two")
     assert [None, None] == [find(f"--raylet_socket_name={name}") for name in ("/one", "/two.1")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from ray.experimental import internal_kv
@@ -13,7 +12,7 @@ from octabox.engine.ray.sharing.offers import Offer, PlaceCall
 
 
 @pytest.fixture
-def stored(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[bytes, bytes]]:
+def stored(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, bytes]:
     """Return the content of the store."""
     found: dict[bytes, bytes] = {}
 

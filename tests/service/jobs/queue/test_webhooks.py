@@ -9,6 +9,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +372,10 @@ async def test_the_end_of_a_batch_states_the_ends_of_its_jobs(
     """A batch of which nothing has come is not completed; its webhook counts the requests by status."""
     receiver, runs = Receiver(JobStore(None, tmp_path), *()), Runs()
     runs.automatic = False
+
+    def has_received(count: int) -> bool:
+        return len(receiver.received) >= count
+
     queue = receiver.queue(runs, tmp_path)
     requests = [Submission(GenerationRequest("x", id=str(index)), webhook=URL) for index in range(len(ends))]
     await queue.accept(requests, batch=True)
@@ -381,7 +386,7 @@ async def test_the_end_of_a_batch_states_the_ends_of_its_jobs(
             await queue.cancel(str(index))
         else:
             runs.end_of(str(index)).set()
-        await until(lambda count=index + 1: len(receiver.received) >= count)
+        await until(partial(has_received, index + 1))
     await until(lambda: len(receiver.received) == len(ends) + 1)
     found = await queue.counts((await queue.find("0")).batch)
     await queue.close()

@@ -95,9 +95,10 @@ def describe(running: Sequence[RunningCalls]) -> str:
 def _refuse_placements(node: str, timeout: float) -> None:
     """Let nothing more be placed on a node; where Ray refuses that, its workers still take no calls."""
     deadline = round((time.time() + timeout) * 1000)
-    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
-    client = ray._private.worker.global_worker.gcs_client  # noqa: SLF001 (Ray has only a hidden command for it)
-    accepted, why = client.drain_node(node, reason, "octabox cluster down", deadline)
+    reasons: Any = vars(autoscaler_pb2)["DrainNodeReason"]  # It has no types.
+    reason = reasons.Value("DRAIN_NODE_REASON_PREEMPTION")
+    worker: Any = ray._private.worker.global_worker  # noqa: SLF001 (Ray has only a hidden command for it)
+    accepted, why = worker.gcs_client.drain_node(node, reason, "octabox cluster down", deadline)
     if not accepted:
         logger.warning("Models may still be placed on this node: %s", why)
 
@@ -133,6 +134,6 @@ async def _answer(reference: Any) -> RunningCalls:
 
 def _arguments(process: psutil.Process) -> list[str]:
     try:
-        return process.cmdline()
+        return list(process.cmdline())
     except psutil.Error:
         return []

@@ -63,7 +63,7 @@ def _add_collection(router: APIRouter, ctx: AppContext) -> None:
         data = [job_to_json(job, base) for job in accepted.jobs]
         if not is_batch:
             return SafeJson(data[0], 202, headers)
-        counts = Counter(job.status for job in accepted.jobs)
+        counts = Counter[str](job.status for job in accepted.jobs)
         state = {"status": batch_status(counts), "request_counts": request_counts(counts)}
         return SafeJson({"object": "batch", "id": accepted.jobs[0].batch, **state, "data": data}, 202, headers)
 
