@@ -15,7 +15,7 @@ from embedded import Calls, finish
 from octabox.config.model import ModelConfig
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.protocol import Call
-from octabox.engine.ray.connection import all_nodes, available_by_node, draining_nodes
+from octabox.engine.ray.connection import all_nodes, draining_nodes
 from octabox.engine.ray.draining.node_drain import describe, drain_node, node_of, worker_name, workers_on
 from octabox.engine.ray.draining.open_calls import RunningCalls
 from octabox.engine.ray.engine import RayEngine
@@ -95,7 +95,6 @@ async def test_a_node_ends_after_its_calls(embedded: ModelConfig, tmp_path: Path
         while not reports:  # noqa: ASYNC110 (it is called in a thread)
             await asyncio.sleep(0.1)
         assert node in await asyncio.to_thread(draining_nodes)
-        assert node not in await asyncio.to_thread(available_by_node)
         second = asyncio.create_task(finish(engine, calls(num_inference_steps=2)))
         results = [await first, await second]
 
