@@ -126,5 +126,4 @@ class Reservations:
         """Return what a replica of a model reserves on the smallest accelerators that it may be on; elsewhere it is less."""
         need, nodes = await self.need(model), self._places.nodes.totals().values()
         sizes = {card_bytes(node) for node in nodes if node.get("GPU", 0.0) >= 1}
-        smallest: int = min(need.suitable(sizes), default=0)
-        return need.resources(smallest)
+        return need.resources(min((size for group in need.suitable(sizes) for size in group), default=0))
