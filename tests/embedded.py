@@ -13,7 +13,7 @@ FEW = 4
 
 
 #: Fields of a call that tests set.
-FIELDS = ("scheduler", "output", "partial_images", "deterministic")
+FIELDS = ("scheduler", "output", "partial_images", "deterministic", "background")
 
 
 class Calls:

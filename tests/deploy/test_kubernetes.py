@@ -190,3 +190,8 @@ def test_the_service_finds_the_servers() -> None:
 
     assert service["spec"]["selector"].items() <= labels.items()
     assert service["spec"]["ports"][0]["targetPort"] in {each["name"] for each in containers()["servers"]["ports"]}
+
+
+def test_a_client_reaches_the_same_server_each_time() -> None:
+    """Options and progress of the A1111 API are in the memory of one server, of which there may be several."""
+    assert "ClientIP" == documents()["Service"]["spec"]["sessionAffinity"]

@@ -1,7 +1,9 @@
-"""Background jobs on a real server that is killed."""
+"""Background jobs on a real server that is killed, or whose workers are."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -58,3 +60,39 @@ def test_jobs_survive_the_end_of_a_server(tmp_path: Path) -> None:
     assert (2, 1) == (second["attempts"], third["attempts"])
     assert second["started_at"] < third["started_at"]
     assert {"completed": 3} == {name: count for name, count in listed["counts"].items() if count}
+
+
+@pytest.mark.slow
+def test_jobs_with_previews_survive_one_killed_worker_and_no_second(tmp_path: Path) -> None:
+    """Its events go on with higher ids, and one that has ended two workers fails with the code of that."""
+    models, data = tmp_path / "models", {"OCTABOX_DATA_DIR": str(tmp_path / "data")}
+    models.mkdir()
+    with (
+        started_server(models, environment=data) as (url, _),
+        httpx.Client(base_url=url, timeout=240, trust_env=False) as client,
+    ):
+        ids = {kills: kill_at_previews(client, f"job-{kills}", kills) for kills in (1, 2)}
+        survived, lost = (wait(client, f"job-{kills}", "completed", "failed") for kills in (1, 2))
+
+    assert ("completed", 1) == (survived["status"], survived["attempts"])
+    assert any("The request was run again" in warning for warning in survived["result"]["warnings"])
+    assert ("failed", "worker_lost") == (lost["status"], lost["error"]["code"])
+    assert [True, True] == [found == sorted(set(found)) for found in ids.values()]
+
+
+def kill_at_previews(client: httpx.Client, name: str, kills: int) -> list[int]:
+    """Run a job whose workers are killed at their first previews, so many of them; return the ids of its events."""
+    steps = {"partial_images": 2, **body(name, 200)}
+    assert 202 == client.post("/v1/jobs", json=steps).status_code
+    killed, ids = set[int](), list[int]()
+    with client.stream("GET", f"/v1/jobs/{name}/events") as events:
+        for line in events.iter_lines():
+            if line.startswith("id:"):
+                ids.append(int(line[3:]))
+            if "data:image" in line and len(killed) < kills:
+                pid = client.get("/v1/models/demo").json()["status"]["pid"]
+                if pid not in killed:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+    assert kills == len(killed)
+    return ids

@@ -71,6 +71,7 @@ class Call:
         continues: Whether it is the next call of a workflow: it runs before the calls that wait, however many.
         priority: Of the calls that wait, those of the highest priority run first; clients take turns among equals.
         keep_alive: Seconds without requests after which the model is unloaded; None leaves that as it is.
+        background: Whether it is of a background job: it may run again after the end of its worker, whatever was sent of it.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Call:
     continues: bool = False
     priority: int = 0
     keep_alive: float | None = None
+    background: bool = False
 
 
 class Engine(Protocol):

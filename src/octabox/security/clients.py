@@ -15,6 +15,9 @@ visible_client: ContextVar[str | None] = ContextVar("visible_client", default=No
 #: Priority of the request; of those that wait for a model, the highest is run first.
 current_priority: ContextVar[int] = ContextVar("current_priority", default=0)
 
+#: Whether the request is run for a background job, of whose result nobody receives a part twice if it runs again.
+in_background: ContextVar[bool] = ContextVar("in_background", default=False)
+
 
 def may_see(client: str) -> bool:
     """Return whether the request may see the jobs of a client."""

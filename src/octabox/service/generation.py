@@ -12,7 +12,7 @@ from octabox.config.model import ModelConfig
 from octabox.engine.protocol import Call, Engine, Medium, Run
 from octabox.media.decoding.decoders import Decoder
 from octabox.media.fetcher import Fetcher
-from octabox.security.clients import current_client, current_priority
+from octabox.security.clients import current_client, current_priority, in_background
 from octabox.service.bounds import Limits
 from octabox.service.conditions.lora import select_adapters
 from octabox.service.hub.downloads import ModelDownloads
@@ -199,6 +199,7 @@ class RequestRunner:
             input_digests=await asyncio.to_thread(input_digests, inputs) if inputs else {},
             client=current_client.get(),
             priority=current_priority.get(),
+            background=in_background.get(),
             deterministic=request.deterministic,
             keep_alive=request.keep_alive,
             warnings=tuple(dict.fromkeys(warnings)),

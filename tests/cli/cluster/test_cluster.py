@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,28 @@ def test_down_ends_only_what_up_has_started(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["cluster", "down", "--cache-dir", str(tmp_path)])
 
     assert "No node of this machine was running.\n" == result.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "seconds"),
+    [((), nodes.DRAIN_TIMEOUT), (("--timeout", "5"), 5.0), (("--timeout", "0"), 0.0), (("--force",), 0.0)],
+)
+def test_down_waits_for_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: tuple[str, ...], seconds: float
+) -> None:
+    """It prints what it waits for to the standard error; by force it waits for nothing."""
+    limits: list[float] = []
+
+    def stop(_folder: Path, timeout: float, report: Callable[[str], None]) -> bool:
+        limits.append(timeout)
+        report("Waiting.")
+        return True
+
+    monkeypatch.setattr(nodes, "stop_node", stop)
+    result = CliRunner().invoke(cli, ["cluster", "down", *flags, "--cache-dir", str(tmp_path)])
+
+    assert [seconds] == limits
+    assert ("The node of this machine has ended.\n", "Waiting.\n") == (result.stdout, result.stderr)
 
 
 def test_a_head_that_is_not_there_is_an_error(tmp_path: Path) -> None:

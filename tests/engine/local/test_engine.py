@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -25,7 +27,7 @@ from octabox.errors import (
     UnknownParameterError,
     WorkerDiedError,
 )
-from octabox.types import Generation, Progress, SchedulerChoice
+from octabox.types import Event, Generation, Progress, SchedulerChoice
 
 
 def pid_of(engine: LocalEngine, name: str = "demo") -> int:
@@ -136,6 +138,69 @@ async def test_a_call_whose_workers_are_killed_is_an_error(engine: LocalEngine, 
         await first
     assert isinstance(await behind, Generation)
     assert 2 == len(killed)
+
+
+async def kill_at_preview(engine: LocalEngine, call: Call) -> list[Event]:
+    """Run a call whose worker is killed once the caller has a preview of it, and return its events."""
+    events, killed = list[Event](), False
+    async for event in engine.generate(call):
+        events.append(event)
+        if isinstance(event, Progress) and event.preview is not None and not killed:
+            os.kill(pid_of(engine), signal.SIGKILL)
+            killed = True
+    return events
+
+
+async def test_only_a_background_job_sends_its_previews_again(engine: LocalEngine, calls: Calls) -> None:
+    """A caller must not get the same part of a result twice; the job runs again as any job does, with all of its previews."""
+    previewed: dict[str, Any] = {"partial_images": 2, "num_inference_steps": 60}
+    with pytest.raises(WorkerDiedError, match="SIGKILL"):
+        await kill_at_preview(engine, calls(**previewed))
+    events = await kill_at_preview(engine, calls(background=True, **previewed))
+    result = events[-1]
+
+    assert isinstance(result, Generation)
+    assert any("The request was run again" in warning for warning in result.warnings)
+    assert 3 <= sum(isinstance(event, Progress) and event.preview is not None for event in events)
+
+
+async def test_a_background_job_whose_worker_hangs_runs_again(embedded: ModelConfig) -> None:
+    """Nobody waits for it: it is treated as one whose worker has died, by another worker, and no third one is tried."""
+    engine = LocalEngine(WorkerOptions(threads=1, silence_timeout=3))
+    job = Calls(embedded)(background=True, num_inference_steps=60)
+    stopped = list[int]()
+    result = await signal_workers(engine, job, signal.SIGSTOP, stopped)
+
+    assert isinstance(result, Generation)
+    assert any("gave no sign of life" in warning for warning in result.warnings)
+    with pytest.raises(WorkerDiedError, match="gave no sign of life"):
+        await signal_workers(engine, replace(job, id="other"), signal.SIGSTOP, stopped, 3)
+    assert 3 == len(stopped)
+    await engine.close()
+
+
+async def test_a_background_job_whose_load_is_killed_is_loaded_for_again(embedded: ModelConfig) -> None:
+    """The end of the process that loads its model is no more its end than that of the one that runs it, once."""
+    killed = set[int]()
+
+    async def run(times: int) -> Generation:
+        engine = LocalEngine(WorkerOptions(threads=1))
+        task = asyncio.create_task(finish(engine, Calls(embedded)(background=True)))
+        try:
+            while not task.done() and len(killed) < times:
+                for status in engine.status():
+                    if status.state == "loading" and status.pid and status.pid not in killed:
+                        os.kill(status.pid, signal.SIGKILL)
+                        killed.add(status.pid)
+                await asyncio.sleep(0.01)
+            return await task
+        finally:
+            await engine.close()
+
+    assert isinstance(await run(1), Generation)
+    with pytest.raises(WorkerDiedError, match="SIGKILL"):
+        await run(3)
+    assert 3 == len(killed)
 
 
 async def test_a_worker_that_is_stopped_is_replaced(embedded: ModelConfig) -> None:

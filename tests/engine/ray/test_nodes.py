@@ -72,6 +72,20 @@ def test_a_second_node_is_refused_and_the_first_one_can_be_ended(tmp_path: Path)
     assert process.poll() is not None
 
 
+def test_a_node_whose_cluster_is_gone_ends_without_waiting(tmp_path: Path) -> None:
+    """Nobody knows its calls; that is reported, with the reason."""
+    process = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+    started = psutil.Process(process.pid).create_time()
+    state = {"pid": process.pid, "started": started, "head": "127.0.0.1:1"}
+    (tmp_path / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+    reports: list[str] = []
+
+    assert stop_node(tmp_path, 60.0, reports.append)
+    assert process.poll() is not None
+    assert 1 == len(reports)
+    assert "are not waited for: No Ray cluster answers at 127.0.0.1:1" in reports[0]
+
+
 def test_a_head_that_does_not_answer_cannot_be_joined(tmp_path: Path) -> None:
     """Nothing is started."""
     with pytest.raises(ConfigError, match=r"No Ray cluster answers at 127\.0\.0\.1:1"):

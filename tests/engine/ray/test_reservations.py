@@ -22,6 +22,7 @@ from octabox.engine.ray.node_placement import HeldPlace
 from octabox.engine.ray.placement_groups import NODE_LABEL
 from octabox.engine.ray.places import reserving, snapshot
 from octabox.engine.ray.reservations import Reservations
+from octabox.engine.ray.resources import ReplicaNeed
 from octabox.errors import CapacityError, OutOfMemoryError, ServerStoppingError, WorkerDiedError
 from queue_houses import until
 
@@ -261,6 +262,27 @@ async def test_processes_of_the_cpu_reserve_no_accelerators(monkeypatch: pytest.
     found = [(await places.need(each)).resources() for each in models]
 
     assert [None, 2.0] == [each.get("GPU") for each in found]
+
+
+async def test_a_place_is_called_for_by_the_smallest_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another server has to give no less than what any node that may hold the model reserves of one."""
+    sizes = {"a": 48.0, "b": 24.0, "c": 8.0}
+    nodes = [
+        {"Alive": True, "NodeID": name, "Resources": {"GPU": 1.0, "accelerator_bytes": size * 2**30}}
+        for name, size in sizes.items()
+    ]
+    monkeypatch.setattr(snapshot, "all_nodes", lambda: nodes)
+    monkeypatch.setattr(snapshot, "available_by_node", dict)
+    monkeypatch.setattr(snapshot, "draining_nodes", set)
+    places = Reservations("cuda", 1.0, grows=False, replicas=Replicas())
+    await places._places.refresh()
+
+    async def need(_model: ModelConfig) -> ReplicaNeed:
+        return ReplicaNeed(accelerators=1, needed=12 * 2**30)
+
+    monkeypatch.setattr(places, "need", need)
+
+    assert {"GPU": 0.5} == await places.resources(configuration("new"))
 
 
 async def test_a_replica_is_placed_where_it_costs_least(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,16 +85,23 @@ def status(ray_address: str | None, config: Path | None) -> None:
 
 
 @command.command()
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    help="Seconds for the calls that run on the node to end; by default 60. It takes no others meanwhile.",
+)
+@click.option("--force", is_flag=True, help="End the node immediately; the calls that run there end with it.")
 @settings_options("cache_dir")
 @config_option
-def down(cache_dir: Path | None, config: Path | None) -> None:
-    """End the node that `octabox cluster up` has started on this machine."""
+def down(timeout: float | None, force: bool, cache_dir: Path | None, config: Path | None) -> None:
+    """End the node that `octabox cluster up` has started on this machine, once its calls are done."""
     from octabox.engine.cluster_engine import check_ray
 
     check_ray()
-    from octabox.engine.ray.nodes import stop_node
+    from octabox.engine.ray.nodes import DRAIN_TIMEOUT, stop_node
 
-    stopped = stop_node(_settings(cache_dir, config).cache_dir)
+    limit = 0.0 if force else DRAIN_TIMEOUT if timeout is None else timeout
+    stopped = stop_node(_settings(cache_dir, config).cache_dir, limit, lambda text: click.echo(text, err=True))
     click.echo("The node of this machine has ended." if stopped else "No node of this machine was running.")
 
 
@@ -107,7 +114,8 @@ def _row(node: NodeInfo) -> tuple[str, ...]:
     """Return the cells of a node: of each resource, how much is free of how much."""
     counts = [f"{node.free.get(name, 0):g} of {node.total.get(name, 0):g}" for name in ("GPU", "CPU")]
     memory = [values.get("memory", 0) / 1024**3 for values in (node.free, node.total)]
-    return (node.address, "alive" if node.alive else "lost", *counts, f"{memory[0]:.1f} of {memory[1]:.1f} GiB")
+    state = "lost" if not node.alive else "draining" if node.draining else "alive"
+    return (node.address, state, *counts, f"{memory[0]:.1f} of {memory[1]:.1f} GiB")
 
 
 def _parse_size(value: str | None) -> int | None:

@@ -91,6 +91,11 @@ class QueuedRequest:
         return self.call.priority if self.call else 0
 
     @property
+    def background(self) -> bool:
+        """Whether its call is of a background job."""
+        return self.call is not None and self.call.background
+
+    @property
     def rank(self) -> tuple[bool, int, float]:
         """Its place among the requests that wait: what continues or was taken before, then by priority, then by turn."""
         return (self.turn >= 0, -self.priority if self.turn >= 0 else 0, self.turn)
@@ -153,7 +158,9 @@ class QueuedRequest:
 
         What was in a batch, or would have been, runs singly in the other worker, once, however the first one has ended: any
         member may be the cause. A call that ends each worker, as one that needs more memory than there is, must not end more
-        than two. One that a worker has hung in would take as long again, and that of a failed device would fail again.
+        than two. One that a worker has hung in would take as long again, that of a failed device would fail again, and a
+        caller would wait for a result of which it has a part; only that of the device matters to a background job, which
+        nobody waits for.
 
         Args:
             error: How the worker ended.
@@ -172,7 +179,7 @@ class QueuedRequest:
 
     def _may_run_again(self, error: OctaboxError) -> bool:
         """Return whether its call may run again after it has ended its worker alone."""
-        return isinstance(error, WorkerDiedError) and not (error.hung or self._received)
+        return isinstance(error, WorkerDiedError) and (self.background or not (error.hung or self._received))
 
     async def next_event(self) -> Event | None:
         """Wait for the next event; return None after the last one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 
@@ -18,9 +19,13 @@ from octabox.engine.local.supervisor import WorkerSupervisor
 from octabox.engine.messages import WorkerOptions
 from octabox.engine.ray.connection import connect, disconnect
 from octabox.engine.ray.node_options import node_options
+from octabox.engine.ray.placement_groups import Reservation
 from octabox.engine.ray.ray_worker import RayWorker
 from octabox.engine.ray.reservations import Reservations
 from octabox.engine.ray.residency import ClusterDevices, ClusterResidency
+from octabox.engine.ray.sharing.board import Board
+from octabox.engine.ray.sharing.cluster_nodes import ClusterNodes
+from octabox.engine.ray.sharing.exchange import PlaceExchange
 from octabox.engine.ray.stored_messages import MessageStore
 from octabox.storage import open_store
 
@@ -30,15 +35,26 @@ logger = logging.getLogger("octabox.engine")
 PLACE_SHARE = 0.9
 
 
-def reserving(start_worker: Callable[..., Awaitable[Worker]], reservations: Reservations, name: str) -> StartWorker:
+def reserving(
+    start_worker: Callable[..., Awaitable[Worker]], reservations: Reservations, exchange: PlaceExchange, name: str
+) -> StartWorker:
     """Return what starts the workers of a replica, each in a place that is reserved for it by unloading idle ones.
 
     Args:
         start_worker: Starts a worker; its first argument reserves the place.
         reservations: Reserves places.
+        exchange: Calls for places of other servers while there is none.
         name: Name of the replica.
     """
-    return partial(start_worker, partial(reservations.reserve, name))
+
+    async def reserve(model: ModelConfig) -> Reservation:
+        async with exchange.waiting(name, partial(reservations.resources, model), model.name):
+            reserved = await reservations.reserve(name, model)
+        async with reserved.kept():
+            await exchange.note_place(name, reserved)
+        return reserved
+
+    return partial(start_worker, reserve)
 
 
 class RayEngine(QueueEngine):
@@ -103,8 +119,8 @@ class RayEngine(QueueEngine):
             replicas=self._cluster,
         )
         self._cluster.places = self._reservations
-        store = open_store(file_store)
-        self._messages = MessageStore(store) if store else None
+        self._exchange = PlaceExchange(Board(time.time), self._cluster, self._cluster.models.resident, ClusterNodes())
+        self._messages = MessageStore(store) if (store := open_store(file_store)) else None
         self._sweeping: asyncio.Task[None] | None = None
         self._start_worker = start_worker or partial(RayWorker.start, messages=self._messages)
         # The processes start on the nodes, so that those of this machine are never used.
@@ -127,6 +143,8 @@ class RayEngine(QueueEngine):
         if self._messages and self._sweeping is None:
             self._sweeping = asyncio.create_task(self._messages.delete_old(), name="old messages")
         self.connect()  # Ray sets signal handlers, which only the main thread may do; nothing is served yet.
+        if self._address not in (None, "local"):  # A cluster that this server has started has no other one.
+            self._exchange.start()
 
     async def close(self) -> None:
         """Fail all requests, end all workers, refuse new requests, and leave the cluster."""
@@ -134,6 +152,7 @@ class RayEngine(QueueEngine):
         if self._sweeping:
             self._sweeping.cancel()
             self._sweeping = None
+        await self._exchange.close()
         if self._connected:
             self._connected = False
             await asyncio.to_thread(disconnect)
@@ -145,7 +164,7 @@ class RayEngine(QueueEngine):
                 self._options,
                 self._residency,
                 self._processes,
-                reserving(self._start_worker, self._reservations, key),
+                reserving(self._start_worker, self._reservations, self._exchange, key),
                 self._load_timeout,
                 key,
                 occupied,

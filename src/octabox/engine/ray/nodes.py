@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,15 +22,20 @@ from octabox.engine.ray.connection import (
     check_head,
     connect,
     disconnect,
+    draining_nodes,
     node_address,
     prepare_environment,
 )
+from octabox.engine.ray.draining.node_drain import drain_node
 from octabox.engine.ray.resources import ACCELERATOR_BYTES
-from octabox.errors import ConfigError
+from octabox.errors import ConfigError, OctaboxError
 from octabox.security.json_files import read_json
 
 #: Seconds for a node to start, and to end.
 START_TIMEOUT, STOP_TIMEOUT = 120.0, 30.0
+
+#: Seconds for the calls that run on a node before it ends, as pods have by the manifest for Kubernetes.
+DRAIN_TIMEOUT = 60.0
 
 #: Files of the node of this machine, in the cache folder: which process it is, and its output.
 STATE_FILE, LOG_FILE = "cluster-node.json", "cluster-node.log"
@@ -78,12 +83,14 @@ class NodeInfo:
         alive: Whether it is.
         total: Its resources.
         free: Those that no replica has reserved.
+        draining: Whether it is to end, and takes no more replicas.
     """
 
     address: str
     alive: bool
     total: Mapping[str, float]
     free: Mapping[str, float]
+    draining: bool = False
 
 
 def start_node(options: NodeOptions, folder: Path) -> str:
@@ -122,13 +129,17 @@ def start_node(options: NodeOptions, folder: Path) -> str:
     return head
 
 
-def stop_node(folder: Path) -> bool:
+def stop_node(folder: Path, timeout: float = 0.0, report: Callable[[str], None] = lambda _: None) -> bool:
     """End the node that `start_node` has started on this machine; return whether it ran.
 
     Args:
         folder: Where its state is kept.
+        timeout: Seconds for the calls that run there to end, while it takes no others; with 0 they end with the node.
+        report: Called with what it waits for, and what it does not.
     """
     process = _running(folder)
+    if process and timeout:
+        _drain(process, folder, timeout, report)
     with contextlib.suppress(FileNotFoundError):
         (folder / STATE_FILE).unlink()
     if process is None:
@@ -144,6 +155,19 @@ def stop_node(folder: Path) -> bool:
     return True
 
 
+def _drain(process: psutil.Process, folder: Path, timeout: float, report: Callable[[str], None]) -> None:
+    """Wait until no call runs on a node that takes no others; one whose cluster does not answer ends without that."""
+    try:
+        head = read_json(folder / STATE_FILE)["head"]
+        running = drain_node(head, [process, *process.children(recursive=True)], timeout, report)
+    except (OctaboxError, psutil.Error) as error:
+        report(f"The calls that run on this node are not waited for: {error}")
+        return
+    if running:
+        counts = ", ".join(f"{each.count} of '{each.model}'" for each in running)
+        report(f"After {timeout:g} seconds the node ends with calls that run: {counts}.")
+
+
 def read_nodes(address: str) -> Sequence[NodeInfo]:
     """Return the nodes of a cluster.
 
@@ -151,9 +175,15 @@ def read_nodes(address: str) -> Sequence[NodeInfo]:
         ConfigError: There is no such cluster, or it cannot be used.
     """
     with _connected(address):
-        free = available_by_node()
+        free, draining = available_by_node(), draining_nodes()
         return [
-            NodeInfo(node["NodeManagerAddress"], node["Alive"], node["Resources"], free.get(node["NodeID"], {}))
+            NodeInfo(
+                node["NodeManagerAddress"],
+                node["Alive"],
+                node["Resources"],
+                free.get(node["NodeID"], {}),
+                node["NodeID"] in draining,
+            )
             for node in all_nodes()
         ]
 

@@ -20,6 +20,7 @@ from octabox.engine.local.processes.channel import pack_message
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.processes.worker_process import Listener
 from octabox.engine.messages import FromWorker, Start, ToWorker
+from octabox.engine.ray.draining.node_drain import worker_name
 from octabox.engine.ray.placement_groups import Reservation
 from octabox.engine.ray.resources import Resources
 from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore, StoredMessage
@@ -84,16 +85,7 @@ class RayWorker:
         del context
         reservation = await reserve(order.model)
         try:
-            actor = (
-                _actor_class()
-                .options(
-                    num_cpus=reservation.resources.get("CPU", 0),
-                    num_gpus=reservation.resources.get("GPU", 0),
-                    memory=reservation.resources.get("memory"),
-                    scheduling_strategy=reservation.strategy,
-                )
-                .remote()
-            )
+            actor = await _create_actor(reservation)
             has_files = await asyncio.to_thread(Path(order.model.model).exists)
             start = RemoteStart(in_place(order, reservation.resources), str(Path.cwd()), has_files)
             if messages:
@@ -187,6 +179,18 @@ class RayWorker:
 def _actor_class() -> Any:
     """Return the class of actors; it is made on use, since that needs a connection in some versions of Ray."""
     return ray.remote(max_restarts=0, max_task_retries=0)(WorkerActor)
+
+
+async def _create_actor(reservation: Reservation) -> Any:
+    """Create an actor in a place; it has a name, by which the end of its node finds it."""
+    options = _actor_class().options(
+        name=worker_name(await reservation.node()),
+        num_cpus=reservation.resources.get("CPU", 0),
+        num_gpus=reservation.resources.get("GPU", 0),
+        memory=reservation.resources.get("memory"),
+        scheduling_strategy=reservation.strategy,
+    )
+    return await asyncio.to_thread(options.remote)  # One with a name is registered at the head before this returns.
 
 
 async def _packed(message: ToWorker, messages: MessageStore | None) -> bytes | StoredMessage:

@@ -11,7 +11,7 @@ from octabox.engine.ray.places.held_places import HeldPlaces
 from octabox.engine.ray.places.needs import need_of
 from octabox.engine.ray.places.possible import warn_if_large
 from octabox.engine.ray.places.reserving import PlaceSearch
-from octabox.engine.ray.resources import ReplicaNeed
+from octabox.engine.ray.resources import ReplicaNeed, card_bytes
 from octabox.errors import CapacityError, DeviceError, OutOfMemoryError
 
 
@@ -121,3 +121,9 @@ class Reservations:
         """Return what a replica of a model needs of a node."""
         nodes = self._places.nodes.totals().values()
         return await need_of(model, self._device, self._dtype, self._limits, nodes)
+
+    async def resources(self, model: ModelConfig) -> dict[str, float]:
+        """Return what a replica of a model reserves on the smallest accelerators that it may be on; elsewhere it is less."""
+        need, nodes = await self.need(model), self._places.nodes.totals().values()
+        sizes = {card_bytes(node) for node in nodes if node.get("GPU", 0.0) >= 1}
+        return need.resources(min((size for group in need.suitable(sizes) for size in group), default=0))

@@ -18,6 +18,7 @@ from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.worker_process import WorkerProcess
 from octabox.engine.messages import Finished, FromWorker, Start
 from octabox.engine.ray.connection import node_address
+from octabox.engine.ray.draining.open_calls import OpenCalls, RunningCalls
 from octabox.engine.ray.stored_messages import MIN_BYTES, MessageStore, StoredMessage
 from octabox.engine.threads import THREAD_VARIABLES
 from octabox.errors import CapacityError, LoadError, OctaboxError, WorkerDiedError
@@ -70,6 +71,7 @@ class WorkerActor:
         self._messages: asyncio.Queue[FromWorker | OctaboxError] = asyncio.Queue()
         self._process: WorkerProcess | None = None
         self._store: MessageStore | None = None
+        self._model, self._calls = "", OpenCalls()
 
     async def start(self, start: RemoteStart) -> Started:
         """Start the process, which loads the model.
@@ -83,8 +85,9 @@ class WorkerActor:
         check_files(start, node)
         self._store = await asyncio.to_thread(open_messages, start, node)
         _prepare_environment()
+        self._model = start.order.model.name
         context = ProcessStarter(spawns=True).context
-        self._process = await WorkerProcess.start(start.order, self._messages.put_nowait, context)
+        self._process = await WorkerProcess.start(start.order, self._receive, context)
         return Started(self._process.pid, node, _assigned_card())
 
     async def send(self, content: bytes | StoredMessage) -> None:
@@ -98,6 +101,8 @@ class WorkerActor:
                 content = await asyncio.to_thread(self._store.take, content)
             if self._process:
                 message = pickle.loads(content)  # noqa: S301 (the server has written it)
+                if not self._calls.accept(message):
+                    return
                 await self._process.send(message, content)
         except Exception as error:  # noqa: BLE001 (whatever it is, no answer will come)
             self._messages.put_nowait(_lost_message(error))
@@ -113,6 +118,28 @@ class WorkerActor:
             yield [await self._stored(message) for message in (found if end is None else found[: end + 1])]
             if end is not None:
                 return
+
+    async def drain(self) -> RunningCalls:
+        """Accept no further calls, and end once those that run are done; return how many do.
+
+        The server learns that the worker has ended, and runs calls that were sent meanwhile elsewhere.
+        """
+        if not self._calls.draining:
+            self._calls.draining = True
+            self._end_drained()
+        return RunningCalls(self._model, len(self._calls))
+
+    def _receive(self, message: FromWorker | OctaboxError) -> None:
+        """Pass a message of the process on."""
+        self._calls.note(message)
+        self._messages.put_nowait(message)
+        if not isinstance(message, OctaboxError):
+            self._end_drained()
+
+    def _end_drained(self) -> None:
+        """Report the worker as ended, if its node is to end and it has no calls left."""
+        if self._calls.drained:
+            self._messages.put_nowait(_drained(self._model))
 
     async def stop(self) -> None:
         """End the process, and wait for its end, but not indefinitely."""
@@ -130,6 +157,12 @@ class WorkerActor:
         except CapacityError as error:
             logger.warning("A result passes through Ray's object store: %s", error)
             return message
+
+
+def _drained(model: str) -> WorkerDiedError:
+    """Return the error of a worker whose node is to end."""
+    hint = "It runs again on another node, if one has a place for it."
+    return WorkerDiedError(f"The worker of model '{model}' was ended with its node.", lost=True, hint=hint, model=model)
 
 
 def open_messages(start: RemoteStart, node: str) -> MessageStore | None:

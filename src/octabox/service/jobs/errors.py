@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octabox.errors import CapacityError, GenerationError, NotFoundError, QueueFullError, RequestError
+from octabox.errors import CapacityError, GenerationError, NotFoundError, QueueFullError, RequestError, WorkerDiedError
 
 
 class JobStateError(RequestError):
@@ -30,7 +30,7 @@ class JobLostError(JobStoreError):
 
 
 class WorkerLostError(GenerationError):
-    """The server ended several times while a job ran, which may be the cause."""
+    """The server, or the process of the model, ended several times while a job ran, which may be the cause."""
 
 
 class OutputNotFoundError(NotFoundError):
@@ -39,3 +39,16 @@ class OutputNotFoundError(NotFoundError):
 
 class ResultExpiredError(NotFoundError):
     """The result of a job was deleted, since the results of all jobs need more disk space than they may."""
+
+
+def worker_lost(error: WorkerDiedError, model: str) -> WorkerLostError:
+    """Return the error of a job whose workers have ended as often as they may.
+
+    Args:
+        error: How the last one ended.
+        model: Name of the model.
+    """
+    hint = "The request may be the cause, such as by the memory that it needs. To run it again, retry it."
+    return WorkerLostError(
+        f"The worker of the model ended twice during the request: {error.message}", hint=hint, model=model
+    )

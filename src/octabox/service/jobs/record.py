@@ -181,11 +181,11 @@ class Notices:
 
     Args:
         job: Its own one; None if it has none.
-        batch: Returns that of its batch for a URL, which is sent to each URL that a job of it has, if none of them waits or
-            runs any more.
+        batch: Returns that of its batch for a URL and the number of its jobs by status, which is sent to each URL that a job
+            of it has, if none of them waits or runs any more.
         batch_id: Id of that batch; None if it is of none.
     """
 
     job: Delivery | None
-    batch: Callable[[str], Delivery]
+    batch: Callable[[str, Mapping[str, int]], Delivery]
     batch_id: str | None = None

@@ -39,8 +39,9 @@ from octabox.errors import (
     ModelNotFoundError,
     QueueFullError,
     ServerStoppingError,
+    WorkerDiedError,
 )
-from octabox.security.clients import current_client, current_priority, visible_client
+from octabox.security.clients import current_client, current_priority, in_background, visible_client
 from octabox.service.jobs import JobQuery, JobQueue, JobStore, StoredJob, Submission
 from octabox.service.jobs.errors import (
     IdempotencyError,
@@ -172,6 +173,26 @@ async def test_a_job_that_ends_the_server_twice_fails(house: House) -> None:
         event.set()
     await house.queue.retry("a")
     assert ["completed", 0] == [getattr((await house.ended("a"))[0], name) for name in ("status", "losses")]
+
+
+async def test_a_job_that_ends_its_workers_fails_as_one_that_ends_the_server(house: House) -> None:
+    """The engine has run it twice; it is run for the background, so that its previews may be sent again."""
+    house.runs.error = WorkerDiedError("The worker process of model 'demo' was ended by signal SIGKILL.")
+    seen: list[bool] = []
+    stream = house.runs.stream
+
+    def watch(request: GenerationRequest, models: Models | None = None) -> AsyncGenerator[Event, None]:
+        seen.append(in_background.get())
+        return stream(request, models)
+
+    house.runs.stream = watch  # type: ignore[method-assign]
+    await house.accept("a")
+    (job,) = await house.ended("a")
+
+    assert ("failed", [True]) == (job.status, seen)
+    assert isinstance(job.error, WorkerLostError)
+    assert "SIGKILL" in str(job.error)
+    assert not in_background.get()
 
 
 class Phases(Runs):

@@ -9,6 +9,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Receiver:
         assert notices.job
         await self.store.add_delivery(notices.job)
         if batch_ended:
-            await self.store.add_delivery(notices.batch(URL))
+            await self.store.add_delivery(notices.batch(URL, {"failed": 1}))
 
     @property
     def kinds(self) -> list[str]:
@@ -137,7 +138,7 @@ async def test_the_signature_is_valid(store: JobStore) -> None:
         client.webhooks.verify_signature(request.content, request.headers, secret=secret, tolerance=10**9)
     bodies = [json.loads(request.content) for request in receiver.received]
 
-    assert ["generation.failed", "batch.completed"] == [body["type"] for body in bodies]
+    assert ["generation.failed", "batch.failed"] == [body["type"] for body in bodies]
     assert ("a", "failed", "Bad.", "batch_1") == tuple(
         bodies[0]["data"][name] for name in ("id", "status", "error", "batch")
     )
@@ -330,7 +331,7 @@ async def test_the_end_of_a_batch_by_the_loss_of_its_job(tmp_path: Path) -> None
     await until(lambda: len(receiver.received) == 2)
     await queue.close()
 
-    assert ["batch.completed", "generation.failed"] == sorted(receiver.kinds)
+    assert ["batch.failed", "generation.failed"] == sorted(receiver.kinds)
 
 
 async def test_each_webhook_of_a_batch_receives_its_end(tmp_path: Path) -> None:
@@ -355,6 +356,46 @@ async def test_each_webhook_of_a_batch_receives_its_end(tmp_path: Path) -> None:
 
     assert ["generation.completed"] * 3 + ["batch.completed"] * 2 == receiver.kinds
     assert ["host.example", "other.example"] == sorted(hosts[3:])
+
+
+@pytest.mark.parametrize(
+    ("ends", "event"),
+    [
+        (("completed", "failed", "cancelled"), "batch.completed"),
+        (("failed", "cancelled"), "batch.failed"),
+        (("cancelled", "cancelled"), "batch.cancelled"),
+    ],
+)
+async def test_the_end_of_a_batch_states_the_ends_of_its_jobs(
+    tmp_path: Path, ends: tuple[str, ...], event: str
+) -> None:
+    """A batch of which nothing has come is not completed; its webhook counts the requests by status."""
+    receiver, runs = Receiver(JobStore(None, tmp_path), *()), Runs()
+    runs.automatic = False
+
+    def has_received(count: int) -> bool:
+        return len(receiver.received) >= count
+
+    queue = receiver.queue(runs, tmp_path)
+    requests = [Submission(GenerationRequest("x", id=str(index)), webhook=URL) for index in range(len(ends))]
+    await queue.accept(requests, batch=True)
+    for index, end in enumerate(ends):
+        await runs.started(str(index))
+        runs.error = GenerationError("Bad.") if end == "failed" else None
+        if end == "cancelled":
+            await queue.cancel(str(index))
+        else:
+            runs.end_of(str(index)).set()
+        await until(partial(has_received, index + 1))
+    await until(lambda: len(receiver.received) == len(ends) + 1)
+    found = await queue.counts((await queue.find("0")).batch)
+    await queue.close()
+    body = next(each for each in (json.loads(r.content) for r in receiver.received) if each["type"].startswith("batch"))
+    counts = {end: ends.count(end) for end in ("queued", "in_progress", "completed", "failed", "cancelled")}
+
+    assert (event, event.removeprefix("batch.")) == (body["type"], body["data"]["status"])
+    assert {"total": len(ends), **counts} == body["data"]["request_counts"]
+    assert counts == found
 
 
 async def test_the_last_job_of_a_batch_needs_no_webhook(tmp_path: Path) -> None:

@@ -261,12 +261,18 @@ class TakenRequests:
         return requests
 
     def fail(self, error: OctaboxError) -> None:
-        """Fail them, since they could not be served; where the machine of the worker was lost, they wait for another one."""
+        """Fail them, since they could not be served; where the machine of the worker was lost, they wait for another one.
+
+        So do background jobs wherever the process that was loading their model has ended.
+        """
         log_failure(error, self._model)
-        lost = isinstance(error, WorkerDiedError) and error.lost
         for request in self._requests:
-            if lost and request.restart(error):
-                request.workers += 1
+            lost = isinstance(error, WorkerDiedError) and error.lost
+            # A load may have been killed because of its memory, and two are enough then; a lost machine has other causes.
+            request.workers += request.background and not lost
+            again = lost or (request.background and isinstance(error, WorkerDiedError))
+            if again and request.restart(error):
+                request.workers += lost
                 self._waiting.add_again(request)
             else:
                 request.finish(error)

@@ -9,10 +9,17 @@ from collections import Counter
 from collections.abc import Awaitable, Collection, Iterable
 from functools import partial
 
-from octabox.errors import CapacityError, GenerationCancelledError, OctaboxError, QueueFullError, ServerStoppingError
-from octabox.security.clients import current_client, current_priority
+from octabox.errors import (
+    CapacityError,
+    GenerationCancelledError,
+    OctaboxError,
+    QueueFullError,
+    ServerStoppingError,
+    WorkerDiedError,
+)
+from octabox.security.clients import current_client, current_priority, in_background
 from octabox.service.events import result_of
-from octabox.service.jobs.errors import JobLostError, JobStoreError
+from octabox.service.jobs.errors import JobLostError, JobStoreError, worker_lost
 from octabox.service.jobs.queue.live_jobs import LiveJobs
 from octabox.service.jobs.queue.order.entries import Entries
 from octabox.service.jobs.queue.order.model_holds import ModelHolds
@@ -144,14 +151,15 @@ class Dispatcher:
 
     async def _outcome(self, job: StoredJob, turn: Awaitable[None]) -> Generation | OctaboxError | None:
         """Return the result or the error of a run; None if the job has to wait again."""
-        current_client.set(job.client)
-        current_priority.set(job.priority)
+        _enter(job)
         try:
             await turn
             request = await self._store.request(job)
             return await result_of(self._generation.stream(request), partial(self._advance, job))
         except asyncio.CancelledError:
             return _cancelled(job) if job.id in self._cancelled else None
+        except WorkerDiedError as error:  # It was run again, as any job is once.
+            return worker_lost(error, job.request.model)
         except OctaboxError as error:
             return None if self._is_postponed(job, error) else error
         except Exception:
@@ -200,6 +208,13 @@ async def _wait_shortly(end: Awaitable[None]) -> None:
     """Wait until an end is stored, for some seconds: the store may not respond for long, and it is stored later then."""
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(end, CANCEL_TIMEOUT)
+
+
+def _enter(job: StoredJob) -> None:
+    """Let what the current task runs be of a job: of its client, with its priority, and in the background."""
+    current_client.set(job.client)
+    current_priority.set(job.priority)
+    in_background.set(True)
 
 
 def _cancelled(job: StoredJob) -> GenerationCancelledError:

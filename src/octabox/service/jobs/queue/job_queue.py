@@ -135,10 +135,10 @@ class JobQueue:
         seen = replace(query, client=visible_client.get() or query.client)
         return self._live.current(*await self.store.find_all(await _with_name(seen, self._name_of)))
 
-    async def counts(self) -> dict[str, int]:
-        """Return how many jobs there are in each status, of those that the request may see."""
+    async def counts(self, batch: str | None = None) -> dict[str, int]:
+        """Return how many jobs there are in each status, of those that the request may see; of a batch, if one is named."""
         await self.open()
-        counts = await self.store.count_by_status(visible_client.get())
+        counts = await self.store.count_by_status(visible_client.get(), batch)
         return {status: counts.get(status, 0) for status in STATUSES}
 
     async def follow(self, job_id: str, after: int | None = None) -> AsyncGenerator[JobEvent, None]:

@@ -18,6 +18,7 @@ import httpx
 
 from octabox.errors import InvalidParameterError, OctaboxError
 from octabox.security.urls import UrlGuard
+from octabox.service.jobs.batches import batch_status, request_counts
 from octabox.service.jobs.errors import JobStoreError
 from octabox.service.jobs.record import Delivery, Notices, StoredJob
 from octabox.service.jobs.store.store import JobStore
@@ -83,8 +84,13 @@ class Webhooks:
             "batch": job.batch,
         }
         own = self._delivery(job.webhook, f"{job.kind}.{job.status}", data) if job.webhook else None
-        batch = {"id": job.batch, "object": "batch"}
-        return Notices(own, lambda url: self._delivery(url, "batch.completed", batch), job.batch)
+
+        def of_batch(url: str, counts: Mapping[str, int]) -> Delivery:
+            status = batch_status(counts)
+            state = {"id": job.batch, "object": "batch", "status": status, "request_counts": request_counts(counts)}
+            return self._delivery(url, f"batch.{status}", state)
+
+        return Notices(own, of_batch, job.batch)
 
     def wake(self) -> None:
         """Look at the store, since it has new webhooks."""

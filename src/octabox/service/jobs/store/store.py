@@ -129,9 +129,9 @@ class JobStore(StoreMembership, StoredDeliveries):
         found: list[StoredJob] = await self._run("find_all", query)
         return found
 
-    async def count_by_status(self, client: str | None = None) -> dict[str, int]:
-        """Return how many jobs there are in each status, of a client or of all."""
-        counts: dict[str, int] = await self._run("count_by_status", client)
+    async def count_by_status(self, client: str | None = None, batch: str | None = None) -> dict[str, int]:
+        """Return how many jobs there are in each status, of a client or of all, and of a batch or of all."""
+        counts: dict[str, int] = await self._run("count_by_status", client, batch)
         return counts
 
     async def remove(self, jobs: Sequence[StoredJob]) -> int:

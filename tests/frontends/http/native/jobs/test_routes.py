@@ -73,8 +73,13 @@ async def test_a_batch(server: Server, *, as_object: bool) -> None:
     requests = [{**GOOD, "id": name} for name in "ab"]
     answer = await server.http.post(PATH, json={"requests": requests, "priority": 3} if as_object else requests)
     body = answer.json()
+    await server.http.post(PATH, json={**GOOD, "id": "other"})
     listed = (await server.http.get(PATH, params={"batch": body["id"], "order": "asc"})).json()
+    everything = (await server.http.get(PATH)).json()
 
+    assert ("queued", 2, 2) == (body["status"], body["request_counts"]["total"], body["request_counts"]["queued"])
+    assert (2, 3) == (listed["request_counts"]["total"], sum(listed["counts"].values()))
+    assert "request_counts" not in everything
     assert (202, "batch", ["a", "b"]) == (answer.status_code, body["object"], [job["id"] for job in body["data"]])
     assert ["a", "b"] == [job["id"] for job in listed["data"]]
     assert [3 if as_object else 0] * 2 == [job["priority"] for job in body["data"]]

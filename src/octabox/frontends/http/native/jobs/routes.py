@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
@@ -30,6 +31,7 @@ from octabox.frontends.http.responses import base_url
 from octabox.frontends.http.sse import EventStream
 from octabox.security.keys import ApiKeys
 from octabox.service.jobs import JobQuery, StoredJob
+from octabox.service.jobs.batches import batch_status, request_counts
 from octabox.service.jobs.job import STATUSES, Status
 from octabox.service.jobs.queue.event_log import end_number
 from octabox.service.jobs.queue.job_queue import prune
@@ -59,8 +61,11 @@ def _add_collection(router: APIRouter, ctx: AppContext) -> None:
         accepted = await accept_jobs(ctx, request, submissions, CLIENT_NAMES, batch=is_batch)
         base, headers = base_url(ctx, request), accepted_headers(ctx, accepted)
         data = [job_to_json(job, base) for job in accepted.jobs]
-        body = {"object": "batch", "id": accepted.jobs[0].batch, "data": data} if is_batch else data[0]
-        return SafeJson(body, 202, headers)
+        if not is_batch:
+            return SafeJson(data[0], 202, headers)
+        counts = Counter[str](job.status for job in accepted.jobs)
+        state = {"status": batch_status(counts), "request_counts": request_counts(counts)}
+        return SafeJson({"object": "batch", "id": accepted.jobs[0].batch, **state, "data": data}, 202, headers)
 
     @router.get("")
     async def jobs(
@@ -88,7 +93,9 @@ def _add_collection(router: APIRouter, ctx: AppContext) -> None:
         found = await ctx.queue.list(query)
         data = [job_to_json(job, base_url(ctx, request)) for job in found[:limit]]
         ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-        state = {"counts": await ctx.queue.counts(), "paused": ctx.queue.controls.paused}
+        state: dict[str, object] = {"counts": await ctx.queue.counts(), "paused": ctx.queue.controls.paused}
+        if batch is not None:
+            state["request_counts"] = request_counts(await ctx.queue.counts(batch))
         return SafeJson({"object": "list", "data": data, **ends, "has_more": len(found) > limit, **state})
 
 

@@ -27,8 +27,10 @@ def add_notices(connection: Connection, notices: Notices) -> None:
     batch = jobs.c.batch == notices.batch_id
     if connection.execute(select(jobs.c.id).where(batch, jobs.c.ended.is_(None)).limit(1)).first() is None:
         urls = select(jobs.c.webhook).where(batch, jobs.c.webhook.is_not(None)).group_by(jobs.c.webhook)
+        by_status = select(jobs.c.status, func.count()).where(batch).group_by(jobs.c.status)
+        counts = {row[0]: row[1] for row in connection.execute(by_status)}
         for url in connection.execute(urls.order_by(func.min(jobs.c.number))).scalars().all():
-            add_delivery(connection, notices.batch(url))
+            add_delivery(connection, notices.batch(url, counts))
 
 
 def due_deliveries(

@@ -191,10 +191,11 @@ def find_all(connection: Connection, query: JobQuery) -> list[StoredJob]:
     return [to_job(row) for row in connection.execute(_select(query)).mappings()]
 
 
-def count_by_status(connection: Connection, client: str | None = None) -> dict[str, int]:
-    """Return how many jobs there are in each status, of a client or of all."""
+def count_by_status(connection: Connection, client: str | None = None, batch: str | None = None) -> dict[str, int]:
+    """Return how many jobs there are in each status, of a client or of all, and of a batch or of all."""
     found = select(jobs.c.status, func.count()).group_by(jobs.c.status)
     found = found if client is None else found.where(jobs.c.client == client)
+    found = found if batch is None else found.where(jobs.c.batch == batch)
     return {row[0]: row[1] for row in connection.execute(found)}
 
 

@@ -1,0 +1,1 @@
+"""End a node without ending the calls that run there."""
