@@ -158,9 +158,8 @@ class QueuedRequest:
 
         What was in a batch, or would have been, runs singly in the other worker, once, however the first one has ended: any
         member may be the cause. A call that ends each worker, as one that needs more memory than there is, must not end more
-        than two. One that a worker has hung in would take as long again, that of a failed device would fail again, and a
-        caller would wait for a result of which it has a part; only that of the device matters to a background job, which
-        nobody waits for.
+        than two. A call by itself does not run again after the failure of a device, which it would fail on again; nor, except
+        in a background job, which nobody waits for, if a worker has hung in it, or if its caller has received a preview.
 
         Args:
             error: How the worker ended.
