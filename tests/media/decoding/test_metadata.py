@@ -102,3 +102,10 @@ def test_metadata_of_a_wrong_form(damaged: str) -> None:
         return
     assert {} == found["params"]
     assert {"workflow", "adapters"}.isdisjoint(found)
+
+
+def test_an_image_with_too_many_pixels_is_refused() -> None:
+    """Before Pillow reads its pixels, which it does for the EXIF block of a PNG."""
+    file = as_web_ui("png", HIRES)
+    with pytest.raises(MediaError, match="63 pixels"):
+        decode_metadata(file, parameter="file", limits=MediaLimits(max_pixels=63))

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from octabox.errors import MediaError
-from octabox.media.images import READABLE_FORMATS
+from octabox.media.images import READABLE_FORMATS, decode_texts, is_image
 from octabox.media.limits import MediaLimits
-from octabox.media.metadata.chunks import read_infotext, read_metadata
+from octabox.media.metadata.chunks import TEXT_CHUNK, read_metadata
 from octabox.media.metadata.infotext import read_pairs
 
 #: Types of the values in metadata that are a part of a request; others of another type are damaged.
@@ -27,12 +27,14 @@ def decode_metadata(data: bytes, *, parameter: str, limits: MediaLimits) -> npt.
         limits: Limits of the input.
 
     Raises:
-        MediaError: It has no metadata, or is too large.
+        MediaError: It has no metadata, is damaged, or is too large.
     """
     limits.check_bytes(data, parameter)
+    # First, since it checks the size of an image before Pillow reads its pixels.
+    infotext = _infotext(data, parameter=parameter, limits=limits) if is_image(data) else _text(data)
     metadata, unused = read_metadata(data, READABLE_FORMATS), list[str]()
     if not metadata:
-        metadata, unused = read_pairs(read_infotext(data, READABLE_FORMATS) or _text(data))
+        metadata, unused = read_pairs(infotext)
     if not metadata:
         hint = "It may come from another program, or its metadata may have been removed."
         raise MediaError("This file has no generation metadata.", hint=hint, parameter=parameter)
@@ -43,6 +45,12 @@ def _checked(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return metadata without values of a wrong type, and with parameters."""
     found = {name: value for name, value in metadata.items() if isinstance(value, TYPES.get(name, object))}
     return {**found, "params": found.get("params", {})}
+
+
+def _infotext(data: bytes, *, parameter: str, limits: MediaLimits) -> str:
+    """Return the infotext of an image; empty if there is none."""
+    infotext: str = json.loads(decode_texts(data, parameter=parameter, limits=limits).tobytes())[TEXT_CHUNK]
+    return infotext
 
 
 def _text(data: bytes) -> str:

@@ -298,6 +298,7 @@ async def test_arguments_that_ask_for_nothing_need_no_warning(server: Server, na
 
 async def test_arguments_of_no_script(server: Server) -> None:
     """They are a warning, unless they ask for nothing."""
-    warnings = [(await sent(server, prompt="x", script_args=each))[1] for each in ([1], [["x"]], [], ["", False], {})]
+    asked: list[Any] = [[1], [["x"]], [], ["", False], {}]
+    warnings = [(await sent(server, prompt="x", script_args=each))[1] for each in asked]
 
     assert [["'script_args' has no effect without 'script_name'."]] * 2 + [[]] * 3 == warnings
