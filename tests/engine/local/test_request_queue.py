@@ -12,8 +12,8 @@ import pytest
 
 from fake_worker import LIMIT, PIPELINE, Client, FakeWorker, FakeWorkers, call, engine_of, model, result, settle
 from octabox.config.model import ModelConfig
-from octabox.engine.local import waiting_list
 from octabox.engine.local.engine import LocalEngine
+from octabox.engine.local.queue import waiting_list
 from octabox.engine.messages import BatchReport, Failed, Finished, Loaded, RunBatch, RunCall, RunFinished, StepDone
 from octabox.errors import (
     DeviceError,

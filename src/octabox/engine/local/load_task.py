@@ -9,7 +9,7 @@ from typing import Any
 from octabox.engine.local.model_worker import ModelWorker, StartWorker
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.starting import in_daemon_thread
-from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.queue.queued_request import QueuedRequest
 from octabox.engine.messages import Loaded
 from octabox.errors import LoadError, OctaboxError
 from octabox.types import Progress

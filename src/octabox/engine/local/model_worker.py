@@ -17,7 +17,7 @@ from octabox.engine.batches.keys import batch_limit
 from octabox.engine.local.processes.load_outcome import LoadOutcome
 from octabox.engine.local.processes.weight_moves import WeightMoves
 from octabox.engine.local.processes.worker_process import Listener
-from octabox.engine.local.sent_calls import SentCalls
+from octabox.engine.local.queue.sent_calls import SentCalls
 from octabox.engine.memory.host import private_bytes
 from octabox.engine.messages import (
     Answer,

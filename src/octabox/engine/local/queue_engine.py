@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 
 from octabox.config.model import ModelConfig
-from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.queue.queued_request import QueuedRequest
 from octabox.engine.local.request_queue import RequestQueue
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.retention import Retention

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.queue.queued_request import QueuedRequest
+from octabox.engine.local.queue.waiting_list import WaitingList
 from octabox.engine.local.replicas.local_replica import LocalReplica
 from octabox.engine.local.replicas.replica_set import MAX_REPLICAS, ModelWorth, ReplicaRoom, ReplicaSet
 from octabox.engine.local.residency import Residency
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
-from octabox.engine.local.waiting_list import WaitingList
 from octabox.errors import ServerStoppingError
 from octabox.memory_state import ReplicaState
 from octabox.types import Event, ModelStatus

@@ -13,9 +13,9 @@ from octabox.engine.local.load_task import LoadTask, WorkerStarter
 from octabox.engine.local.model_worker import ModelWorker, StartWorker, Worker, WorkerHolder
 from octabox.engine.local.processes.forkserver import ProcessStarter
 from octabox.engine.local.processes.uninterrupted import SharedTask
-from octabox.engine.local.queued_request import QueuedRequest, select_calls
+from octabox.engine.local.queue.queued_request import QueuedRequest, select_calls
+from octabox.engine.local.queue.sent_calls import SentCalls
 from octabox.engine.local.residency import Residency
-from octabox.engine.local.sent_calls import SentCalls
 from octabox.engine.memory.identity import loading_config
 from octabox.engine.messages import CancelCall, RunBatch, RunCall, Start, WorkerOptions
 from octabox.errors import GenerationCancelledError, OctaboxError, WorkerDiedError

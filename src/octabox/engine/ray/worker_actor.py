@@ -188,7 +188,7 @@ def open_messages(start: RemoteStart, node: str) -> MessageStore | None:
 def _lost_message(error: Exception) -> WorkerDiedError:
     """Return the error of a worker that a message has not reached."""
     reason = error.message if isinstance(error, OctaboxError) else f"{type(error).__name__}: {error}"
-    hint = error.hint if isinstance(error, OctaboxError) else None
+    hint = error.hint if isinstance(error, OctaboxError) else ""
     return WorkerDiedError(f"A message to the worker was lost: {reason}", lost=True, hint=hint)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -11,7 +12,7 @@ from typing import Any, get_args
 from starlette.requests import Request
 
 from octabox.config.model import ResponseFormat
-from octabox.errors import InvalidParameterError
+from octabox.errors import InvalidParameterError, ModelNotFoundError
 from octabox.frontends.http.context import AppContext
 from octabox.service.protocols import Models
 from octabox.types import Artifact
@@ -45,13 +46,13 @@ def effective_syntax(ctx: AppContext, models: Models, model: str | None, request
     Args:
         ctx: Collaborators of the routes.
         models: The models of this server, as the request sees them.
-        model: Name of the model; None if the request names none.
+        model: Name of the model; None if the request names none. The service reports, and counts, one that does not exist.
         requested: The syntax that the request names.
-
-    Raises:
-        ModelNotFoundError: There is no such model.
     """
-    configured = models.config(model).prompt_syntax if model and requested is None else None
+    configured = None
+    if model and requested is None:
+        with contextlib.suppress(ModelNotFoundError):
+            configured = models.config(model).prompt_syntax
     return requested or configured or ctx.settings.prompt_syntax
 
 

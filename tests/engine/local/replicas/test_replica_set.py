@@ -15,7 +15,7 @@ from fake_worker import model as configuration
 from octabox.engine.cluster import autoscaling
 from octabox.engine.local.devices import DevicePool
 from octabox.engine.local.engine import LocalEngine
-from octabox.engine.local.queued_request import MAX_WORKERS
+from octabox.engine.local.queue.queued_request import MAX_WORKERS
 from octabox.engine.local.replicas import local_replica, replica_set
 from octabox.engine.local.replicas.replica_set import ModelWorth
 from octabox.engine.local.resident import room

@@ -15,10 +15,10 @@ from octabox.engine.cluster.turns import Claim, Turn
 from octabox.engine.local.model_worker import ModelWorker, WorkerHolder
 from octabox.engine.local.processes.liveness import SHUTDOWN_TIMEOUT
 from octabox.engine.local.processes.uninterrupted import run_locked
-from octabox.engine.local.queued_request import QueuedRequest, as_octabox_error, log_failure
+from octabox.engine.local.queue.queued_request import QueuedRequest, as_octabox_error, log_failure
+from octabox.engine.local.queue.waiting_list import WaitingList
 from octabox.engine.local.resident.retention import Retention
 from octabox.engine.local.supervisor import WorkerSupervisor
-from octabox.engine.local.waiting_list import WaitingList
 from octabox.errors import LoadError, OctaboxError, WorkerDiedError
 
 #: Seconds in which a worker must have moved its weights to the host.

@@ -19,9 +19,9 @@ from octabox.engine.cluster.autoscaling import (
 from octabox.engine.cluster.eviction import keep_value
 from octabox.engine.cluster.routing import choose_warm
 from octabox.engine.cluster.state import LearnedDemand, ModelCosts, Replica
-from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.queue.queued_request import QueuedRequest
+from octabox.engine.local.queue.waiting_list import WaitingList
 from octabox.engine.local.replicas.local_replica import LocalReplica
-from octabox.engine.local.waiting_list import WaitingList
 from octabox.errors import OctaboxError
 
 logger = logging.getLogger("octabox.engine")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from octabox.engine.batches.ceilings import Ceilings
 from octabox.engine.batches.keys import PROBED
-from octabox.engine.local.queued_request import QueuedRequest, log_failure
+from octabox.engine.local.queue.queued_request import QueuedRequest, log_failure
 from octabox.engine.protocol import Call
 from octabox.errors import OctaboxError, WorkerDiedError
 from octabox.types import Event, Generation

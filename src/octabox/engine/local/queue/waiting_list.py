@@ -7,7 +7,7 @@ from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from octabox.engine.local.queued_request import QueuedRequest
+from octabox.engine.local.queue.queued_request import QueuedRequest
 from octabox.errors import QueueFullError
 from octabox.types import Progress
 

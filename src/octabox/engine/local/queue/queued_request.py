@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.config.model import ModelConfig
 from octabox.engine.batches.keys import batch_key
+from octabox.engine.local.queue.received_previews import ReceivedPreviews
 from octabox.engine.memory.identity import loading_key
 from octabox.engine.protocol import Call
 from octabox.error_copies import copy_error
@@ -24,7 +24,7 @@ from octabox.errors import (
     RequestError,
     WorkerDiedError,
 )
-from octabox.types import Event, Generation, Progress
+from octabox.types import Event, Generation
 
 logger = logging.getLogger("octabox.engine")
 
@@ -76,9 +76,7 @@ class QueuedRequest:
     _batch_key: tuple[str | None] | None = None
     _loading_key: str = ""
     _events: asyncio.Queue[Event | OctaboxError | None] = field(default_factory=asyncio.Queue)
-    #: How many previews of each output this attempt has sent, and how many the caller has received.
-    _previews: Counter[int] = field(default_factory=Counter)
-    _received: Counter[int] = field(default_factory=Counter)
+    _previews: ReceivedPreviews = field(default_factory=ReceivedPreviews)
 
     @property
     def client(self) -> str:
@@ -130,17 +128,12 @@ class QueuedRequest:
     def start(self, members: int) -> None:
         """Note that the worker has started its call, in a batch of so many members."""
         if self.shares and members == 1:  # The batch has failed, and the worker runs each member by itself.
-            self._previews.clear()
+            self._previews.restart()
         self.started, self.shares = True, members > 1
 
     def publish(self, event: Event) -> None:
         """Send an event to the caller, without a preview that it has received in an earlier attempt."""
-        if isinstance(event, Progress) and event.preview is not None:
-            self._previews[event.output] += 1
-            if self._previews[event.output] <= self._received[event.output]:
-                event = replace(event, preview=None)
-            self._received |= self._previews
-        self._events.put_nowait(event)
+        self._events.put_nowait(self._previews.without_known(event))
 
     def finish(self, outcome: Generation | OctaboxError | None = None) -> None:
         """End the request with its result, its own copy of an error or, for a load, nothing; the first outcome counts."""
@@ -172,13 +165,13 @@ class QueuedRequest:
             return False
         if self.started:
             self.warnings = (*self.warnings, f"{error.message} The request was run again.")
-        self._previews.clear()
+        self._previews.restart()
         self.started = self.shares = self.may_share = False
         return True
 
     def _may_run_again(self, error: OctaboxError) -> bool:
         """Return whether its call may run again after it has ended its worker alone."""
-        return isinstance(error, WorkerDiedError) and (self.background or not (error.hung or self._received))
+        return isinstance(error, WorkerDiedError) and (self.background or not (error.hung or self._previews))
 
     async def next_event(self) -> Event | None:
         """Wait for the next event; return None after the last one.
