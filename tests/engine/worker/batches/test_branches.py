@@ -7,10 +7,17 @@ from typing import Any
 
 import pytest
 from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.pipelines.deepfloyd_if import IFWatermarker
 
 from octabox.catalog.pipelines import load_catalog
 from octabox.engine.protocol import Run
-from octabox.engine.worker.batches.branches import describe_params, describe_scheduler, describe_value, name_branches
+from octabox.engine.worker.batches.branches import (
+    describe_config,
+    describe_params,
+    describe_scheduler,
+    describe_value,
+    name_branches,
+)
 from octabox.types import SchedulerChoice
 
 ENTRY = load_catalog().pipeline("StableDiffusionPipeline")
@@ -80,3 +87,8 @@ def test_a_scheduler_is_described_by_its_configuration_and_the_request() -> None
         plain, SchedulerChoice("X", {"solver_order": 3})
     )
     assert json.dumps(base)
+
+
+def test_a_component_may_have_no_configuration() -> None:
+    """Also one whose class could have one."""
+    assert [{}, {}, {}] == [describe_config(each) for each in (IFWatermarker(), None, object())]

@@ -80,10 +80,12 @@ def describe_choice(choice: SchedulerChoice | None) -> dict[str, Any]:
 
 def describe_config(component: Any) -> dict[str, Any]:
     """Return a description of the configuration of a pipeline or a component; empty if it has none."""
-    if not isinstance(component, ConfigMixin):
+    # Some classes of diffusers, such as the watermarker of DeepFloyd IF, inherit the attribute and never set it.
+    stored = getattr(component, "config", None) if isinstance(component, ConfigMixin) else None
+    if stored is None:
         return {}
     is_model = not hasattr(component, "set_timesteps")
-    config = {name: value for name, value in component.config.items() if not name.startswith("_")}
+    config = {name: value for name, value in stored.items() if not name.startswith("_")}
     described: dict[str, Any] = describe_value(config, exact_integers=not is_model)
     return described
 
