@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from octabox.catalog.components.faults import find_component_faults
+from octabox.catalog.components.faults import code_file, find_component_faults
 from octabox.catalog.pipelines import Catalog
 from octabox.hub.component_files import IndexedComponent
 
@@ -73,3 +73,17 @@ def test_a_class_belongs_to_its_library(tmp_path: Path, catalog: Catalog) -> Non
 def test_there_are_such_packages() -> None:
     """The test above has something to test."""
     assert "glm_image" in shared_packages()
+
+
+def test_no_class_of_a_pipeline_counts_as_code(tmp_path: Path, catalog: Catalog) -> None:
+    """An index names such a class by the last package of its module, also where that was moved to those deprecated."""
+    ancestors = catalog.metadata.ancestors
+    modules = {name: module.split(".") for name, (module, *_) in ancestors.items()}
+    packages = {
+        name: parts[-2] for name, parts in modules.items() if parts[:2] == ["diffusers", "pipelines"] and parts[3:]
+    }
+    parts = [IndexedComponent("part", package, name) for name, package in packages.items()]
+
+    assert IndexedComponent("part", "wuerstchen", "PaellaVQModel") in parts
+    assert [] == [part for part in parts if code_file(tmp_path, part, ancestors)]
+    assert "part/nope.py" == code_file(tmp_path, IndexedComponent("part", "nope", "PaellaVQModel"), ancestors)

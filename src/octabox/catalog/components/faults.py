@@ -114,8 +114,13 @@ def _is_known(part: IndexedComponent, ancestors: Ancestors) -> bool:
 
 
 def _has_pipelines(package: str, ancestors: Ancestors) -> bool:
-    """Return whether a package of diffusers' pipelines has this name."""
-    return any(module.startswith(f"{PACKAGE}.pipelines.{package}.") for module, *_ in ancestors.values())
+    """Return whether a package of diffusers' pipelines has this name, also one that was moved to those deprecated."""
+    within = f"{PACKAGE}.pipelines."
+    return any(
+        package in module[len(within) :].split(".")[:-1]
+        for module, *_ in ancestors.values()
+        if module.startswith(within)
+    )
 
 
 def _config_faults(folder: Path, part: IndexedComponent, ancestors: Ancestors) -> Iterator[FileFault]:
