@@ -173,7 +173,7 @@ class InvalidRequestError(RequestError):
         """Take the message, the hint, the parameter and the choices from the problems, which may have changed."""
         hints = [sentence for problem in self.problems for sentence in _SENTENCE_END.split(problem.hint)]
         self.message = shorten_message(" ".join(problem.message for problem in self.problems))
-        self.hint = " ".join(dict.fromkeys(filter(None, hints)))
+        self.hint = shorten_message(" ".join(dict.fromkeys(filter(None, hints))))
         self.parameter, self.choices = self.problems[0].parameter, self.problems[0].choices
 
 
@@ -263,11 +263,11 @@ class GenerationCancelledError(GenerationError):
 
 
 class WorkerDiedError(GenerationError):
-    """The worker process ended: ``hung``, by the server, since it did not respond; or ``lost``, on a node of a cluster."""
+    """The worker process ended: ``hung``, by the server; ``lost``, on a node of a cluster; ``exited``, by itself there."""
 
     def __init__(self, message: str, *, hung: bool = False, lost: bool = False, **details: Any) -> None:
         super().__init__(message, **details)
-        self.hung, self.lost = hung, lost
+        self.hung, self.lost, self.exited = hung, lost, False
 
 
 class DeviceError(GenerationError):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -50,15 +51,37 @@ class Tiny:
         """Return the pipeline, the same one each time."""
         torch.manual_seed(0)
         kind: Any = self.own() if self.own else getattr(diffusers, self.name)
-        if issubclass(kind, diffusers.ModularPipeline):
-            pipe = kind()
-            pipe.update_components(**self.parts())
-        else:
-            pipe = kind(**self.parts())
+        with _free_memory_marked():
+            if issubclass(kind, diffusers.ModularPipeline):
+                pipe = kind()
+                pipe.update_components(**self.parts())
+            else:
+                pipe = kind(**self.parts())
         for part in pipe.components.values():
             if isinstance(part, torch.nn.Module):
+                _initialise_rest(part)
                 part.eval()
         return pipe
+
+
+@contextmanager
+def _free_memory_marked() -> Iterator[None]:
+    """Within the context, let the weights that a class does not initialise be NaN, and not what the memory held before."""
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+
+
+def _initialise_rest(module: torch.nn.Module) -> None:
+    """Set the weights that a class leaves to the file of a model: some of diffusers' do."""
+    generator = torch.Generator().manual_seed(0)
+    for weight in module.parameters():
+        if weight.is_floating_point() and weight.isnan().any():
+            drawn = torch.randn(weight.shape, generator=generator) * 0.1
+            # One with one dimension scales a norm, or is a token.
+            weight.data.copy_(drawn if weight.ndim > 1 else torch.ones_like(drawn))
 
 
 @cache

@@ -7,19 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a parameter may have, by the checks of its class; None where there is no bound.
+    """The numbers that a parameter may have, by the checks of its class or else its description; no bound is None.
 
     Args:
         minimum: The smallest number.
         maximum: The largest number.
         exclusive_minimum: What the number must be greater than.
         exclusive_maximum: What the number must be less than.
+        documented: Whether only the description of the parameter has the bounds, and the class may take other numbers.
     """
 
     minimum: float | None = None
     maximum: float | None = None
     exclusive_minimum: float | None = None
     exclusive_maximum: float | None = None
+    documented: bool = False
 
     def contains(self, number: float) -> bool:
         """Return whether a number is in the range."""

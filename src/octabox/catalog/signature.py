@@ -137,7 +137,9 @@ def _check_range(parameter: Parameter, value: object) -> None:
     Raises:
         InvalidParameterError: It is outside the range.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and not parameter.range.contains(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or parameter.range.documented:
+        return
+    if not parameter.range.contains(value):
         message = f"'{parameter.name}' must be {parameter.range.describe()}, not {value}."
         raise InvalidParameterError(message, parameter=parameter.name)
 

@@ -126,8 +126,9 @@ class PromptWriter:
         if syntax != PLAIN:
             made |= {name: wildcards.expand(text, seed, name) for name, text in texts.items()}
         for name in texts if syntax == COMPEL else ():
-            # Here too, so that a request that is too long does not wait for its model.
-            check_compel_limits(made[name], name)
+            # Here too, so that a request that is too long does not wait for its model. Prompts in JSON are not parsed.
+            if not is_json(made[name]):
+                check_compel_limits(made[name], name)
         before = {name: str(params.get(name) or "") for name, text in made.items() if text != params.get(name)}
         before = {**before, **request.written}
         # A request for plain prompts needs no warning.

@@ -90,6 +90,16 @@ async def test_a_report_of_all_devices() -> None:
     assert {"accelerators": {"mps:0": None}, "problem": None} == MAC.to_json()
 
 
+async def test_a_look_that_fails_leaves_what_is_known() -> None:
+    """Models are placed by it: a process that fails must not leave the machine with one accelerator."""
+    pool = pool_of(THREE, [])
+    assert ["cuda:0", "cuda:1", "cuda:2"] == await pool.names()
+    pool.ask = lambda *_: Survey((), "It has ended.")  # type: ignore[method-assign]
+
+    assert "It has ended." == (await pool.report()).problem
+    assert ["cuda:0", "cuda:1", "cuda:2"] == await pool.names()
+
+
 async def companions_of(
     pool: DevicePool, device: str, requested: str | None = None, *excluded: str, **fields: Any
 ) -> Any:

@@ -16,9 +16,10 @@ from fake_worker import PIPELINE, call, model
 from octabox.engine.local.processes.channel import pack
 from octabox.engine.messages import CancelCall, RunCall, Start, WorkerOptions
 from octabox.engine.ray import ray_worker
-from octabox.engine.ray.ray_worker import RayWorker, in_place
+from octabox.engine.ray.ray_worker import RayWorker, _as_lost, in_place
 from octabox.engine.ray.stored_messages import MessageStore, StoredMessage
 from octabox.engine.ray.worker_actor import Started
+from octabox.errors import WorkerDiedError
 
 
 class Reserved:
@@ -113,3 +114,13 @@ async def test_no_message_overtakes_another(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert ["RunCall", "CancelCall"] == passed
     await worker.stop()
+
+
+def test_only_a_process_that_ends_by_itself_has_exited() -> None:
+    """What it ran may be the cause then; neither a node that is lost nor a hung process says so."""
+    ended, lost = WorkerDiedError("It was killed."), WorkerDiedError("The node is lost.", lost=True)
+    ends = [_as_lost(each) for each in (ended, lost)]
+
+    assert [(True, True), (True, False)] == [
+        (each.lost, each.exited) for each in ends if isinstance(each, WorkerDiedError)
+    ]

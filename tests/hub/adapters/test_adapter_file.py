@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from octabox.hub.adapters.adapter_file import read_embedding, read_lora
+from octabox.hub.adapters.adapter_file import kind_of_shapes, read_embedding, read_lora
 from trained import EMBEDDINGS, HEARTS
 
 
@@ -121,3 +121,14 @@ def test_a_whole_model_is_no_lora(tmp_path: Path) -> None:
     save_file({"model.diffusion_model.out.weight": torch.zeros(2)}, tmp_path / "x.safetensors")
 
     assert "is not a LoRA" in read_lora(tmp_path / "x.safetensors", "x").problem
+
+
+def test_a_text_encoder_is_no_embedding() -> None:
+    """Its tensors have one or two dimensions too, and the names of layers."""
+    encoder = {f"encoder.block.{index}.layer.0.weight": (64, 64) for index in range(4)} | {"shared.weight": (100, 64)}
+
+    assert kind_of_shapes(encoder) is None
+    assert ["embedding"] * 3 == [
+        kind_of_shapes(each)
+        for each in ({"emb_params": (2, 768)}, {"clip_l": (1, 768), "clip_g": (1, 1280)}, {"<a.b>": (768,)})
+    ]

@@ -90,7 +90,15 @@ def test_files_without_metadata() -> None:
                 continue
 
 
-@pytest.mark.parametrize("damaged", ["[" * 100_000, '{"params": 1}', '{"workflow": [], "adapters": {}, "x": 1}', "[1]"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "[" * 100_000,
+        '{"params": 1}',
+        '{"workflow": [], "adapters": {}, "clip_layer": "2", "model": [], "task": {}, "x": 1}',
+        "[1]",
+    ],
+)
 def test_metadata_of_a_wrong_form(damaged: str) -> None:
     """A client gets a request's types, or an error."""
     chunks, stream = PngInfo(), io.BytesIO()
@@ -101,7 +109,7 @@ def test_metadata_of_a_wrong_form(damaged: str) -> None:
     except MediaError:
         return
     assert {} == found["params"]
-    assert {"workflow", "adapters"}.isdisjoint(found)
+    assert {"workflow", "adapters", "clip_layer", "model", "task"}.isdisjoint(found)
 
 
 def test_an_image_with_too_many_pixels_is_refused() -> None:

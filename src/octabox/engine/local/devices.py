@@ -56,7 +56,9 @@ class Accelerators:
     async def _survey(self) -> Survey:
         """Return the accelerators, with their free memory where there are several."""
         if self._known is None or len(self._known.devices) > 1:
-            self._known = await asyncio.wait_for(in_daemon_thread(self.ask), self._timeout)
+            found = await asyncio.wait_for(in_daemon_thread(self.ask), self._timeout)
+            if not found.problem or self._known is None:
+                self._known = found
         return self._known
 
     async def names(self) -> list[str] | None:
@@ -84,8 +86,10 @@ class Accelerators:
         """Return the accelerators, with the current free memory of those that report it."""
         if self._known is not None and not any(each.reports for each in self._known.devices):
             return self._known
-        self._known = await asyncio.wait_for(in_daemon_thread(partial(self.ask, survey_free)), self._timeout)
-        return self._known
+        found = await asyncio.wait_for(in_daemon_thread(partial(self.ask, survey_free)), self._timeout)
+        if not found.problem:  # What models are placed by must not be lost by a look at them.
+            self._known = found
+        return found
 
     def ask(self, work: Callable[[Connection], None] = survey) -> Survey:
         """Let a process look for accelerators, and return its report."""

@@ -226,6 +226,8 @@ async def _result(reference: Any) -> Any:
 def _as_lost(error: OctaboxError) -> OctaboxError:
     """Return how a worker ended: another node may load its model, unless it would hang there, too."""
     if isinstance(error, WorkerDiedError):
+        # A worker that its node has not reported as lost has ended by itself, perhaps by what it ran.
+        error.exited = not error.lost
         error.lost = not error.hung
     return error
 

@@ -35,6 +35,9 @@ WIDTHS = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable D
 #: Base models by the widths of the vectors of an embedding.
 ENCODERS = {(768,): "Stable Diffusion 1", (1024,): "Stable Diffusion 2", (768, 1280): "Stable Diffusion XL"}
 
+#: The most text encoders that an embedding has vectors for, as far as known.
+MAX_ENCODERS = max(map(len, ENCODERS))
+
 #: Names of the vectors in files of embeddings that hold no token; another name is the token.
 VECTOR_NAMES = frozenset({"emb_params", "clip_l", "clip_g", "*"})
 
@@ -166,8 +169,9 @@ def read_embedding(file: Path, name: str) -> AdapterFile:
 
 
 def _are_vectors(shapes: Shapes) -> bool:
-    """Return whether all tensors of a file can be vectors of an embedding."""
-    return bool(shapes) and all(_is_vectors(shape) for shape in shapes.values())
+    """Return whether all tensors of a file can be vectors of an embedding, whose names are tokens and not those of layers."""
+    has_layers = len(shapes) > MAX_ENCODERS and any("." in name for name in shapes)
+    return bool(shapes) and not has_layers and all(_is_vectors(shape) for shape in shapes.values())
 
 
 def _is_vectors(shape: tuple[int, ...]) -> bool:

@@ -91,8 +91,13 @@ def search_models(query: Query, machine: Machine, is_served: IsServed) -> list[F
     entries = {each.id: each for each in infos}
     unread = {each.name: each for each in largest if each.error}
     shown = [entries[each.name] for each in largest if each.name not in unread]
-    described = description.of_all(shown, lambda name: describe_model(name, machine, is_served))
-    return [*sorted(described, key=lambda each: -(each.size or 0)), *unread.values()]
+    known = {each.name: each for each in largest}
+    try:
+        described = description.of_all(shown, lambda name: describe_model(name, machine, is_served))
+    except OctaboxError:  # The Hub limits requests by now: what it has answered stays.
+        described = [known[each.id] for each in shown]
+    read = [known[each.name] if each.error else each for each in described]
+    return [*sorted(read, key=lambda each: -(each.size or 0)), *unread.values()]
 
 
 class _Description:

@@ -144,13 +144,17 @@ async def plan_url(request: UrlRequest, folder: Path, guard: UrlGuard | None = N
     """
     guard = guard or file_guard()
     request.check(guard)
-    place, free = request.place(folder), free_bytes(folder)
-    if place.exists():
-        size = place.stat().st_size
-        return UrlPlan(request, place, size, size, free)
-    async with _transfer(request, guard) as transfer:
-        size = await _size_of(transfer, request)
-    return UrlPlan(request, place, size, min(_received(place), size), free)
+    place = request.place(folder)
+    try:
+        free = free_bytes(folder)
+        if place.exists():
+            size = place.stat().st_size
+            return UrlPlan(request, place, size, size, free)
+        async with _transfer(request, guard) as transfer:
+            size = await _size_of(transfer, request)
+        return UrlPlan(request, place, size, min(_received(place), size), free)
+    except OSError as error:
+        raise _not_stored(request, folder, error) from error
 
 
 async def pull_url(
@@ -179,8 +183,13 @@ async def pull_url(
     try:
         return await _pull(request, folder, report, guard, size)
     except OSError as error:
-        message = f"{request.shown} cannot be stored in {folder}: {error.strerror or error}."
-        raise DownloadError(message, hint="Check the folder, or set OCTABOX_CACHE_DIR.") from error
+        raise _not_stored(request, folder, error) from error
+
+
+def _not_stored(request: UrlRequest, folder: Path, error: OSError) -> DownloadError:
+    """Return the error of a file that the disk does not take."""
+    message = f"{request.shown} cannot be stored in {folder}: {error.strerror or error}."
+    return DownloadError(message, hint="Check the folder, or set OCTABOX_CACHE_DIR.")
 
 
 async def _pull(

@@ -12,10 +12,18 @@ from octabox.errors import MediaError
 from octabox.media.images import READABLE_FORMATS, decode_texts, is_image
 from octabox.media.limits import MediaLimits
 from octabox.media.metadata.chunks import TEXT_CHUNK, read_metadata
-from octabox.media.metadata.infotext import read_pairs
+from octabox.media.metadata.infotext import LAYER, read_pairs
 
 #: Types of the values in metadata that are a part of a request; others of another type are damaged.
-TYPES: dict[str, type] = {"params": dict, "workflow": dict, "adapters": list, "seed": int}
+TYPES: dict[str, type] = {
+    "model": str,
+    "task": str,
+    "params": dict,
+    "workflow": dict,
+    "adapters": list,
+    "seed": int,
+    LAYER: int,
+}
 
 
 def decode_metadata(data: bytes, *, parameter: str, limits: MediaLimits) -> npt.NDArray[np.uint8]:

@@ -58,8 +58,8 @@ def test_warnings_and_texts_have_no_range(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("description", "expected"),
     [
-        ("Must be between 0 and 1.", Range(0, 1)),
-        ("How much. Must be a value between `0.5` and `2`", Range(0.5, 2)),
+        ("Must be between 0 and 1.", Range(0, 1, documented=True)),
+        ("How much. Must be a value between `0.5` and `2`", Range(0.5, 2, documented=True)),
         ("Must be between 0 and the number of steps.", UNBOUNDED),
         ("Between 0 and 1 it is weak.", UNBOUNDED),
     ],

@@ -31,8 +31,9 @@ async def test_weights_that_are_not_read_in_time_end_the_wait() -> None:
         await LoadOutcome().wait(timeout=0.01, progress_timeout=60)
     outcome = LoadOutcome()
     outcome.note_weights()
-    with pytest.raises(asyncio.TimeoutError):
+    with pytest.raises(LoadError, match="not compiled") as caught:
         await outcome.wait(timeout=60, progress_timeout=0.01)
+    assert "`progress_timeout`" in caught.value.hint
 
 
 async def test_the_first_outcome_counts() -> None:

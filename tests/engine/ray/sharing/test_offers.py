@@ -44,6 +44,12 @@ def test_nobody_is_called_in_vain(free: Any, offers: list[Offer]) -> None:
     assert [] == names(GPU, free, {"n": 1}, offers)
 
 
+def test_what_is_free_elsewhere_is_no_place() -> None:
+    """It may be in parts of several accelerators, or of one that is too small, where the caller has looked already."""
+    assert ["b1"] == names(GPU, {"n": {"GPU": 1.0}, "m": {}}, {"n": 2, "m": 1}, [offer("b1", node="m")])
+    assert ["b1"] == names({"GPU": 0.5}, {"n": {"GPU": 1.0}, "m": {}}, {"n": 1, "m": 1}, [offer("b1", node="m")])
+
+
 def test_several_leave_for_one_and_none_in_addition() -> None:
     """What is free counts; of those that suffice together, the superfluous one that is worth most stays."""
     offers = [offer("a1", 1, resources={"GPU": 0.2}), offer("b1", 4, resources={"GPU": 0.5}), offer("c1", 9)]

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from octabox.catalog.entries import Parameter
 from octabox.catalog.ranges import Range
@@ -47,21 +48,23 @@ _Refusal = tuple[str, type[ast.cmpop], float]
 def with_ranges(tree: SourceTree, owner: ClassSource, parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
     """Return the parameters with the ranges outside which the input checks of a class raise an error."""
     parameters = tuple(parameters)
-    bounds: dict[str, dict[str, float]] = {each.name: {} for each in parameters if each.kind in ("integer", "number")}
+    bounds: dict[str, dict[str, Any]] = {each.name: {} for each in parameters if each.kind in ("integer", "number")}
     for check in find_input_checks(tree, owner) if bounds else ():
         for name, comparison, number in _refusals(check.test) if check.raises else ():
             if name in bounds:
                 bounds[name].setdefault(_REFUSED[comparison], number)
     return tuple(
-        replace(each, range=Range(**(bounds[each.name] or _documented(each)))) if each.name in bounds else each
+        replace(each, range=Range(**bounds[each.name]) if bounds[each.name] else _documented(each))
+        if each.name in bounds
+        else each
         for each in parameters
     )
 
 
-def _documented(parameter: Parameter) -> dict[str, float]:
+def _documented(parameter: Parameter) -> Range:
     """Return the bounds in a description such as "Must be between 0 and 1."."""
     found = _BETWEEN.search(parameter.description)
-    return {"minimum": float(found[1]), "maximum": float(found[2])} if found else {}
+    return Range(float(found[1]), float(found[2]), documented=True) if found else Range()
 
 
 def _refusals(test: ast.expr, *, holds: bool = True) -> Iterator[_Refusal]:

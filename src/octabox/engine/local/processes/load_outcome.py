@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from octabox.engine.messages import BadFork, Loaded
-from octabox.errors import OctaboxError
+from octabox.errors import LoadError, OctaboxError
 
 #: What a load ends with.
 Outcome = Loaded | BadFork | OctaboxError
@@ -37,11 +37,18 @@ class LoadOutcome:
                 any number of them.
 
         Raises:
-            TimeoutError: It took too long.
+            TimeoutError: The weights were not in memory in time.
+            LoadError: What follows took too long.
             OctaboxError: The model cannot be loaded.
         """
         await asyncio.wait_for(self._weights_loaded.wait(), timeout)
-        outcome = await asyncio.wait_for(asyncio.shield(self._outcome), progress_timeout or None)
+        try:
+            outcome = await asyncio.wait_for(asyncio.shield(self._outcome), progress_timeout or None)
+        except asyncio.TimeoutError:
+            raise LoadError(
+                f"The model has been read, but was not compiled within {progress_timeout:g} seconds.",
+                hint="Raise `progress_timeout`, or set `performance: {compile: off}`.",
+            ) from None
         if isinstance(outcome, OctaboxError):
             raise outcome
         return outcome

@@ -92,8 +92,7 @@ class SentCalls:
             error: How the worker ended.
         """
         again = []
-        is_lost = isinstance(error, WorkerDiedError) and error.lost
-        if not is_lost and (batch := self._running_batch()):
+        if _may_be_of_batch(error) and (batch := self._running_batch()):
             self.ceilings.halve(*batch)
         for call_id, request in list(self._requests.items()):
             if request.restart(error):
@@ -144,3 +143,8 @@ def _never_started(model: str, workers: int) -> WorkerDiedError:
         hint="It may need more memory than there is. The log states how they ended.",
         model=model,
     )
+
+
+def _may_be_of_batch(error: OctaboxError) -> bool:
+    """Return whether the batch that ran may have ended the worker, and not its node or its device."""
+    return isinstance(error, WorkerDiedError) and (error.exited or not error.lost)

@@ -70,7 +70,8 @@ def choose_offers(
 ) -> Sequence[Offer]:
     """Return the replicas that leave memory for a place, those whose unload costs least; none where that is not possible.
 
-    None are needed either where a node has the place already. Shares of one accelerator add up, those of several do not.
+    Whether a place is free is known to the server that calls: what a node states as free may be in parts of several
+    accelerators, or of ones that are too small. Shares of one accelerator add up, those of several do not.
 
     Args:
         resources: What the place has.
@@ -78,8 +79,6 @@ def choose_offers(
         cards: How many accelerators each node has, by its id.
         offers: The idle replicas of all servers.
     """
-    if any(_suffices(resources, left, ()) for left in free.values()):
-        return ()
     there: dict[str, list[Offer]] = {}
     for offer in offers:
         there.setdefault(offer.node, []).append(offer)

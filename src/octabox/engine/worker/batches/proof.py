@@ -46,10 +46,12 @@ class _Proof:
     Args:
         class_name: The class.
         names: What may distinguish the kind: the scheduler of the requests, their media, and parameters.
+        is_plain: Whether they name no scheduler and have no media.
     """
 
     class_name: str
     names: Sequence[str]
+    is_plain: bool
     probes: int = 0
     #: Why they run singly, empty if their batches are proved; None while that is not known.
     reason: str | None = None
@@ -99,9 +101,9 @@ class BatchProof:
 
     @property
     def single_classes(self) -> frozenset[str]:
-        """The classes of which no calls are known to share batches, and some are known to share none."""
+        """The classes of which no calls are known to share batches, and those without a scheduler and media share none."""
         proved = {each.class_name for each in self._known if not each.reason}
-        return frozenset({each.class_name for each in self._known} - proved)
+        return frozenset({each.class_name for each in self._known if each.is_plain} - proved)
 
     def find_reason(self, call: Call, check: Callable[[], None], run: Run | None = None) -> str:
         """Return why a run must run singly; empty if batches of runs like it are proved, or always made.
@@ -117,7 +119,7 @@ class BatchProof:
         key = json.dumps([call.runs_as, choice, media, branches], sort_keys=True)
         scheduler = [call.scheduler.name, *sorted(call.scheduler.settings)] if call.scheduler else []
         names = [*scheduler, *media, *name_branches(branches, target.entry)]
-        proof = use_last(self._proofs, key, lambda: _Proof(call.runs_as, names), MAX_KINDS)
+        proof = use_last(self._proofs, key, lambda: _Proof(call.runs_as, names, not scheduler and not media), MAX_KINDS)
         if proof.reason is not None:
             return proof.reason
         self._runner.reset_pipeline(target, call)

@@ -145,12 +145,7 @@ class BatchRunner:
             return group
         # The probe is last, since it takes a while. Where it fails for lack of memory, runs of this size share no batch.
         self._last, self.alone = (key, PROBED), None
-        calls = [member.call for member in (first, *waiting)]
-
-        def check() -> None:
-            if all(map(events.is_cancelled, calls)):
-                raise GenerationCancelledError("All requests of this batch were cancelled.")
-
+        check = _probe_check(events, [member.call for member in (first, *waiting)])
         if self.proof.find_reason(first.call, check, first.run):
             return group
         while waiting and len(group) < limit and self._may_join(target, waiting[0], check):
@@ -204,3 +199,24 @@ class BatchRunner:
 def _batch_key(call: Call) -> str:
     """Return what a call has in common with those that it may share a batch with."""
     return batch_key(call, load_catalog().pipeline(call.runs_as)) or ""
+
+
+def _probe_check(events: CallEvents, calls: Sequence[Call]) -> Callable[[], None]:
+    """Return what is called between steps of a probe: it reports the probe, and ends it once all calls are cancelled.
+
+    Args:
+        events: Where events of the calls go.
+        calls: The calls that may share batches; the probe is made of the first one, which runs alone in the next process if
+            the probe ends this one.
+    """
+    announced = False
+
+    def check() -> None:
+        nonlocal announced
+        if not announced:
+            announced = True
+            events.start(calls[0], PROBED)
+        if all(map(events.is_cancelled, calls)):
+            raise GenerationCancelledError("All requests of this batch were cancelled.")
+
+    return check

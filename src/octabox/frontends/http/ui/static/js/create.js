@@ -266,11 +266,12 @@ export class OctaboxCreate extends ModelForm {
   async useAsInput(output, inpaint) {
     const wanted = inpaint ? ["inpainting", "image-to-image"] : ["image-to-image"];
     const taskOf = (tasks) => wanted.find((each) => tasks.includes(each)) || tasks.find((each) => each.startsWith("image-to"));
+    const rank = (each) => 2 * Number(wanted.some((name) => each.tasks.includes(name))) + Number(!!each.status);
     const image = () => this.fields.find((each) => each.control === "image" && each.name === "image") || this.fields.find((each) => each.control === "image");
     const mask = () => this.fields.some((each) => each.control === "mask");
     const [before, task] = [this.model, taskOf(this.tasks)];
     if (image()?.name !== "image" || (inpaint && !mask())) {
-      const takers = task ? [] : this.models.filter((each) => taskOf(each.tasks)).sort((one, other) => Number(!!other.status) - Number(!!one.status));
+      const takers = task ? [] : this.models.filter((each) => taskOf(each.tasks)).sort((one, other) => rank(other) - rank(one));
       if (task || takers.length) await this.choose(task ? before : takers[0].id, task || taskOf(takers[0].tasks));
     }
     this.message = "";

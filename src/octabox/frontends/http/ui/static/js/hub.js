@@ -57,7 +57,7 @@ export class OctaboxHub extends PageElement {
       const [cached, pulls] = await Promise.all([getJson("v1/hub/models", { optional: true }), getJson("v1/hub/pulls", { optional: true })]);
       this.cached = cached.data;
       this.pulls = pulls.data.reverse();
-      this.gated ||= this.pulls.find((each) => each.id === this.asked && each.error?.type === "permission_error");
+      this.gated ||= this.pulls.find((each) => each.id === this.asked && ["gated_agreement", "gated_login", "gated_model"].includes(each.error?.code));
       if (this.gated) this.asked = null;
       this.off = this.unread = "";
       this.watch();

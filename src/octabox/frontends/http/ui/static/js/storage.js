@@ -83,6 +83,7 @@ export function readTabObject(name) {
 /** Keep an object for a reload of this tab, and return whether there is room. @param {string} name @param {any} value */
 export function keepTabObject(name, value) {
   try {
+    sessionStorage.removeItem(name);
     sessionStorage.setItem(name, JSON.stringify(value));
     return true;
   } catch {
