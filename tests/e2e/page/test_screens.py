@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from page_tab import PATIENCE, Tab
 
@@ -162,11 +166,19 @@ def test_one_click_from_start_to_an_image(tab: Tab) -> None:
     assert "a large yellow star on a blue background" == tab.page.input_value("#field-prompt")
 
 
+def with_model(content: bytes, model: str) -> bytes:
+    """Return an image of ours whose metadata name another model."""
+    image, chunks, file = Image.open(io.BytesIO(content)), PngInfo(), io.BytesIO()
+    chunks.add_text("octabox", json.dumps({**json.loads(image.info["octabox"]), "model": model}))
+    image.save(file, "png", pnginfo=chunks)
+    return file.getvalue()
+
+
 def test_a_file_dropped_anywhere(tab: Tab) -> None:
     """Its parameters are restored in Create, and what the form does not have is named."""
     tab.make("a red circle", seed=21, **STEPS)
     url = tab.page.get_attribute("octabox-create .outputs img", "src")
-    content = httpx.get(url, trust_env=False).content.replace(b'"model": "demo"', b'"model": "gone"')
+    content = with_model(httpx.get(url, trust_env=False).content, "gone")
     tab.open("queue")
     tab.page.fill("#field-prompt", "other", force=True)
     script = """([bytes]) => {

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpu_checks.bench import Bench, gigabytes
 from gpu_checks.checks.modes import CLOSE
-from gpu_checks.memory import came_back, device_used, scarce
+from gpu_checks.memory import came_back, device_memory, device_used, scarce
 from gpu_checks.runner import CheckFailedError, Row, require
 from gpu_checks.serving import Answer, ServedError
 
@@ -20,6 +20,9 @@ BEGUN = 3
 
 def run_out_of_memory(bench: Bench, model: str) -> Iterator[Row]:
     """Request more than fits in memory; the error reports it, and the same worker serves the next smaller request."""
+    if device_memory() is None:
+        # A worker that has run larger batches keeps memory of the host that it does not use, where the request would fit.
+        bench.server.unload_all()
     name, before = _serve_once(bench, model)
     held, status = device_used(), _status(bench, name)
     with scarce(status["pid"], bench.device, bench.sizes.left):
